@@ -1,0 +1,249 @@
+"""The envelope of a request: who is asked, which method, and the bytes of each input, untouched.
+
+The event loop reads this for every message of every call, so it does not parse. It walks the top level of the message
+by tags and lengths, and rests on two facts of the wire format:
+
+- Fields may come in any order and in pieces, and joining the bytes of two messages merges the messages. So all bytes
+  that are not inputs, joined, are the request without its inputs (the *head*), and the `metadata` of the first input is
+  the join of whatever pieces of it there are. Nothing here has to be parsed whole to be read right.
+- Clients send the same head and the same metadata again and again. Both are keys of small dicts by their exact bytes:
+  a hit cannot be wrong, and protobuf itself reads what is not there yet.
+
+Whether an input is a valid message is for the worker to find out, so that it fails alone. Knows nothing of signatures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+from google.protobuf.message import DecodeError
+from google.protobuf.struct_pb2 import Struct
+
+from runner.errors import InvalidInput
+from runner.wire import varint
+from runner.wire.pb import inference_pb2 as pb
+
+MAX_INPUTS = 1024
+"""Inputs of one request. Clients send 128 at most; two bytes make an empty one, so 256 MiB could hold 128 million."""
+
+MAX_HEAD_BYTES = 1 << 20
+"""Ids, selector and old-style parameters are a few hundred bytes; the Node client adds all signatures, some KiB."""
+
+MAX_FIELDS = 1 << 16
+"""Fields at one level of an unusual message: about 30 ms of the event loop."""
+
+_MAX_CACHED = 512
+_MAX_CACHED_BYTES = 8192
+"""Bounds of each cache: 4 MiB of keys at most, however often a client changes its ids."""
+
+# protobuf tags: field number << 3 | wire type
+_VARINT, _FIXED64, _BYTES, _GROUP, _END_GROUP, _FIXED32 = range(6)
+_REQUEST_INPUTS, _INPUT_DATA, _DATA_METADATA = 4, 2, 5
+_INPUTS_TAG = _REQUEST_INPUTS << 3 | _BYTES
+_DATA_TAG = bytes((_INPUT_DATA << 3 | _BYTES,))
+_METADATA_TAG = bytes((_DATA_METADATA << 3 | _BYTES,))
+_USUAL_TAG_MASK = 0x87  # the wire type, and whether the tag goes on in a second byte
+_PARTS_TAG = b"\x9a\x01"  # Data.parts, 19
+
+_USUAL_PARTS = 64
+_METHOD_KEY = "_method_name"
+_MALFORMED = "the request is not a valid message"
+
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Who is asked. Every id may be empty: clients name what they know."""
+
+    user_id: str = ""
+    app_id: str = ""
+    model_id: str = ""
+    version_id: str = ""
+    deployment_id: str = ""
+    nodepool_id: str = ""
+    compute_cluster_id: str = ""
+
+
+class Envelope(NamedTuple):
+    """What the server reads of a request."""
+
+    target: Target
+    params: bytes
+    """Parameters of an old-style call, a serialized google Struct; empty in all others."""
+    method: str | None
+    """The method that the first input names; None if it names none."""
+    inputs: list[bytes]
+    """The serialized Input messages, in order, unread."""
+
+
+def scan(request: bytes) -> Envelope:
+    """Read the envelope of a serialized PostModelOutputsRequest.
+
+    Raises:
+        InvalidInput: the bytes are no such message as far as they were read, or hold more than the bounds allow.
+    """
+    try:
+        inputs, head = _split_request(request)
+        metadata = _metadata_of(inputs[0]) if inputs else b""
+    except IndexError:  # the message ends inside a tag or a length
+        raise InvalidInput(_MALFORMED) from None
+    if len(inputs) > MAX_INPUTS:
+        raise InvalidInput(f"more than {MAX_INPUTS} inputs in one request: send them in several")
+    try:
+        target, params = _targets[head]
+    except KeyError:
+        target, params = _remember(_targets, head, _read_head(head))
+    try:
+        method = _methods[metadata]
+    except KeyError:
+        method = _remember(_methods, metadata, _read_method(metadata))
+    return Envelope(target, params, method, inputs)
+
+
+def _split_request(request: bytes) -> tuple[list[bytes], bytes]:
+    """Return the inputs and the head. Reads requests whose inputs are in one run; any other goes to `_split`."""
+    size = len(request)
+    inputs: list[bytes] = []
+    first = last = position = 0  # request[first:last] is the run of inputs
+    while position < size:
+        tag = request[position]
+        if tag & _USUAL_TAG_MASK != _BYTES:
+            return _split(request, _REQUEST_INPUTS)
+        length = request[position + 1]
+        start = position + 2
+        if length > 0x7F:
+            length, start = varint.decode(request, position + 1)
+        end = start + length
+        if tag == _INPUTS_TAG:
+            if not inputs:
+                first = position
+            elif position != last:
+                return _split(request, _REQUEST_INPUTS)
+            inputs.append(request[start:end])
+            # Elements of a batch mostly have one length: then the next one starts with the same bytes.
+            prefix = request[position:start]
+            while request.startswith(prefix, end) and len(inputs) <= MAX_INPUTS:
+                start = end + len(prefix)
+                end = start + length
+                inputs.append(request[start:end])
+            if len(inputs) > MAX_INPUTS:
+                break
+            last = end
+        elif end - (last - first) > MAX_HEAD_BYTES:
+            return _split(request, _REQUEST_INPUTS)
+        position = end
+    if position > size:
+        raise InvalidInput(_MALFORMED)
+    return inputs, request[:first] + request[last:]
+
+
+def _metadata_of(payload: bytes) -> bytes:
+    """Return the serialized metadata of an Input. Reads the shape that clients send; any other goes to `_split`."""
+    size = len(payload)
+    if payload.startswith(_DATA_TAG):
+        length, position = varint.decode(payload, 1)
+        if position + length == size and payload.startswith(_METADATA_TAG, position):
+            length, start = varint.decode(payload, position + 1)
+            position = end = start + length
+            # A second piece of metadata could follow the parts, so walk to the end.
+            for _ in range(_USUAL_PARTS):
+                if not payload.startswith(_PARTS_TAG, position):
+                    break
+                length, position = varint.decode(payload, position + 2)
+                position += length
+            if position == size:
+                return payload[start:end]
+    data, _ = _split(payload, _INPUT_DATA)
+    metadata, _ = _split(b"".join(data), _DATA_METADATA)
+    return b"".join(metadata)
+
+
+def _split(message: bytes, number: int) -> tuple[list[bytes], bytes]:
+    """Take a message apart, whatever the order of its fields.
+
+    Returns:
+        The bytes of each field of that number, and the bytes of all other fields joined.
+    """
+    size = len(message)
+    found: list[bytes] = []
+    rest: list[bytes] = []
+    position = kept = depth = 0  # message[kept:position] belongs to the rest; `depth` counts open groups
+    for _ in range(MAX_FIELDS):
+        if position >= size:
+            break
+        tag, end = varint.decode(message, position)
+        wire = tag & 7
+        if wire == _BYTES:
+            length, start = varint.decode(message, end)
+            end = start + length
+            if depth == 0 and tag >> 3 == number:
+                rest.append(message[kept:position])
+                found.append(message[start:end])
+                kept = end
+        elif wire == _VARINT:
+            _, end = varint.decode(message, end)
+        elif wire == _FIXED64:
+            end += 8
+        elif wire == _FIXED32:
+            end += 4
+        elif wire == _GROUP:
+            depth += 1
+        elif wire == _END_GROUP and depth:
+            depth -= 1
+        else:
+            raise InvalidInput(_MALFORMED)
+        position = end
+    else:
+        raise InvalidInput(f"{MAX_FIELDS} fields or more at one level of the message")
+    if position > size or depth:
+        raise InvalidInput(_MALFORMED)
+    rest.append(message[kept:])
+    return found, b"".join(rest)
+
+
+def _read_head(head: bytes) -> tuple[Target, bytes]:
+    if len(head) > MAX_HEAD_BYTES:
+        raise InvalidInput(f"more than {MAX_HEAD_BYTES} bytes beside the inputs")
+    try:
+        request = pb.PostModelOutputsRequest.FromString(head)
+    except DecodeError:
+        raise InvalidInput(_MALFORMED) from None
+    selector = request.runner_selector
+    target = Target(
+        user_id=request.user_app_id.user_id,
+        app_id=request.user_app_id.app_id,
+        model_id=request.model_id,
+        version_id=request.version_id,
+        deployment_id=selector.deployment.id,
+        nodepool_id=selector.nodepool.id,
+        compute_cluster_id=selector.nodepool.compute_cluster.id,
+    )
+    return target, request.model.model_version.output_info.params.SerializeToString()
+
+
+def _read_method(metadata: bytes) -> str | None:
+    try:
+        fields = Struct.FromString(metadata).fields
+    except DecodeError:
+        raise InvalidInput(_MALFORMED, path="metadata") from None
+    if _METHOD_KEY not in fields:
+        return None
+    value = fields[_METHOD_KEY]
+    if value.WhichOneof("kind") != "string_value":
+        raise InvalidInput("the name of a method is text", path=f"metadata.{_METHOD_KEY}")
+    return value.string_value
+
+
+_targets: dict[bytes, tuple[Target, bytes]] = {}
+_methods: dict[bytes, str | None] = {}
+
+
+def _remember(cache: dict[bytes, _Value], key: bytes, value: _Value) -> _Value:
+    """Keep a value, unless its key is long. A full cache starts again: what is in use is back within a call each."""
+    if len(key) <= _MAX_CACHED_BYTES:
+        if len(cache) >= _MAX_CACHED:
+            cache.clear()
+        cache[key] = value
+    return value
