@@ -1,0 +1,134 @@
+"""The only map from our errors to the codes of the two services.
+
+A code which clients take as "send it again" stands only for errors that promise that nothing has run. On a stream of
+requests there is none: official clients would open a new call with an iterator which is already consumed, and lose the
+items without a word. So those errors get the plain "try again" there, which clients raise.
+
+Knows nothing of grpcio: gRPC codes are the integers of its specification.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from runner.errors import MAX_TEXT_BYTES, CallError, ErrorKind
+from runner.wire.pb import inference_pb2 as pb
+
+
+class Code(enum.IntEnum):
+    """Codes inside a reply of the Clarifai service."""
+
+    SUCCESS = 10000
+    MIXED_STATUS = 10010
+    FAILURE = 10020
+    TRY_AGAIN = 10030
+    NOT_IMPLEMENTED = 10040
+    CREDENTIALS_INVALID = 11002
+    MODEL_DOES_NOT_EXIST = 21200
+    MODEL_INVALID_REQUEST = 21203
+    MODEL_PREDICTION_FAILED = 21313
+    MODEL_DEPLOYING = 21351
+    MODEL_BUSY_PLEASE_RETRY = 21354
+    RUNNER_PROCESSING_FAILED = 25608
+    INPUT_DOWNLOAD_FAILED = 30002
+    REQUEST_TIMEOUT = 40032
+    INTERNAL_UNCATEGORIZED = 99009
+
+
+class GrpcCode(enum.IntEnum):
+    """Codes of gRPC that we send, by the numbers of its specification."""
+
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    UNAUTHENTICATED = 16
+
+
+_CODES: dict[ErrorKind, tuple[Code, GrpcCode]] = {
+    ErrorKind.INVALID_INPUT: (Code.MODEL_INVALID_REQUEST, GrpcCode.INVALID_ARGUMENT),
+    ErrorKind.MESSAGE_TOO_LARGE: (Code.MODEL_INVALID_REQUEST, GrpcCode.INVALID_ARGUMENT),
+    ErrorKind.METHOD_NOT_FOUND: (Code.NOT_IMPLEMENTED, GrpcCode.UNIMPLEMENTED),
+    ErrorKind.MODEL_NOT_FOUND: (Code.MODEL_DOES_NOT_EXIST, GrpcCode.NOT_FOUND),
+    ErrorKind.UNAUTHENTICATED: (Code.CREDENTIALS_INVALID, GrpcCode.UNAUTHENTICATED),
+    ErrorKind.FETCH_FAILED: (Code.INPUT_DOWNLOAD_FAILED, GrpcCode.FAILED_PRECONDITION),
+    ErrorKind.MODEL_ERROR: (Code.MODEL_PREDICTION_FAILED, GrpcCode.UNKNOWN),
+    # The method may have run in part: whether to try again is the caller's decision, so not UNAVAILABLE.
+    ErrorKind.WORKER_LOST: (Code.RUNNER_PROCESSING_FAILED, GrpcCode.ABORTED),
+    ErrorKind.MODEL_LOADING: (Code.MODEL_DEPLOYING, GrpcCode.UNAVAILABLE),
+    ErrorKind.OVERLOADED: (Code.MODEL_BUSY_PLEASE_RETRY, GrpcCode.RESOURCE_EXHAUSTED),
+    ErrorKind.DRAINING: (Code.MODEL_BUSY_PLEASE_RETRY, GrpcCode.UNAVAILABLE),
+    ErrorKind.DEADLINE_EXCEEDED: (Code.REQUEST_TIMEOUT, GrpcCode.DEADLINE_EXCEEDED),
+    ErrorKind.CANCELLED: (Code.FAILURE, GrpcCode.CANCELLED),
+    ErrorKind.INTERNAL: (Code.INTERNAL_UNCATEGORIZED, GrpcCode.INTERNAL),
+}
+
+_RETRIED = frozenset({Code.MODEL_DEPLOYING, Code.MODEL_BUSY_PLEASE_RETRY})
+
+_HIDDEN = "the model raised an error; the server's log has it"
+
+
+@dataclass(frozen=True, slots=True)
+class ClarifaiStatus:
+    """What a reply of the Clarifai service says. Both texts are filled: clients differ in which they show."""
+
+    code: int
+    description: str
+    details: str
+
+
+def code_of(error: CallError, *, streaming_input: bool = False, hide_model_errors: bool = False) -> ClarifaiStatus:
+    """Return an error as a status inside a reply.
+
+    Args:
+        error: what ended the call.
+        streaming_input: the call is a stream of requests, on which no code may be one that clients retry.
+        hide_model_errors: say that the model raised, but not what.
+    """
+    code, _ = _CODES[error.kind]
+    if streaming_input and code in _RETRIED:
+        code = Code.TRY_AGAIN
+    if hide_model_errors and error.kind is ErrorKind.MODEL_ERROR:
+        return ClarifaiStatus(code, _HIDDEN, _HIDDEN)
+    description = clip(str(error))
+    # A model's own text goes into both fields as it is; nothing longer than it may leave the server.
+    details = error.details if error.details and error.kind is not ErrorKind.MODEL_ERROR else str(error)
+    return ClarifaiStatus(code, description, clip(details))
+
+
+def grpc_code_of(error: CallError) -> int:
+    """Return the gRPC status code of an error on the native service."""
+    return _CODES[error.kind][1]
+
+
+def rpc_status(error: CallError, *, hide_model_errors: bool = False) -> tuple[int, str, bytes]:
+    """Return an error as a gRPC status of the native service.
+
+    Returns:
+        The code, the message, and the bytes of `grpc-status-details-bin`: an RpcStatus holding one ErrorDetail, from
+        which our client raises the same error again.
+    """
+    code = grpc_code_of(error)
+    if hide_model_errors and error.kind is ErrorKind.MODEL_ERROR:
+        message, details, path = _HIDDEN, "", ""
+    else:
+        message, details, path = clip(error.message), clip(error.details), clip(error.path)
+    status = pb.RpcStatus(code=code, message=message)
+    status.details.add().Pack(pb.ErrorDetail(kind=error.kind.value, message=message, details=details, path=path))
+    return code, message, status.SerializeToString()
+
+
+def clip(text: str) -> str:
+    """Return a text that fits a status: valid UTF-8 of `MAX_TEXT_BYTES` at most, cut between characters."""
+    encoded = text.encode("utf-8", "replace")  # a model may raise with half a surrogate pair in its text
+    if len(encoded) > MAX_TEXT_BYTES:
+        encoded = encoded[: MAX_TEXT_BYTES - 3] + b"..."
+    return encoded.decode("utf-8", "ignore")
