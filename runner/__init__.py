@@ -1,0 +1,25 @@
+"""Serve the methods of a Python class as typed remote functions.
+
+What a model's author needs is here; what a caller needs is in `runner.client`, what a test needs in `runner.testing`,
+and what can go wrong in `runner.errors`.
+"""
+
+from runner.context import CallContext
+from runner.model import ModelClass
+from runner.params import Param
+from runner.types import JSON, Audio, Concept, Frame, Image, NamedFields, Region, Text, Video
+
+__all__ = [
+    "JSON",
+    "Audio",
+    "CallContext",
+    "Concept",
+    "Frame",
+    "Image",
+    "ModelClass",
+    "NamedFields",
+    "Param",
+    "Region",
+    "Text",
+    "Video",
+]

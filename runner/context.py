@@ -1,0 +1,119 @@
+"""What a method can learn about the call it is serving, and what it can say about it beside its result.
+
+One `CallContext` per call. The worker makes it, puts it into `current` around the method, and calls `cancel` from its
+loop thread while the method may be running in another; the method only reads it and reports usage.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from contextvars import ContextVar
+from operator import index
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+from runner.errors import Cancelled, DeadlineExceeded
+
+__all__ = ["CallContext", "Usage", "current", "current_context"]
+
+Usage: TypeAlias = tuple[int, int, int]
+"""Prompt, completion and cached tokens; the cached ones are part of the prompt's."""
+
+NO_METADATA: Final[Mapping[str, str]] = MappingProxyType({})
+
+_MAX_TOKENS = 2**32 - 1  # the wire counts in uint32
+
+
+class CallContext:
+    """One call, as the method serving it sees it.
+
+    Args:
+        request_id: the id under which logs speak of this call.
+        deadline: the instant, on the `time.monotonic` clock, after which nobody waits for the answer; None: no limit.
+        metadata: what the caller sent beside the arguments, keys in lower case.
+    """
+
+    __slots__ = ("_cancelled", "_usage", "deadline", "metadata", "request_id")
+
+    def __init__(
+        self, *, request_id: str = "", deadline: float | None = None, metadata: Mapping[str, str] = NO_METADATA
+    ) -> None:
+        self.request_id = request_id or uuid.uuid4().hex
+        self.deadline = deadline
+        self.metadata = metadata
+        # A plain flag that only ever goes from False to True: reading and writing it are atomic, so no lock.
+        self._cancelled = False
+        self._usage: Usage | None = None
+
+    @property
+    def cancelled(self) -> bool:
+        """True once the caller has left or the call was told to stop. Long loops of plain functions look at it."""
+        return self._cancelled
+
+    @property
+    def time_left(self) -> float | None:
+        """Seconds until the deadline, negative if it has passed; None if there is none."""
+        return None if self.deadline is None else self.deadline - time.monotonic()
+
+    def raise_if_cancelled(self) -> None:
+        """End the method here if nobody wants its result any more.
+
+        Raises:
+            Cancelled: the caller left.
+            DeadlineExceeded: the caller's time is up.
+        """
+        if self._cancelled:
+            raise Cancelled("the caller is gone")
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            raise DeadlineExceeded("the caller's deadline has passed")
+
+    def cancel(self) -> None:
+        """Say that nobody waits any more. For the worker; may be called from any thread, and more than once."""
+        self._cancelled = True
+
+    @property
+    def usage(self) -> Usage | None:
+        """The token counts reported since they were last taken."""
+        return self._usage
+
+    def report_usage(self, *, prompt_tokens: int = 0, completion_tokens: int = 0, cached_tokens: int = 0) -> None:
+        """Attach token counts to the next result. A second report before it replaces the first.
+
+        Raises:
+            TypeError: a count is not a whole number.
+            ValueError: a count is negative or beyond 32 bits.
+        """
+        # index() also takes the integers of numpy and torch, which is what tokenizers count in.
+        prompt, completion, cached = index(prompt_tokens), index(completion_tokens), index(cached_tokens)
+        for count in (prompt, completion, cached):
+            if not 0 <= count <= _MAX_TOKENS:
+                raise ValueError(f"a token count has to be from 0 to {_MAX_TOKENS}, not {count}")
+        self._usage = (prompt, completion, cached)
+
+    def take_usage(self) -> Usage | None:
+        """Return the reported counts and forget them, so that a stream's next item does not repeat them."""
+        usage, self._usage = self._usage, None
+        return usage
+
+    def __repr__(self) -> str:
+        state = "cancelled" if self._cancelled else "live"
+        return f"<CallContext {self.request_id} {state}>"
+
+
+current: ContextVar[CallContext] = ContextVar("runner_call_context")
+"""The call that this thread or task is serving. Written by the worker only."""
+
+
+def current_context() -> CallContext:
+    """Return the current call's context, or a new one where there is no call.
+
+    A method that is called as a plain function, in a unit test, gets a context without deadline. It stays in place, so
+    that the test can look at what the method reported.
+    """
+    context = current.get(None)
+    if context is None:
+        context = CallContext(request_id="local")
+        current.set(context)
+    return context

@@ -1,0 +1,224 @@
+"""A function becomes a `MethodSignature`: its arguments with defaults and limits, its result, what is streamed.
+
+Runs once, when the class is loaded. Everything that could make a published method fail later because of how it was
+declared is refused here, with a text that names class, method, argument and hint, and says what would work.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from typing import NoReturn, cast
+
+from runner.errors import SignatureError
+from runner.model import ModelClass, parameters_of
+from runner.params import Parameter
+from runner.signature.method import NO_LIMITS, REQUIRED, Argument, Cardinality, Limits, MethodSignature
+from runner.signature.nodes import StreamHint, Unpublishable, describe, read_node, read_stream
+from runner.signature.tree import Kind, Leaf, LiteralOf, Node, OptionalOf
+
+__all__ = ["is_asynchronous", "read_method"]
+
+_RESERVED_ARGUMENT = "with_proto"  # the Clarifai clients take it for themselves
+
+_SCALARS: dict[Kind, tuple[type, ...]] = {
+    Kind.STR: (str,),
+    Kind.BYTES: (bytes,),
+    Kind.INT: (int,),
+    Kind.FLOAT: (float, int),
+    Kind.BOOL: (bool,),
+}
+
+
+def is_asynchronous(function: Callable[..., object]) -> bool:
+    """Return True for `async def`, with or without `yield`."""
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+def read_method(owner: type, name: str, function: Callable[..., object]) -> MethodSignature:
+    """Read a method's hints, defaults and docstring.
+
+    Args:
+        owner: the class that publishes the method; it need not be the one that defines it.
+        name: the name under which it is published.
+        function: the function as it stands in the class, `self` included.
+
+    Raises:
+        SignatureError: the method cannot be published.
+    """
+    return _Reader(owner, name, function).read()
+
+
+class _Reader:
+    """Reads one method. Exists so that every refusal can say where it happened."""
+
+    def __init__(self, owner: type, name: str, function: Callable[..., object]) -> None:
+        self._owner = owner
+        self._name = name
+        self._function = function
+        self._asynchronous = is_asynchronous(function)
+        self._limits = parameters_of(function)
+
+    def read(self) -> MethodSignature:
+        if self._name.startswith("_"):
+            self._refuse("a published name does not begin with an underscore; rename it or do not decorate it")
+        if self._name in vars(ModelClass):
+            self._refuse(f"the name belongs to ModelClass; call it predict_{self._name} or the like")
+        inner = inspect.unwrap(self._function)
+        if is_asynchronous(inner) and not self._asynchronous:
+            self._refuse("it is `async def`, but a plain function is wrapped around it; make the wrapper `async` too")
+        signature = inspect.signature(self._function)
+        parameters = list(signature.parameters.values())
+        if not parameters or parameters[0].kind not in (
+            inspect.Parameter.POSITIONAL_ONLY,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        ):
+            self._refuse("it takes no `self`; a published method is an ordinary method of the class")
+        arguments = tuple(self._argument(parameter) for parameter in parameters[1:])
+        streamed = [argument.name for argument in arguments if argument.streamed]
+        if len(streamed) > 1:
+            self._refuse(f"only one argument can be a stream, not {' and '.join(streamed)}; make the others lists")
+        result, streams_output = self._result(signature.return_annotation)
+        return MethodSignature(
+            name=self._name,
+            cardinality=_CARDINALITIES[bool(streamed), streams_output],
+            arguments=arguments,
+            result=result,
+            description=self._docstring(),
+        )
+
+    def _argument(self, parameter: inspect.Parameter) -> Argument:
+        name, hint = parameter.name, cast(object, parameter.annotation)
+        if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+            self._refuse("callers pass arguments by name, so each needs one; write them out", name)
+        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            self._refuse("callers pass arguments by name; move it behind the `/`", name)
+        if name == _RESERVED_ARGUMENT:
+            self._refuse("Clarifai clients keep this name for themselves; rename the argument", name)
+        if hint is inspect.Parameter.empty:
+            self._refuse(f"it has no type; write `{name}: str` or the like", name)
+        default, limits = self._default(parameter)
+        try:
+            stream = read_stream(hint, self._resolve)
+            node = read_node(stream.item if stream else hint, self._resolve)
+        except Unpublishable as exc:
+            self._refuse(str(exc), name, hint)
+        if stream is not None:
+            self._check_streamed_argument(name, hint, stream, default)
+        elif default is None and not isinstance(node, OptionalOf):
+            node = OptionalOf(node)  # `image: Image = None`, as many people write it
+        self._check_default(name, hint, node, default)
+        self._check_limits(name, hint, node, limits)
+        return Argument(name=name, node=node, streamed=stream is not None, default=default, limits=limits)
+
+    def _result(self, hint: object) -> tuple[Node, bool]:
+        if hint is inspect.Signature.empty:
+            self._refuse("it does not say what it returns; write `-> str` or the like")
+        try:
+            stream = read_stream(hint, self._resolve)
+            node = read_node(stream.item if stream else hint, self._resolve)
+        except Unpublishable as exc:
+            self._refuse(str(exc), "the result", hint)
+        yields = inspect.isgeneratorfunction(self._function) or inspect.isasyncgenfunction(self._function)
+        if stream is None and yields:
+            word = "AsyncIterator" if self._asynchronous else "Iterator"
+            self._refuse(f"the method yields; write `-> {word}[{describe(hint)}]`", "the result", hint)
+        if stream is None:
+            return node, False
+        item = describe(stream.item)
+        if stream.asynchronous and not self._asynchronous:
+            self._refuse(f"a plain `def` yields Iterator[{item}]; or make it `async def`", "the result", hint)
+        if self._asynchronous and not stream.asynchronous:
+            self._refuse(f"an `async def` yields AsyncIterator[{item}]; or make it a plain `def`", "the result", hint)
+        if self._asynchronous and not yields:
+            advice = "an `async def` that streams has to yield; write `async for item in ...: yield item`"
+            self._refuse(advice, "the result", hint)
+        return node, True
+
+    def _default(self, parameter: inspect.Parameter) -> tuple[object, Limits]:
+        default = cast(object, parameter.default)
+        if default is inspect.Parameter.empty:
+            return REQUIRED, NO_LIMITS
+        said = default if isinstance(default, Parameter) else self._limits.get(parameter.name)
+        if said is None:
+            return default, NO_LIMITS
+        return said.default, Limits(
+            description=said.description,
+            min_value=said.min_value,
+            max_value=said.max_value,
+            choices=said.choices,
+            is_param=True,
+        )
+
+    def _check_streamed_argument(self, name: str, hint: object, stream: StreamHint, default: object) -> None:
+        item = describe(stream.item)
+        if stream.asynchronous and not self._asynchronous:
+            self._refuse(f"a plain `def` is given Iterator[{item}]; or make it `async def`", name, hint)
+        if self._asynchronous and not stream.asynchronous:
+            self._refuse(f"an `async def` is given AsyncIterator[{item}]; or make it a plain `def`", name, hint)
+        if default is not REQUIRED:
+            self._refuse("a streamed argument is always there, so it has no default; take the default away", name, hint)
+
+    def _check_default(self, name: str, hint: object, node: Node, default: object) -> None:
+        bare = node.item if isinstance(node, OptionalOf) else node
+        if default is REQUIRED or default is None:
+            return
+        if isinstance(bare, LiteralOf):
+            if default not in bare.choices:
+                self._refuse(f"its default {default!r} is not among the choices", name, hint)
+        elif isinstance(bare, Leaf) and bare.kind in _SCALARS and not _is_scalar(bare.kind, default):
+            self._refuse(f"its default {default!r} is of another type; change one of the two", name, hint)
+
+    def _check_limits(self, name: str, hint: object, node: Node, limits: Limits) -> None:
+        bare = node.item if isinstance(node, OptionalOf) else node
+        kind = bare.kind if isinstance(bare, Leaf) else None
+        if (limits.min_value is not None or limits.max_value is not None) and kind not in (Kind.INT, Kind.FLOAT):
+            self._refuse("min_value and max_value are for int and float; leave them out", name, hint)
+        for choice in limits.choices or ():
+            if kind is None or kind not in _SCALARS or not _is_scalar(kind, choice):
+                self._refuse(f"choices are for str, int, float and bool, and {choice!r} does not fit", name, hint)
+
+    def _resolve(self, text: str) -> object:
+        """Evaluate an annotation given as text, where the function was written, then among the class's own names."""
+        scope = getattr(inspect.unwrap(self._function), "__globals__", {})
+        try:
+            try:
+                return cast(object, eval(text, scope))
+            except NameError:
+                module = vars(sys.modules.get(self._owner.__module__, inspect))
+                return cast(object, eval(text, {**module, **scope}, dict(vars(self._owner))))
+        except Exception as exc:
+            reason = f"{text!r} cannot be evaluated ({type(exc).__name__}: {exc})"
+            raise Unpublishable(f"{reason}; import it at the top of the module, not only for the type checker") from exc
+
+    def _docstring(self) -> str:
+        """Return the method's docstring, or that of the method it overrides."""
+        for owner in self._owner.__mro__:
+            text = cast(object, getattr(vars(owner).get(self._name), "__doc__", None))
+            if isinstance(text, str) and text:
+                return inspect.cleandoc(text)
+        return inspect.cleandoc(self._function.__doc__ or "")
+
+    def _refuse(self, advice: str, what: str = "", hint: object = None) -> NoReturn:
+        place = f"{self._owner.__name__}.{self._name}"
+        subject = ""
+        if what:
+            subject = f"{what} " if what == "the result" else f"argument {what!r} "
+        if hint is not None or what == "the result":
+            subject += f"of type {describe(hint)} "
+        message = f"{place} cannot be published: {subject.rstrip()}{': ' if subject else ''}{advice}"
+        raise SignatureError(message)
+
+
+_CARDINALITIES: dict[tuple[bool, bool], Cardinality] = {
+    (False, False): Cardinality.UNARY,
+    (False, True): Cardinality.SERVER_STREAM,
+    (True, False): Cardinality.CLIENT_STREAM,
+    (True, True): Cardinality.BIDI,
+}
+
+
+def _is_scalar(kind: Kind, value: object) -> bool:
+    """Tell whether a default is of a kind; True is no int here, though Python says so."""
+    return isinstance(value, _SCALARS[kind]) and (kind is Kind.BOOL or not isinstance(value, bool))
