@@ -41,12 +41,12 @@ _MAX_CACHED_BYTES = 8192
 _VARINT, _FIXED64, _BYTES, _GROUP, _END_GROUP, _FIXED32 = range(6)
 _REQUEST_INPUTS, _INPUT_DATA, _DATA_METADATA = 4, 2, 5
 _INPUTS_TAG = _REQUEST_INPUTS << 3 | _BYTES
-_DATA_TAG = bytes((_INPUT_DATA << 3 | _BYTES,))
-_METADATA_TAG = bytes((_DATA_METADATA << 3 | _BYTES,))
+_DATA_TAG = _INPUT_DATA << 3 | _BYTES
+_METADATA_TAG = _DATA_METADATA << 3 | _BYTES
 _USUAL_TAG_MASK = 0x87  # the wire type, and whether the tag goes on in a second byte
 _PARTS_TAG = b"\x9a\x01"  # Data.parts, 19
 
-_USUAL_PARTS = 64
+_USUAL_PARTS = range(64)
 _METHOD_KEY = "_method_name"
 _MALFORMED = "the request is not a valid message"
 
@@ -121,13 +121,17 @@ def _split_request(request: bytes) -> tuple[list[bytes], bytes]:
                 first = position
             elif position != last:
                 return _split(request, _REQUEST_INPUTS)
+            else:
+                # Elements of a batch mostly have one length: then the next one starts with the same bytes.
+                prefix = request[position:start]
+                gap = len(prefix)
+                for _ in range(MAX_INPUTS - len(inputs)):
+                    if not request.startswith(prefix, end):
+                        break
+                    inputs.append(request[start:end])
+                    start = end + gap
+                    end = start + length
             inputs.append(request[start:end])
-            # Elements of a batch mostly have one length: then the next one starts with the same bytes.
-            prefix = request[position:start]
-            while request.startswith(prefix, end) and len(inputs) <= MAX_INPUTS:
-                start = end + len(prefix)
-                end = start + length
-                inputs.append(request[start:end])
             if len(inputs) > MAX_INPUTS:
                 break
             last = end
@@ -142,16 +146,25 @@ def _split_request(request: bytes) -> tuple[list[bytes], bytes]:
 def _metadata_of(payload: bytes) -> bytes:
     """Return the serialized metadata of an Input. Reads the shape that clients send; any other goes to `_split`."""
     size = len(payload)
-    if payload.startswith(_DATA_TAG):
-        length, position = varint.decode(payload, 1)
-        if position + length == size and payload.startswith(_METADATA_TAG, position):
-            length, start = varint.decode(payload, position + 1)
-            position = end = start + length
+    if size > 1 and payload[0] == _DATA_TAG:
+        length = payload[1]
+        position = 2
+        if length > 0x7F:
+            length, position = varint.decode(payload, 1)
+        if length > 1 and position + length == size and payload[position] == _METADATA_TAG:
+            length = payload[position + 1]
+            start = position + 2
+            if length > 0x7F:
+                length, start = varint.decode(payload, position + 1)
+            end = position = start + length
             # A second piece of metadata could follow the parts, so walk to the end.
-            for _ in range(_USUAL_PARTS):
-                if not payload.startswith(_PARTS_TAG, position):
+            for _ in _USUAL_PARTS:
+                if position >= size or payload[position : position + 2] != _PARTS_TAG:
                     break
-                length, position = varint.decode(payload, position + 2)
+                length = payload[position + 2]
+                position += 3
+                if length > 0x7F:
+                    length, position = varint.decode(payload, position - 1)
                 position += length
             if position == size:
                 return payload[start:end]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from runner.errors import InvalidInput
 
-_MAX_BYTES = 10
-"""What 64 bits need; a longer one is not a varint."""
+_MAX_SHIFT = 63
+"""Of the tenth byte, the last that 64 bits need; a longer one is not a varint."""
 
 
 def encode(value: int) -> bytes:
@@ -30,11 +30,19 @@ def decode(buffer: bytes, position: int) -> tuple[int, int]:
         IndexError: the buffer ends before the number does.
         InvalidInput: it does not end where the longest one would.
     """
-    value = buffer[position] & 0x7F
-    shift = 7
-    for at in range(position, position + _MAX_BYTES):
-        if buffer[at] < 0x80:
-            return value, at + 1
-        value |= (buffer[at + 1] & 0x7F) << shift
+    value = buffer[position]
+    position += 1
+    if value < 0x80:
+        return value, position
+    byte = buffer[position]
+    value += (byte - 1) << 7  # the first byte's top bit is 1 << 7: taken off here
+    position += 1
+    shift = 14
+    while byte > 0x7F:
+        if shift > _MAX_SHIFT:
+            raise InvalidInput("the request is not a valid message")
+        byte = buffer[position]
+        value += (byte - 1) << shift
+        position += 1
         shift += 7
-    raise InvalidInput("the request is not a valid message")
+    return value, position

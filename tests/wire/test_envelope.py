@@ -139,6 +139,13 @@ def test_pieces_are_merged_as_protobuf_does() -> None:
         check(data)
 
 
+@pytest.mark.parametrize(
+    "entry", [b"", b"\x12\x00", b"\x12\x80\x80\x80\x00", b"\x12\x01\x2a", b"\x12\x02\x2a\x00", b"\x12"]
+)
+def test_inputs_with_next_to_nothing_in_them(entry: bytes) -> None:
+    check(b"\x22" + varint.encode(len(entry)) + entry)
+
+
 def test_fields_we_do_not_know() -> None:
     unknown = b"\x38\x01" + b"\x92\x03\x02hi" + b"\x9d\x03abcd" + b"\x99\x03abcdefgh" + b"\x93\x03\x22\x01\x00\x94\x03"
     data = unknown + request("x", "y").SerializeToString() + unknown
