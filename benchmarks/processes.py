@@ -1,0 +1,69 @@
+"""Server processes under test: started, found by the line they print, and asked how much CPU they have used."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+TICK = 1 / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server and where it listens."""
+
+    pid: int
+    port: int
+
+    def cpu_seconds(self) -> float:
+        """Return user and system time of the server and of all its descendants so far, in steps of 10 ms."""
+        return sum(_cpu_seconds(pid) for pid in _family(self.pid))
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str]) -> Iterator[Server]:
+    """Run a server until the block ends. It has to print `serving <name> on <host>:<port>`."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            if match := re.fullmatch(r"serving \S+ on \S+:(\d+)\n", line):
+                yield Server(process.pid, int(match[1]))
+                break
+        else:
+            raise RuntimeError(f"{' '.join(command)} exited with {process.wait()}")
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+        process.stdout.close()
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat after the command's name, which may hold blanks."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _cpu_seconds(pid: int) -> float:
+    try:
+        fields = _stat(pid)
+    except FileNotFoundError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) * TICK
+
+
+def _family(pid: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                children.setdefault(int(_stat(int(entry.name))[1]), []).append(int(entry.name))
+    family, found = [pid], [pid]
+    while found:
+        found = [child for parent in found for child in children.get(parent, [])]
+        family += found
+    return family
