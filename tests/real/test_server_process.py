@@ -1,0 +1,124 @@
+"""The life of the process: how soon it listens, what it weighs, how it refuses a model, how it ends."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import socket
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from runner.wire.pb import inference_pb2 as pb
+
+pytestmark = pytest.mark.real
+
+MODEL_LOADING = 21351
+IDLE_BYTES = 80e6
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago: a server that is still loading does not say which it took."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def resident_bytes(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
+
+def request(method: str, **arguments: pb.Data) -> bytes:
+    data = pb.Data(parts=[pb.Part(id=name, data=value) for name, value in arguments.items()])
+    data.metadata["_method_name"] = method
+    return pb.PostModelOutputsRequest(inputs=[pb.Input(data=data)]).SerializeToString()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+def test_idle_weight(launch):
+    server = launch("chat")
+    server.wait_ready()
+    assert resident_bytes(server.pid) < IDLE_BYTES
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads /proc")
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
+def test_torch_stays_in_the_worker(launch):
+    server = launch("with_torch")
+    server.wait_ready()
+    with grpc.insecure_channel(server.address) as channel:
+        reply = channel.unary_unary("/clarifai.api.V2/PostModelOutputs")(
+            request("predict", size=pb.Data(int_value=3)), timeout=10
+        )
+    (output,) = pb.MultiOutputResponse.FromString(reply).outputs
+    assert output.data.parts[0].data.float_value == 3.0
+    assert "libtorch" not in Path(f"/proc/{server.pid}/maps").read_text()
+
+
+def test_while_loading(launch, config_file):
+    port = free_port()
+    started = time.monotonic()
+    server = launch("slow_to_load", "--config", config_file("max_loading_wait_ms: 100\n"), "--port", str(port))
+    options = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 50)]
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
+        grpc.channel_ready_future(channel).result(timeout=10)
+        listening_after = time.monotonic() - started
+        health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=2)
+        assert health.status == health_pb2.HealthCheckResponse.NOT_SERVING
+        message = request("predict", text=pb.Data(string_value="hi"))
+        reply = channel.unary_unary("/clarifai.api.V2/PostModelOutputs")(message, timeout=2)
+        assert pb.MultiOutputResponse.FromString(reply).status.code == MODEL_LOADING
+        with pytest.raises(grpc.RpcError) as refused:
+            channel.unary_unary("/runner.v1.Inference/PostModelOutputs")(message, timeout=2)
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    asked = time.monotonic()
+    assert server.terminate() == 0
+    assert time.monotonic() - asked < 2.0
+    assert listening_after < 3.0  # a second on a machine with nothing else to do
+
+
+@pytest.mark.parametrize("model", ["unimportable", "unloadable", "no_such_directory"])
+def test_a_model_that_cannot_be_served(launch, model):
+    server = launch(model)
+    assert server.wait(timeout=20) not in (0, -signal.SIGKILL)
+    expected = {
+        "unimportable": "a_package_that_does_not_exist",
+        "unloadable": "weights.bin",
+        "no_such_directory": model,
+    }
+    assert expected[model] in server.stderr
+    # The model's own line may be shown, none of ours.
+    assert "runner/workers" not in server.stderr
+    assert "runner/execution" not in server.stderr
+    assert "importlib" not in server.stderr
+
+
+def test_interrupt_ends_it_quietly(launch):
+    server = launch("chat")
+    server.wait_ready()
+    server.process.send_signal(signal.SIGINT)
+    assert server.wait() == 0
+    assert "Traceback" not in server.stderr
+
+
+def test_what_is_in_flight_is_finished(launch):
+    server = launch("misbehaving")
+    server.wait_ready()
+    with grpc.insecure_channel(server.address) as channel:
+        stream = channel.unary_stream("/clarifai.api.V2/GenerateModelOutputs")(request("endless"))
+        next(stream)
+        stream.cancel()
+        call = channel.unary_unary("/clarifai.api.V2/PostModelOutputs")
+        pending = call.future(request("sleep", seconds=pb.Data(float_value=1.0)))
+        # The barrier call answers only when its twin has arrived, and both come after `sleep` on this connection.
+        meet = request("meet", parties=pb.Data(int_value=2))
+        for each in [call.future(meet), call.future(meet)]:
+            each.result()
+        server.process.send_signal(signal.SIGTERM)
+        (output,) = pb.MultiOutputResponse.FromString(pending.result()).outputs
+        assert output.data.parts[0].data.string_value == "awake"
+    assert server.wait() == 0
