@@ -236,10 +236,13 @@ class _Budget:
 def _parse(url: str, *, relative_to: httpx.URL | None = None) -> httpx.URL:
     import httpx
 
+    invalid = "it is not a valid URL" if relative_to is None else "it redirects to no valid URL"
     try:
         parsed = httpx.URL(url) if relative_to is None else relative_to.join(url)
     except (httpx.InvalidURL, UnicodeError) as exc:
-        raise _Failure("it is not a valid URL" if relative_to is None else "it redirects to no valid URL") from exc
+        raise _Failure(invalid) from exc
+    if parsed.port is not None and not 0 < parsed.port < 1 << 16:
+        raise _Failure(invalid)
     if parsed.scheme not in ("http", "https"):
         raise _Failure("it redirects to something other than http and https")
     if not parsed.host:

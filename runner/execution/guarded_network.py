@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import httpcore
 
@@ -44,7 +44,8 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
     def __init__(self, *, allow_private: bool, resolver: Resolver = system_resolver) -> None:
         self._allow_private = allow_private
         self._resolver = resolver
-        self._network: httpcore.AsyncNetworkBackend = httpcore.AnyIOBackend()
+        # cast: httpcore declares another class of this name for machines without anyio
+        self._network = cast(httpcore.AsyncNetworkBackend, httpcore.AnyIOBackend())
 
     async def connect_tcp(
         self,
