@@ -146,9 +146,7 @@ def test_a_host_is_needed(url):
     failing(url, "there is no host in it")
 
 
-@pytest.mark.parametrize(
-    "url", ["http://[::1", "http://host:99999/", "http://\0/", "http://x/\r\nHost: y"]
-)
+@pytest.mark.parametrize("url", ["http://[::1", "http://host:99999/", "http://\0/", "http://x/\r\nHost: y"])
 def test_what_is_no_url_is_said_to_be_none(url):
     failing(url, "it is not a valid URL")
 
