@@ -1,0 +1,256 @@
+"""The configuration: YAML files and flags, mapped once onto frozen values.
+
+Three layers, the later one wins key by key: the model directory's `config.yaml`, the file given with `--config`, and
+overrides (command-line flags, or keywords of `runner.testing.serve`). All have the same keys; `config.yaml` beside the
+README lists every one with its default. A key carries its unit; inside, times are seconds.
+
+`_KEYS` is the only list of keys: what is not in it is refused with the name that was probably meant.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from runner.config_values import Reader, as_bool, as_devices, as_id, as_ids, as_int, as_seconds, as_text
+from runner.errors import ConfigError
+from runner.limits import FetchLimits
+
+GIB = 1024**3
+
+_OF_OTHER_TOOLS = frozenset({"build_info", "checkpoints", "concepts", "inference_compute_info", "train_info"})
+"""Sections of a model's config.yaml that tell other tools how to build and place it. They mean nothing here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelIdentity:
+    """The names of the one model that is served. `id`: the model directory's name unless configured."""
+
+    id: str = "model"
+    user_id: str = "local"
+    app_id: str = "local"
+    model_type_id: str = "any-to-any"
+    version_id: str = "1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """Where the server listens, and the longest message either way. Port 0: a free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    max_message_bytes: int = GIB // 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workers:
+    """How many workers there are, where, and how many calls each runs at once, by lane."""
+
+    replicas: int = 1
+    devices: tuple[str, ...] = ("auto",)
+    num_threads: int = 16
+    max_streams: int = 256
+    max_coroutines: int = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """What may wait in the server. Beyond it calls are refused at once: a longer queue is latency, not throughput."""
+
+    max_queued_calls: int = 1024
+    max_queued_bytes: int = GIB
+    max_loading_wait: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drain:
+    """What happens on SIGTERM.
+
+    Args:
+        delay: seconds of serving on, marked as not ready, until load balancers have noticed.
+        grace: seconds that calls in flight may take after it.
+    """
+
+    delay: float = 0.0
+    grace: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Who may call, and under which names the model answers.
+
+    Args:
+        strict_ids: refuse calls for other user, app, model and version ids than the configured ones.
+        keys: accepted keys; empty: anybody may call.
+        deployments: ids a runner selector may name; empty: every selector is accepted.
+    """
+
+    strict_ids: bool = False
+    keys: tuple[str, ...] = field(default=(), repr=False)
+    deployments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """Everything there is to configure.
+
+    Args:
+        fetch: bounds on inputs given by URL.
+        allow_private_urls: fetch from private and loopback addresses too.
+        hide_model_errors: tell callers that the model raised, but not what.
+    """
+
+    model: ModelIdentity = field(default_factory=ModelIdentity)
+    listen: Listen = field(default_factory=Listen)
+    workers: Workers = field(default_factory=Workers)
+    admission: Admission = field(default_factory=Admission)
+    drain: Drain = field(default_factory=Drain)
+    access: Access = field(default_factory=Access)
+    fetch: FetchLimits = field(default_factory=FetchLimits)
+    allow_private_urls: bool = False
+    hide_model_errors: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """One key: its path in the file, how to read its value, and the place of the value in `ServerConfig`."""
+
+    path: str
+    read: Reader
+    place: str
+
+
+_KEYS = tuple(
+    _Key(path, read, place)
+    for path, read, place in (
+        ("model.id", as_id, "model.id"),
+        ("model.user_id", as_id, "model.user_id"),
+        ("model.app_id", as_id, "model.app_id"),
+        ("model.model_type_id", as_id, "model.model_type_id"),
+        ("model.version_id", as_id, "model.version_id"),
+        ("host", as_text, "listen.host"),
+        ("port", as_int(0, 65535), "listen.port"),
+        ("max_message_bytes", as_int(1024, GIB), "listen.max_message_bytes"),
+        ("replicas", as_int(1, 1024), "workers.replicas"),
+        ("devices", as_devices, "workers.devices"),
+        ("num_threads", as_int(1, 4096), "workers.num_threads"),
+        ("max_streams", as_int(1, 4096), "workers.max_streams"),
+        ("max_coroutines", as_int(1, 1 << 20), "workers.max_coroutines"),
+        ("max_queued_calls", as_int(1), "admission.max_queued_calls"),
+        ("max_queued_bytes", as_int(1), "admission.max_queued_bytes"),
+        ("max_loading_wait_ms", as_seconds(0), "admission.max_loading_wait"),
+        ("drain_delay_ms", as_seconds(0), "drain.delay"),
+        ("grace_ms", as_seconds(0), "drain.grace"),
+        ("strict_ids", as_bool, "access.strict_ids"),
+        ("keys", as_ids, "access.keys"),
+        ("deployments", as_ids, "access.deployments"),
+        ("hide_model_errors", as_bool, "hide_model_errors"),
+        ("allow_private_urls", as_bool, "allow_private_urls"),
+        ("fetch.timeout_ms", as_seconds(1), "fetch.timeout"),
+        ("fetch.max_bytes", as_int(1, GIB), "fetch.max_bytes"),
+        ("fetch.max_redirects", as_int(0, 100), "fetch.max_redirects"),
+    )
+)
+_BY_PATH = {key.path: key for key in _KEYS}
+_GROUPS = {path.partition(".")[0] for path in _BY_PATH if "." in path}
+_SECTIONS: dict[str, type] = {
+    "model": ModelIdentity,
+    "listen": Listen,
+    "workers": Workers,
+    "admission": Admission,
+    "drain": Drain,
+    "access": Access,
+    "fetch": FetchLimits,
+}
+
+
+def load_server_config(
+    path: Path | None = None,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    model_dir: Path | None = None,
+) -> ServerConfig:
+    """Read the configuration of a server.
+
+    Args:
+        path: the file given with `--config`.
+        overrides: values by key, nested as in the file; a value of None counts as not given.
+        model_dir: the directory whose `config.yaml`, if there is one, lies below the other two.
+
+    Raises:
+        ConfigError: a file cannot be read, a key is unknown, or a value is wrong. The text names file and key.
+    """
+    values: dict[str, object] = {}
+    if model_dir is not None:
+        values["model.id"] = model_dir.resolve().name
+        file = model_dir / "config.yaml"
+        if file.exists():
+            document = {key: value for key, value in _read_yaml(file).items() if key not in _OF_OTHER_TOOLS}
+            values |= _values(document, source=f"{file}: ")
+    if path is not None:
+        values |= _values(_read_yaml(path), source=f"{path}: ")
+    values |= _values(overrides or {}, source="")
+    return _build(values)
+
+
+def _read_yaml(path: Path) -> Mapping[str, object]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        document: object = yaml.safe_load(text)
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text") from None
+    except yaml.MarkedYAMLError as exc:
+        line = f"line {exc.problem_mark.line + 1}: " if exc.problem_mark else ""
+        raise ConfigError(f"{path}: {line}is not valid YAML: {exc.problem or exc.context}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:
+        raise ConfigError(f"{path}: is not valid YAML: {str(exc).splitlines()[0]}") from None
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: got {type(document).__name__}, needs keys with values")
+    return cast(dict[str, object], document)
+
+
+def _values(document: Mapping[str, object], *, source: str) -> dict[str, object]:
+    """Return the checked values of a document by key path. A key without a value counts as not given."""
+    values: dict[str, object] = {}
+    try:
+        for name, value in document.items():
+            if name in _GROUPS and isinstance(value, Mapping):
+                for inner, inner_value in cast(Mapping[str, object], value).items():
+                    _read_into(values, f"{name}.{inner}", inner_value)
+            elif name in _GROUPS and value is not None:
+                raise ConfigError(f"{name}: got {value!r}, needs keys with values")
+            elif name not in _GROUPS:
+                _read_into(values, str(name), value)
+    except ConfigError as exc:
+        raise ConfigError(f"{source}{exc}") from None
+    return values
+
+
+def _read_into(values: dict[str, object], path: str, value: object) -> None:
+    key = _BY_PATH.get(path)
+    if key is None:
+        near = difflib.get_close_matches(path, [*_BY_PATH, *_GROUPS], n=1)
+        raise ConfigError(f"{path}: no such key" + (f", did you mean {near[0]}?" if near else ""))
+    if value is not None:
+        values[path] = key.read(path, value)
+
+
+def _build(values: Mapping[str, object]) -> ServerConfig:
+    top: dict[str, Any] = {}
+    sections: dict[str, dict[str, Any]] = {name: {} for name in _SECTIONS}
+    for path, value in values.items():
+        section, dot, name = _BY_PATH[path].place.partition(".")
+        if dot:
+            sections[section][name] = value
+        else:
+            top[section] = value
+    return ServerConfig(**top, **{name: _SECTIONS[name](**fields) for name, fields in sections.items()})
