@@ -41,6 +41,16 @@ REQUIRED: Final = Required.REQUIRED
 """The default of an argument that has none; None is a default like any other."""
 
 
+@dataclass(frozen=True, slots=True)
+class OpaqueDefault:
+    """A default that a published signature can only print: the server knows the value, a client leaves it out."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What `Param` says about an argument beside its default. Bounds are inclusive."""
