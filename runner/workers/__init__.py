@@ -1,0 +1,1 @@
+"""Replicas of the model in processes of their own, and the link to them."""
