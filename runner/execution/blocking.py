@@ -1,0 +1,170 @@
+"""A call of a plain function or generator: it runs in a thread of its lane, from decoding to encoding."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, cast
+
+from runner import context
+from runner.errors import CallError
+from runner.execution import failure
+from runner.execution.method import LoadedMethod
+from runner.execution.streams import BlockingGate, BlockingInputs, Payload
+from runner.execution.threads import ThreadLane
+from runner.wire.codec import EncodeError
+
+if TYPE_CHECKING:
+    from runner.execution.executor import Executor, Incoming
+
+
+class BlockingCall:
+    """One call in a thread. Everything but `_work` and what it calls happens on the loop's thread."""
+
+    def __init__(self, executor: Executor, method: LoadedMethod, call: Incoming, lane: ThreadLane) -> None:
+        self._executor = executor
+        self._method = method
+        self._call = call
+        self._lane = lane
+        self._arguments: dict[str, object] | None = None
+        self._fetching: asyncio.Task[None] | None = None
+        self._gate = BlockingGate() if method.cardinality.streams_output else None
+        self._inputs = BlockingInputs(self._decode_item, self._give_back) if method.cardinality.streams_input else None
+
+    def start(self) -> None:
+        """See `Running`."""
+        if not self._method.codec.carries_media:
+            self._lane.submit(self._work)
+            return
+        # Look for URLs before a thread is taken: sixteen slow downloads must not stand before sixteen quick calls.
+        try:
+            arguments = self._decode()
+            missing = self._method.codec.unresolved(arguments)
+        except Exception as exc:
+            self._executor.fail(self._call.id, failure.of_ours(exc, "reading the arguments"))
+            return
+        self._arguments = arguments
+        if missing:
+            self._fetching = self._executor.spawn(self._fetch(arguments))
+            self._fetching.add_done_callback(self._fetched)
+        else:
+            self._lane.submit(self._work)
+
+    def item(self, payload: Payload) -> None:
+        """See `Running`."""
+        if self._inputs is not None:
+            self._inputs.put(payload)
+
+    def end_input(self) -> None:
+        """See `Running`."""
+        if self._inputs is not None:
+            self._inputs.end()
+
+    def grant(self, items: int) -> None:
+        """See `Running`."""
+        if self._gate is not None:
+            self._gate.grant(items)
+
+    def cancel(self) -> None:
+        """Flag the context, and end the waits in which the thread may stand. Python code is never interrupted."""
+        self._call.context.cancel()
+        if self._fetching is not None:
+            self._fetching.cancel()
+        if self._gate is not None:
+            self._gate.close()
+        if self._inputs is not None:
+            self._inputs.close()
+
+    async def _fetch(self, arguments: dict[str, object]) -> None:
+        await self._executor.fetcher.resolve(self._method.codec.unresolved(arguments))
+
+    def _fetched(self, task: asyncio.Task[None]) -> None:
+        """The callback also runs for a task that was cancelled before its first step."""
+        self._fetching = None
+        exc = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if exc is None:
+            self._lane.submit(self._work)
+        else:
+            self._executor.fail(self._call.id, failure.of_ours(exc, "fetching inputs"))
+
+    def _decode(self) -> dict[str, object]:
+        return self._method.codec.decode_call(self._call.payload, self._call.params)
+
+    # In the thread.
+
+    def _work(self) -> None:
+        call, method = self._call, self._method
+        token = context.current.set(call.context)
+        error: CallError | None = None
+        output = b""
+        try:
+            arguments = self._prepare()
+        except BaseException as exc:
+            error = failure.of_ours(exc, "reading the arguments")
+        else:
+            try:
+                output = self._run(arguments)
+            except BaseException as exc:
+                error = failure.of_model(exc, method.name, cancelled=call.context.cancelled)
+        finally:
+            context.current.reset(token)
+        mailbox, self._arguments = self._executor.mailbox, None
+        if error is None:
+            mailbox.post(self._executor.end, call.id, output)
+        else:
+            mailbox.post(self._executor.fail, call.id, error)
+
+    def _prepare(self) -> dict[str, object]:
+        """Decode the arguments, and put the iterator of inputs where the first input was decoded to."""
+        self._call.context.raise_if_cancelled()
+        arguments = self._method.codec.finish(self._decode() if self._arguments is None else self._arguments)
+        streamed = self._method.signature.streamed_argument
+        if self._inputs is not None and streamed is not None:
+            if streamed.name in arguments:
+                self._inputs.put_first(arguments[streamed.name])
+            arguments[streamed.name] = self._inputs
+        return arguments
+
+    def _run(self, arguments: dict[str, object]) -> bytes:
+        """Run the method; return the serialized output, or nothing after a stream."""
+        codec, call = self._method.codec, self._call
+        result: object = self._method.function(**arguments)
+        if self._gate is None:
+            return codec.encode_output(result, call.context.take_usage())
+        self._stream(_iterator(result, self._method), self._gate)
+        return b""
+
+    def _stream(self, outputs: Iterator[object], gate: BlockingGate) -> None:
+        codec, call, executor = self._method.codec, self._call, self._executor
+        try:
+            while True:
+                # Credit first: a generator is never ahead of its reader by more than the window.
+                gate.wait()
+                try:
+                    value = next(outputs)
+                except StopIteration:
+                    return
+                executor.mailbox.post(executor.emit, call.id, codec.encode_output(value, call.context.take_usage()))
+        finally:
+            close = getattr(outputs, "close", None)
+            if close is not None:
+                close()
+
+    def _decode_item(self, payload: Payload) -> object:
+        codec = self._method.codec
+        value = codec.decode_item(payload)
+        if codec.carries_media and (missing := codec.unresolved(value)):
+            asyncio.run_coroutine_threadsafe(self._executor.fetcher.resolve(missing), self._executor.loop).result()
+        return codec.finish_item(value)
+
+    def _give_back(self, items: int) -> None:
+        self._executor.mailbox.post(self._executor.consumed, self._call.id, items)
+
+
+def _iterator(result: object, method: LoadedMethod) -> Iterator[object]:
+    if not hasattr(result, "__iter__") or isinstance(result, (str, bytes)):
+        raise EncodeError(
+            f"{method.name} is declared to return an iterator and returned {type(result).__name__}; "
+            "write it as a generator, or return an iterator"
+        )
+    return iter(cast(Iterable[object], result))

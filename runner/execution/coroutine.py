@@ -1,0 +1,138 @@
+"""A call of an `async def` method or an async generator: one task on the worker's loop, for the call's whole life."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, cast
+
+from runner import context
+from runner.errors import Cancelled, DeadlineExceeded
+from runner.execution import failure
+from runner.execution.method import LoadedMethod
+from runner.execution.streams import AsyncGate, AsyncInputs, Payload
+from runner.wire.codec import EncodeError
+
+if TYPE_CHECKING:
+    from runner.execution.executor import Executor, Incoming
+
+
+class CoroutineCall:
+    """One call on the loop. Cancelling it cancels the coroutine at its next `await`."""
+
+    def __init__(self, executor: Executor, method: LoadedMethod, call: Incoming) -> None:
+        self._executor = executor
+        self._method = method
+        self._call = call
+        self._task: asyncio.Task[None] | None = None
+        self._gate = AsyncGate() if method.cardinality.streams_output else None
+        self._inputs = AsyncInputs(self._decode_item, self._give_back) if method.cardinality.streams_input else None
+
+    def start(self) -> None:
+        """See `Running`."""
+        self._task = self._executor.spawn(self._run())
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A task that is cancelled before its first step never enters `_run`, and would tell nobody."""
+        if task.cancelled():
+            self._executor.fail(self._call.id, Cancelled("the call was cancelled"))
+
+    def item(self, payload: Payload) -> None:
+        """See `Running`."""
+        if self._inputs is not None:
+            self._inputs.put(payload)
+
+    def end_input(self) -> None:
+        """See `Running`."""
+        if self._inputs is not None:
+            self._inputs.end()
+
+    def grant(self, items: int) -> None:
+        """See `Running`."""
+        if self._gate is not None:
+            self._gate.grant(items)
+
+    def cancel(self) -> None:
+        """See `Running`."""
+        self._call.context.cancel()
+        if self._inputs is not None:
+            self._inputs.close()
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        call, executor = self._call, self._executor
+        context.current.set(call.context)  # a task has a context of its own, so there is nothing to put back
+        try:
+            arguments = await self._prepare()
+        except (Exception, asyncio.CancelledError) as exc:
+            executor.fail(call.id, failure.of_ours(exc, "reading the arguments"))
+            return
+        try:
+            output = await self._answer(arguments)
+        except BaseException as exc:
+            # Also what only a process should raise: a model's `sys.exit()` ends its own call.
+            executor.fail(call.id, failure.of_model(exc, self._method.name, cancelled=call.context.cancelled))
+        else:
+            executor.end(call.id, output)
+
+    async def _prepare(self) -> dict[str, object]:
+        codec, call = self._method.codec, self._call
+        if call.context.cancelled:
+            raise Cancelled("the caller is gone")
+        if (left := call.context.time_left) is not None and left <= 0:
+            raise DeadlineExceeded("the caller's deadline passed before the method could start")
+        arguments = codec.decode_call(call.payload, call.params)
+        if codec.carries_media and (missing := codec.unresolved(arguments)):
+            await self._executor.fetcher.resolve(missing)
+        arguments = codec.finish(arguments)
+        streamed = self._method.signature.streamed_argument
+        if self._inputs is not None and streamed is not None:
+            if streamed.name in arguments:
+                self._inputs.put_first(arguments[streamed.name])
+            arguments[streamed.name] = self._inputs
+        return arguments
+
+    async def _answer(self, arguments: dict[str, object]) -> bytes:
+        """Run the method; return the serialized output, or nothing after a stream."""
+        codec, call = self._method.codec, self._call
+        result: Any = self._method.function(**arguments)
+        if inspect.isawaitable(result):
+            result = await result
+        if self._gate is None:
+            return codec.encode_output(result, call.context.take_usage())
+        if not hasattr(result, "__aiter__"):
+            raise EncodeError(
+                f"{self._method.name} is declared to return an iterator and returned {type(result).__name__}; "
+                "write it as an async generator, or return an async iterator"
+            )
+        await self._stream(cast(AsyncIterator[object], result), self._gate)
+        return b""
+
+    async def _stream(self, outputs: AsyncIterator[object], gate: AsyncGate) -> None:
+        codec, call, executor = self._method.codec, self._call, self._executor
+        try:
+            while True:
+                # Credit first: a generator is never ahead of its reader by more than the window.
+                await gate.wait()
+                try:
+                    value = await anext(outputs)
+                except StopAsyncIteration:
+                    return
+                executor.emit(call.id, codec.encode_output(value, call.context.take_usage()))
+        finally:
+            close = getattr(outputs, "aclose", None)
+            if close is not None:
+                await close()
+
+    async def _decode_item(self, payload: Payload) -> object:
+        codec = self._method.codec
+        value = codec.decode_item(payload)
+        if codec.carries_media and (missing := codec.unresolved(value)):
+            await self._executor.fetcher.resolve(missing)
+        return codec.finish_item(value)
+
+    def _give_back(self, items: int) -> None:
+        self._executor.consumed(self._call.id, items)

@@ -1,0 +1,180 @@
+"""The calls that run in this worker: starts them, feeds them, stops them, and says how each one ended.
+
+Lives on the worker's loop. It knows nothing of links and processes: what happens to a call comes in as method calls,
+what a call has to say goes out through an `Outlet`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from runner.context import CallContext
+from runner.errors import CallError, MethodNotFound
+from runner.execution.blocking import BlockingCall
+from runner.execution.coroutine import CoroutineCall
+from runner.execution.fetch import Fetcher
+from runner.execution.mailbox import Mailbox
+from runner.execution.method import LoadedMethod
+from runner.execution.streams import Payload
+from runner.execution.threads import ThreadLane
+from runner.signature.published import Lane
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A call as it arrives.
+
+    Attributes:
+        id: the number under which everything about the call is said.
+        method: index into the loaded methods.
+        payload: one serialized input.
+        params: old-style parameters, a serialized struct; usually empty.
+        context: what the method sees as `self.context`.
+    """
+
+    id: int
+    method: int
+    payload: Payload
+    params: bytes
+    context: CallContext
+
+
+class Outlet(Protocol):
+    """Who is told what calls have to say. Called on the loop's thread."""
+
+    def item(self, call_id: int, output: bytes) -> None:
+        """One element of an output stream."""
+
+    def consumed(self, call_id: int, items: int) -> None:
+        """The method has taken so many inputs; as many more may be sent."""
+
+    def ended(self, call_id: int, output: bytes) -> None:
+        """The call ended well. `output` is empty after an output stream. Nothing more is said of it."""
+
+    def failed(self, call_id: int, error: CallError) -> None:
+        """The call ended badly. Nothing more is said of it."""
+
+
+class Running(Protocol):
+    """A call under way, however its function is written."""
+
+    def start(self) -> None:
+        """Begin. Errors are told through the executor, not raised."""
+
+    def item(self, payload: Payload) -> None:
+        """One more input."""
+
+    def end_input(self) -> None:
+        """No more inputs."""
+
+    def grant(self, items: int) -> None:
+        """So many more outputs may be sent."""
+
+    def cancel(self) -> None:
+        """Stop as soon as the function can be stopped; the end is still told."""
+
+
+class Executor:
+    """Owns every call under way, the threads and tasks that run them, and the fetcher of their URLs."""
+
+    def __init__(
+        self,
+        methods: Sequence[LoadedMethod],
+        outlet: Outlet,
+        fetcher: Fetcher,
+        *,
+        num_threads: int,
+        max_streams: int,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.fetcher = fetcher
+        self.mailbox = Mailbox(self.loop)
+        self._methods = methods
+        self._outlet = outlet
+        self._threads = {
+            Lane.THREADS: ThreadLane("method", num_threads),
+            Lane.STREAMS: ThreadLane("stream", max_streams),
+        }
+        self._calls: dict[int, Running] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, call: Incoming) -> None:
+        """Start a call."""
+        if call.method >= len(self._methods):
+            self._outlet.failed(call.id, MethodNotFound(f"this worker has no method number {call.method}"))
+            return
+        method = self._methods[call.method]
+        running: Running
+        if method.lane is Lane.COROUTINES:
+            running = CoroutineCall(self, method, call)
+        else:
+            running = BlockingCall(self, method, call, self._threads[method.lane])
+        self._calls[call.id] = running
+        running.start()
+
+    def item(self, call_id: int, payload: Payload) -> None:
+        """One more input of a call; dropped if the call is over."""
+        if (call := self._calls.get(call_id)) is not None:
+            call.item(payload)
+
+    def end_input(self, call_id: int) -> None:
+        """A call gets no more inputs."""
+        if (call := self._calls.get(call_id)) is not None:
+            call.end_input()
+
+    def grant(self, call_id: int, items: int) -> None:
+        """A call may send so many more outputs."""
+        if (call := self._calls.get(call_id)) is not None:
+            call.grant(items)
+
+    def cancel(self, call_id: int) -> None:
+        """Stop a call."""
+        if (call := self._calls.get(call_id)) is not None:
+            call.cancel()
+
+    async def close(self) -> None:
+        """Stop everything and wait for the tasks. Threads are left to end by themselves."""
+        for call in list(self._calls.values()):
+            call.cancel()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for lane in self._threads.values():
+            lane.close()
+        await self.fetcher.aclose()
+
+    # What calls use. All of it runs on the loop.
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a coroutine that tells its own errors; `close` waits for it."""
+        task = self.loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def emit(self, call_id: int, output: bytes) -> None:
+        """Send one element of an output stream."""
+        if call_id in self._calls:
+            self._outlet.item(call_id, output)
+
+    def consumed(self, call_id: int, items: int) -> None:
+        """Give input credits back."""
+        if call_id in self._calls:
+            self._outlet.consumed(call_id, items)
+
+    def end(self, call_id: int, output: bytes) -> None:
+        """Say that a call ended well."""
+        if self._calls.pop(call_id, None) is not None:
+            self._outlet.ended(call_id, output)
+
+    def fail(self, call_id: int, error: CallError) -> None:
+        """Say that a call ended badly."""
+        if self._calls.pop(call_id, None) is not None:
+            self._outlet.failed(call_id, error)
+
+    def __repr__(self) -> str:
+        return f"<Executor {len(self._calls)} calls, {len(self._tasks)} tasks, {list(self._threads.values())}>"

@@ -1,0 +1,70 @@
+"""What an exception in the middle of a call means to its caller."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from runner.errors import (
+    MAX_TEXT_BYTES,
+    CallError,
+    Cancelled,
+    DeadlineExceeded,
+    FetchFailed,
+    InternalError,
+    InvalidInput,
+    ModelError,
+)
+from runner.wire.codec import EncodeError
+
+logger = logging.getLogger("runner.model")
+
+# What a model may raise, or let pass, as its own verdict on the call. Everything else it raises is `ModelError`.
+_SPOKEN = (InvalidInput, FetchFailed, Cancelled, DeadlineExceeded)
+
+
+def of_model(exc: BaseException, method: str, *, cancelled: bool) -> CallError:
+    """Return the error for what a model's function raised or returned, and log its traceback.
+
+    `SystemExit`, `KeyboardInterrupt` and the like end the call and not the worker: they come from the model's code.
+
+    Args:
+        exc: what was raised.
+        method: the method's name, for the log.
+        cancelled: the call had been told to stop, so that nobody is interested in how it did.
+    """
+    if cancelled or isinstance(exc, asyncio.CancelledError):
+        return exc if isinstance(exc, _SPOKEN) else Cancelled("the call was cancelled")
+    if isinstance(exc, _SPOKEN):
+        return exc
+    if isinstance(exc, EncodeError):
+        logger.error("%s: %s", method, exc)
+        return ModelError(clipped(str(exc)))
+    logger.error("%s raised %s", method, type(exc).__name__, exc_info=exc)
+    return ModelError(clipped(f"{type(exc).__name__}: {text_of(exc)}"))
+
+
+def of_ours(exc: BaseException, doing: str) -> CallError:
+    """Return the error for what our own code raised before or after the model's."""
+    if isinstance(exc, CallError):
+        return exc
+    if isinstance(exc, asyncio.CancelledError):
+        return Cancelled("the call was cancelled")
+    logger.error("internal error while %s", doing, exc_info=exc)
+    return InternalError(f"internal error while {doing}; the server's log has more")
+
+
+def text_of(exc: BaseException) -> str:
+    """Return an exception's own text, even where its `__str__` raises."""
+    try:
+        return str(exc)
+    except Exception as broken:
+        return f"<its text raised {type(broken).__name__}>"
+
+
+def clipped(text: str) -> str:
+    """Return text that is valid UTF-8 of at most `MAX_TEXT_BYTES`."""
+    data = text.encode("utf-8", errors="replace")
+    if len(data) <= MAX_TEXT_BYTES:
+        return data.decode("utf-8")
+    return data[: MAX_TEXT_BYTES - 3].decode("utf-8", errors="ignore") + "…"

@@ -1,0 +1,197 @@
+"""The two sides of a stream as a method sees them: an iterator of inputs, and a gate before each output.
+
+Each comes twice, for a plain function in its own thread and for a coroutine on the loop. All of them are fed on the
+loop's thread. `close` ends the wait of whoever stands in them with `Cancelled`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable
+from queue import SimpleQueue
+from typing import TypeAlias
+
+from runner.errors import Cancelled
+from runner.flow import Consumption, Window
+
+Payload: TypeAlias = bytes | memoryview
+GiveBack: TypeAlias = Callable[[int], None]
+
+
+class _End:
+    """What stands in a queue of payloads after the last one. `gone`: the caller left, as opposed to finished."""
+
+    def __init__(self, *, gone: bool) -> None:
+        self.gone = gone
+
+
+_FINISHED = _End(gone=False)
+_GONE = _End(gone=True)
+
+
+def _cancelled() -> Cancelled:
+    return Cancelled("the caller is gone")
+
+
+class BlockingInputs:
+    """The inputs of a stream, for a plain function. The sender's credit bounds how many wait."""
+
+    def __init__(self, decode: Callable[[Payload], object], give_back: GiveBack) -> None:
+        """Make the iterator before the method is called.
+
+        Args:
+            decode: turns a payload into a value, in the method's thread; raises `InvalidInput`.
+            give_back: told how many credits to return, in the method's thread.
+        """
+        self._first: deque[object] = deque()
+        self._decode = decode
+        self._give_back = give_back
+        self._consumption = Consumption()
+        self._queue: SimpleQueue[Payload | _End] = SimpleQueue()
+
+    def put_first(self, value: object) -> None:
+        """Add the value that came, already decoded, with the call itself."""
+        self._first.append(value)
+
+    def put(self, payload: Payload) -> None:
+        """Add one input."""
+        self._queue.put(payload)
+
+    def end(self) -> None:
+        """No more inputs will come."""
+        self._queue.put(_FINISHED)
+
+    def close(self) -> None:
+        """The caller is gone."""
+        self._queue.put(_GONE)
+
+    def __iter__(self) -> BlockingInputs:
+        return self
+
+    def __next__(self) -> object:
+        if self._first:
+            return self._first.popleft()
+        payload = self._queue.get()
+        if isinstance(payload, _End):
+            self._queue.put(payload)  # asked once more, the answer is the same
+            if payload.gone:
+                raise _cancelled()
+            raise StopIteration
+        if items := self._consumption.consume():
+            self._give_back(items)
+        return self._decode(payload)
+
+
+class AsyncInputs:
+    """The inputs of a stream, for a coroutine."""
+
+    def __init__(self, decode: Callable[[Payload], Awaitable[object]], give_back: GiveBack) -> None:
+        self._first: deque[object] = deque()
+        self._decode = decode
+        self._give_back = give_back
+        self._consumption = Consumption()
+        self._queue: deque[Payload] = deque()
+        self._end: _End | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put_first(self, value: object) -> None:
+        """Add the value that came, already decoded, with the call itself."""
+        self._first.append(value)
+
+    def put(self, payload: Payload) -> None:
+        """Add one input."""
+        self._queue.append(payload)
+        self._wake()
+
+    def end(self) -> None:
+        """No more inputs will come."""
+        self._end = _FINISHED
+        self._wake()
+
+    def close(self) -> None:
+        """The caller is gone."""
+        self._end = _GONE
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def __aiter__(self) -> AsyncInputs:
+        return self
+
+    async def __anext__(self) -> object:
+        if self._first:
+            return self._first.popleft()
+        while not self._queue:
+            if self._end is not None:
+                if self._end.gone:
+                    raise _cancelled()
+                raise StopAsyncIteration
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        payload = self._queue.popleft()
+        if items := self._consumption.consume():
+            self._give_back(items)
+        return await self._decode(payload)
+
+
+class BlockingGate:
+    """Stops a generator's thread while the reader is behind."""
+
+    def __init__(self) -> None:
+        self._window = Window()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def grant(self, items: int) -> None:
+        """Credits came back."""
+        with self._changed:
+            self._window.grant(items)
+            self._changed.notify()
+
+    def close(self) -> None:
+        """The caller is gone."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    def wait(self) -> None:
+        """Return when one more item may be sent, and count it.
+
+        Raises:
+            Cancelled: the caller is gone.
+        """
+        # The lock is taken only when the window is shut: this thread alone spends, and the loop alone grants.
+        if not self._window.open:
+            with self._changed:
+                self._changed.wait_for(lambda: self._window.open or self._closed)
+        if self._closed:
+            raise _cancelled()
+        self._window.spend()
+
+
+class AsyncGate:
+    """Suspends a coroutine's stream while the reader is behind."""
+
+    def __init__(self) -> None:
+        self._window = Window()
+        self._waiter: asyncio.Future[None] | None = None
+
+    def grant(self, items: int) -> None:
+        """Credits came back."""
+        self._window.grant(items)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def close(self) -> None:
+        """The caller is gone; the coroutine itself is cancelled by its owner."""
+
+    async def wait(self) -> None:
+        """Return when one more item may be sent, and count it."""
+        while not self._window.open:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        self._window.spend()
