@@ -1,0 +1,99 @@
+"""The main module of a worker process: `python -m runner.workers.child DATA_FD CONTROL_FD`.
+
+Loads the model that the first message names, then serves calls until the link closes. It never outlives the server:
+end-of-file on the link ends it, whatever the model's threads are doing, and so does the server's death.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import uvloop
+
+from runner.errors import LoadError, SignatureError
+from runner.execution.loading import load_class, load_model
+from runner.workers.link import SocketLink
+from runner.workers.messages import Load, LoadFailed, Message
+from runner.workers.prctl import die_with_parent, set_timer_slack
+from runner.workers.worker import Worker
+
+EXIT_CANNOT_LOAD = 3
+"""Exit code of a worker whose model cannot be loaded, which no restart will mend."""
+
+_SWITCH_INTERVAL = 0.00001
+"""seconds. A model that runs Python between small operations of torch lets go of the GIL for moments only; with the
+default of 5 ms and the kernel's timer slack the loop thread was measured to wait up to a second for its turn."""
+
+
+class _Child:
+    """Before the model is loaded, holds what arrives; afterwards, hands it to the worker."""
+
+    def __init__(self) -> None:
+        self.first: asyncio.Future[Load] = asyncio.get_running_loop().create_future()
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.worker: Worker | None = None
+
+    def on_message(self, message: Message) -> None:
+        """See `link.Receiver`."""
+        if self.worker is not None:
+            self.worker.on_message(message)
+        elif isinstance(message, Load):
+            self.first.set_result(message)
+        else:
+            raise ValueError(f"{type(message).__name__} came before the model was loaded")
+
+    def on_closed(self) -> None:
+        """See `link.Receiver`."""
+        if not self.closed.done():
+            self.closed.set_result(None)
+        if not self.first.done():
+            self.first.cancel()
+
+
+async def serve(data: socket.socket, control: socket.socket) -> int:
+    """Load and serve; return the process's exit code."""
+    child = _Child()
+    link = await SocketLink.open(data, control, child)
+    load = await child.first
+    try:
+        # On the loop's thread, which is the main one: libraries that set signal handlers insist on it, and there is
+        # nothing else to do yet.
+        model = load_model(load_class(Path(load.model_dir)), load.device)
+        child.worker = Worker(model, load, link)
+    except (LoadError, SignatureError) as exc:
+        link.send(LoadFailed(str(exc), getattr(exc, "details", "")))
+        link.close()
+        await child.closed
+        return EXIT_CANNOT_LOAD
+    await child.closed
+    await child.worker.close()
+    return 0
+
+
+def main(argv: list[str]) -> int:
+    """Take over the two sockets and serve until they close."""
+    die_with_parent(signal.SIGKILL)
+    # Ctrl-C reaches the whole foreground group, but the server decides when its workers stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What a model prints goes to the log: the server's stdout is for the server's own lines.
+    os.dup2(2, 1)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if len(os.sched_getaffinity(0)) > 1:
+        sys.setswitchinterval(_SWITCH_INTERVAL)
+        set_timer_slack(1)
+    data, control = (socket.socket(fileno=int(descriptor)) for descriptor in argv)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(serve(data, control))
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    # Without the interpreter's own farewell: it would wait for threads in which the model may be stuck.
+    sys.stderr.flush()
+    os._exit(code)

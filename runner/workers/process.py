@@ -1,0 +1,74 @@
+"""Starting a worker process, and learning how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+
+from runner.workers.link import Receiver, SocketLink
+
+
+class WorkerProcess:
+    """A spawned worker and the link to it. Spawned, never forked: a fresh interpreter shares no lock with ours."""
+
+    def __init__(self, process: asyncio.subprocess.Process, link: SocketLink) -> None:
+        self._process = process
+        self.link = link
+
+    @classmethod
+    async def spawn(cls, receiver: Receiver, environment: Mapping[str, str]) -> WorkerProcess:
+        """Start a worker; `receiver` is told what comes over its link.
+
+        Args:
+            receiver: told of messages, and once of the link's end.
+            environment: variables for the worker; those that the server's own environment sets win.
+        """
+        data, child_data = socket.socketpair()
+        control, child_control = socket.socketpair()
+        with child_data, child_control:
+            descriptors = (child_data.fileno(), child_control.fileno())
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "runner.workers.child",
+                *map(str, descriptors),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=descriptors,
+                env=_environment(environment),
+            )
+        for end in (data, control):
+            end.setblocking(False)
+        return cls(process, await SocketLink.open(data, control, receiver))
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    async def wait(self) -> str:
+        """Wait for the process to end; return how, in words."""
+        code = await self._process.wait()
+        if code < 0:
+            return f"killed by {signal.Signals(-code).name}"
+        return f"exited with code {code}"
+
+    async def stop(self) -> None:
+        """End the process now, and reap it. Harmless if it has ended."""
+        self.link.close()
+        with contextlib.suppress(ProcessLookupError):  # it may end between our look and our signal
+            self._process.kill()
+        await self._process.wait()
+
+    def __repr__(self) -> str:
+        return f"<WorkerProcess {self.pid} returncode={self._process.returncode}>"
+
+
+def _environment(wanted: Mapping[str, str]) -> dict[str, str]:
+    # A GPU choice is ours to make; a thread count set by the person at the terminal is theirs.
+    overrides = {name: value for name, value in wanted.items() if name.startswith("CUDA_") or name not in os.environ}
+    return {**os.environ, **overrides}

@@ -1,0 +1,122 @@
+"""A worker's end of the link: messages become calls of the executor, and what that says becomes messages.
+
+The same in a process of its own and, for `--inline` and local tests, in ours.
+"""
+
+from __future__ import annotations
+
+import time
+
+from runner.context import CallContext
+from runner.errors import CallError, Cancelled
+from runner.execution.executor import Executor, Incoming
+from runner.execution.fetch import Fetcher
+from runner.execution.method import load_methods
+from runner.limits import FetchLimits
+from runner.model import ModelClass
+from runner.workers.link import Link
+from runner.workers.messages import (
+    Call,
+    Cancel,
+    Credit,
+    EndInput,
+    Failed,
+    Item,
+    Load,
+    Message,
+    Ready,
+    Result,
+    unpack_pairs,
+)
+
+_METADATA_KEPT = 256
+"""Blocks of metadata whose decoded form is kept: clients repeat theirs on every call."""
+
+
+class Worker:
+    """Serves one loaded model over one link. Lives on the loop that runs the link."""
+
+    def __init__(self, model: ModelClass, load: Load, link: Link) -> None:
+        """Compile the model's methods and say `Ready`.
+
+        Raises:
+            SignatureError: a method cannot be published.
+        """
+        methods, published = load_methods(model)
+        limits = FetchLimits(
+            timeout=load.fetch_timeout, max_bytes=load.fetch_max_bytes, max_redirects=load.fetch_max_redirects
+        )
+        self._link = link
+        self._executor = Executor(
+            methods,
+            self,
+            Fetcher(limits, allow_private=load.allow_private_urls),
+            num_threads=load.num_threads,
+            max_streams=load.max_streams,
+        )
+        self._metadata: dict[bytes, dict[str, str]] = {}
+        self._last_id = 0
+        self._cancelled_early: set[int] = set()
+        link.send(Ready(published))
+
+    async def close(self) -> None:
+        """Stop every call and wait for what can be waited for."""
+        await self._executor.close()
+
+    def on_message(self, message: Message) -> None:
+        """See `link.Receiver`."""
+        match message:
+            case Call():
+                self._start(message)
+            case Item():
+                self._executor.item(message.id, message.payload)
+            case EndInput():
+                self._executor.end_input(message.id)
+            case Credit():
+                self._executor.grant(message.id, message.items)
+            case Cancel():
+                # Control overtakes payloads: this may be about a call that has not arrived yet.
+                if message.id > self._last_id:
+                    self._cancelled_early.add(message.id)
+                else:
+                    self._executor.cancel(message.id)
+            case _:
+                raise ValueError(f"a worker does not expect {type(message).__name__}")
+
+    def _start(self, call: Call) -> None:
+        self._last_id = call.id
+        if call.id in self._cancelled_early:
+            self._cancelled_early.discard(call.id)
+            self.failed(call.id, Cancelled("the call was cancelled before it started"))
+            return
+        deadline = None if call.time_left is None else time.monotonic() + call.time_left
+        context = CallContext(request_id=call.request_id, deadline=deadline, metadata=self._metadata_of(call.metadata))
+        self._executor.start(
+            Incoming(id=call.id, method=call.method, payload=call.payload, params=call.params, context=context)
+        )
+
+    def _metadata_of(self, packed: bytes) -> dict[str, str]:
+        metadata = self._metadata.get(packed)
+        if metadata is None:
+            if len(self._metadata) >= _METADATA_KEPT:
+                self._metadata.clear()
+            metadata = self._metadata[packed] = dict(unpack_pairs(packed))
+        return metadata
+
+    # What the executor says (see `Outlet`).
+
+    def item(self, call_id: int, output: bytes) -> None:
+        """Send one element of an output stream."""
+        self._link.send(Item(call_id, output))
+
+    def consumed(self, call_id: int, items: int) -> None:
+        """Give input credits back."""
+        self._link.send(Credit(call_id, items))
+
+    def ended(self, call_id: int, output: bytes) -> None:
+        """Send a call's last message."""
+        self._link.send(Result(call_id, output))
+
+    def failed(self, call_id: int, error: CallError) -> None:
+        """Send a call's last message."""
+        self._link.send(Failed(call_id, error))
