@@ -1,0 +1,1 @@
+"""Deciding which calls are taken, and which replica runs them when. Pure: no clock, no loop, no socket."""

@@ -1,0 +1,166 @@
+"""Admission and order: the state machine between the calls that come in and the replicas that can take them.
+
+Events go in as method calls, `assign` says which waiting calls go to which replica now. The caller owns the clock, the
+links and the futures.
+
+A replica has room for so many calls in each lane, and a queue stands before each lane. A call goes out when some
+replica has room in its lane, to the one with the least work there. Room comes back with `release`, when the worker
+says that the call is over: a cancelled call keeps its room until then. Calls of one lane go out in the order in which
+they came, and a full lane never holds up another.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NewType
+
+from runner.errors import Overloaded
+from runner.signature.published import Lane
+
+CallId = NewType("CallId", int)
+ReplicaId = NewType("ReplicaId", int)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What the dispatcher needs to know of a call."""
+
+    id: CallId
+    lane: Lane
+    size: int  # bytes of payload
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Send this call to this replica."""
+
+    call: CallId
+    replica: ReplicaId
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """How much is where."""
+
+    waiting_calls: int
+    waiting_bytes: int
+    running: Mapping[ReplicaId, int]
+
+
+class _Replica:
+    """Room and work of one replica, by lane."""
+
+    __slots__ = ("room", "running")
+
+    def __init__(self, room: Mapping[Lane, int]) -> None:
+        self.room = dict(room)
+        self.running = dict.fromkeys(room, 0)
+
+
+class Dispatcher:
+    """See the module's text. Owns the queues and the count of what runs where; nobody else changes either."""
+
+    def __init__(self, *, max_queued_calls: int, max_queued_bytes: int) -> None:
+        self._max_calls = max_queued_calls
+        self._max_bytes = max_queued_bytes
+        self._waiting: dict[Lane, OrderedDict[CallId, Ticket]] = {lane: OrderedDict() for lane in Lane}
+        self._waiting_calls = 0
+        self._waiting_bytes = 0
+        self._replicas: dict[ReplicaId, _Replica] = {}
+        self._running: dict[CallId, tuple[ReplicaId, Lane]] = {}
+
+    def offer(self, ticket: Ticket) -> None:
+        """Take a call into its queue.
+
+        Raises:
+            Overloaded: the queues are full. Nothing has changed.
+        """
+        if self._waiting_calls >= self._max_calls:
+            raise Overloaded(f"{self._waiting_calls} calls are waiting, and no more are taken; try again later")
+        # One call is always taken, however large: a limit below one message would refuse it for ever.
+        if self._waiting_calls and self._waiting_bytes + ticket.size > self._max_bytes:
+            raise Overloaded(
+                f"{self._waiting_bytes} bytes of calls are waiting, and no more are taken; try again later"
+            )
+        self._waiting[ticket.lane][ticket.id] = ticket
+        self._waiting_calls += 1
+        self._waiting_bytes += ticket.size
+
+    def check_room(self, calls: int) -> None:
+        """Refuse a list of calls as a whole before any of it is taken.
+
+        Raises:
+            Overloaded: so many calls would not fit into the queues and the idle replicas together.
+        """
+        if self._waiting_calls + calls > self._max_calls:
+            raise Overloaded(
+                f"{self._waiting_calls} calls are waiting, and {calls} more do not fit under {self._max_calls}; "
+                "send fewer at once or try again later"
+            )
+
+    def withdraw(self, call: CallId, lane: Lane) -> ReplicaId | None:
+        """Take a call out of its queue; return the replica that runs it if it is too late for that."""
+        ticket = self._waiting[lane].pop(call, None)
+        if ticket is not None:
+            self._left_queue(ticket)
+            return None
+        running = self._running.get(call)
+        return None if running is None else running[0]
+
+    def release(self, call: CallId) -> None:
+        """The worker says that a call is over: its room is free."""
+        running = self._running.pop(call, None)
+        if running is not None:
+            replica, lane = running
+            self._replicas[replica].running[lane] -= 1
+
+    def join(self, replica: ReplicaId, room: Mapping[Lane, int]) -> None:
+        """A replica is ready for so many calls in each lane."""
+        self._replicas[replica] = _Replica(room)
+
+    def leave(self, replica: ReplicaId) -> list[CallId]:
+        """A replica is gone; return the calls that were on it."""
+        self._replicas.pop(replica, None)
+        lost = [call for call, (where, _) in self._running.items() if where == replica]
+        for call in lost:
+            del self._running[call]
+        return lost
+
+    def assign(self) -> list[Assignment]:
+        """Return the calls that go out now, in order. They count as running from here on."""
+        if not self._waiting_calls:
+            return []
+        assignments: list[Assignment] = []
+        for lane, queue in self._waiting.items():
+            while queue and (replica := self._least_busy(lane)) is not None:
+                _, ticket = queue.popitem(last=False)
+                self._left_queue(ticket)
+                self._replicas[replica].running[lane] += 1
+                self._running[ticket.id] = (replica, lane)
+                assignments.append(Assignment(ticket.id, replica))
+        return assignments
+
+    def statistics(self) -> Statistics:
+        """Return a snapshot of the counters."""
+        running = {name: sum(replica.running.values()) for name, replica in self._replicas.items()}
+        return Statistics(self._waiting_calls, self._waiting_bytes, running)
+
+    def _least_busy(self, lane: Lane) -> ReplicaId | None:
+        best: ReplicaId | None = None
+        least = 0
+        for name, replica in self._replicas.items():
+            running = replica.running[lane]
+            if running < replica.room[lane] and (best is None or running < least):
+                best, least = name, running
+        return best
+
+    def _left_queue(self, ticket: Ticket) -> None:
+        self._waiting_calls -= 1
+        self._waiting_bytes -= ticket.size
+
+    def __repr__(self) -> str:
+        return (
+            f"<Dispatcher {self._waiting_calls} waiting, {len(self._running)} running, {len(self._replicas)} replicas>"
+        )
