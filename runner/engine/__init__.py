@@ -1,0 +1,6 @@
+"""One served model: its calls are admitted, dispatched to replicas, and answered."""
+
+from runner.engine.calls import Request, StreamCall
+from runner.engine.engine import Engine
+
+__all__ = ["Engine", "Request", "StreamCall"]

@@ -1,0 +1,240 @@
+"""A call as the engine holds it, from admission to its end. The answer comes back by awaiting it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from runner.dispatch.dispatcher import CallId
+from runner.errors import CallError, Cancelled
+from runner.flow import Consumption, Window
+from runner.signature.published import Lane
+from runner.workers.messages import Call, Credit, EndInput, Item, Payload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is to be run.
+
+    Attributes:
+        method: index into the engine's methods.
+        lane: the method's lane.
+        payload: one serialized input.
+        params: old-style parameters, a serialized struct; usually empty.
+        deadline: instant on the `time.monotonic` clock; None without one.
+        request_id: the id under which logs speak of the call.
+        metadata: packed by `messages.pack_pairs`.
+    """
+
+    method: int
+    lane: Lane
+    payload: Payload
+    params: bytes = b""
+    deadline: float | None = None
+    request_id: str = ""
+    metadata: bytes = b""
+
+
+class Wire(Protocol):
+    """Where a dispatched call sends: the link of the replica that runs it."""
+
+    def send(self, message: Item | EndInput | Credit) -> None:
+        """Send a message."""
+
+
+class EngineCall:
+    """What both kinds of call share. The engine writes the fields; the event methods are called on the loop."""
+
+    __slots__ = ("id", "request", "timer", "wire", "wire_id")
+
+    def __init__(self, call_id: CallId, request: Request) -> None:
+        self.id = call_id
+        self.request = request
+        self.timer: asyncio.TimerHandle | None = None
+        self.wire: Wire | None = None  # set when a replica was chosen
+        self.wire_id = 0  # the call's number on that replica's link
+
+    def first_message(self) -> Call:
+        """Return the message that starts the call on its replica."""
+        request = self.request
+        left = None if request.deadline is None else request.deadline - time.monotonic()
+        return Call(
+            self.wire_id, request.method, request.payload, request.params, left, request.request_id, request.metadata
+        )
+
+    def dispatched(self, wire: Wire) -> None:
+        """The call's first message was sent over `wire`."""
+        self.wire = wire
+
+    def item(self, payload: Payload) -> None:
+        """One element of the output stream arrived."""
+
+    def grant(self, items: int) -> None:
+        """The worker takes so many more inputs."""
+
+    def finish(self, payload: Payload) -> None:
+        """The call ended well."""
+        raise NotImplementedError
+
+    def fail(self, error: CallError) -> None:
+        """The call ended badly."""
+        raise NotImplementedError
+
+
+class UnaryCall(EngineCall):
+    """One input, one output."""
+
+    __slots__ = ("answer",)
+
+    def __init__(self, call_id: CallId, request: Request, answer: asyncio.Future[Payload]) -> None:
+        super().__init__(call_id, request)
+        self.answer = answer
+
+    def finish(self, payload: Payload) -> None:
+        """See `EngineCall`."""
+        if not self.answer.done():
+            self.answer.set_result(payload)
+
+    def fail(self, error: CallError) -> None:
+        """See `EngineCall`."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+class StreamCall(EngineCall):
+    """A call with a stream on one side or on both.
+
+    At most a window of outputs waits here for the reader, and at most a window of inputs is under way to the method:
+    `send` waits beyond that. Whoever opened the call must `close` it, however it ended.
+    """
+
+    __slots__ = ("_abandon", "_arrived", "_consumption", "_early", "_end", "_input_open", "_result", "_room", "_window")
+
+    def __init__(self, call_id: CallId, request: Request, abandon: Callable[[StreamCall], None]) -> None:
+        super().__init__(call_id, request)
+        self._abandon = abandon
+        self._window = Window()
+        self._consumption = Consumption()
+        self._arrived: deque[Payload] = deque()
+        self._early: list[Item | EndInput] = []  # inputs that came before a replica was chosen
+        self._input_open = True
+        self._result: Payload = b""
+        self._end: CallError | bool = False  # True: ended well
+        self._room: list[asyncio.Future[None]] = []  # who waits for something to change: a reader and a sender at most
+
+    # The caller's side.
+
+    def __aiter__(self) -> StreamCall:
+        return self
+
+    async def __anext__(self) -> Payload:
+        while not self._arrived:
+            if isinstance(self._end, CallError):
+                raise self._end
+            if self._end:
+                raise StopAsyncIteration
+            await self._changed()
+        payload = self._arrived.popleft()
+        if (items := self._consumption.consume()) and self.wire is not None and not self._end:
+            self.wire.send(Credit(self.wire_id, items))
+        return payload
+
+    async def result(self) -> Payload:
+        """Wait for the one output of a call whose input alone is a stream."""
+        while self._end is False:
+            await self._changed()
+        if isinstance(self._end, CallError):
+            raise self._end
+        return self._result
+
+    async def send(self, payload: Payload) -> bool:
+        """Send one more input; wait while the method is a window behind.
+
+        Returns:
+            False if the call is over and takes no more. Cancelling the wait sends nothing.
+        """
+        while not self._window.open and self._end is False:
+            await self._changed()
+        if self._end is not False or not self._input_open:
+            return False
+        self._window.spend()
+        self._say(Item(self.wire_id, payload))
+        return True
+
+    def end_input(self) -> None:
+        """There are no more inputs."""
+        if self._input_open and self._end is False:
+            self._input_open = False
+            self._say(EndInput(self.wire_id))
+
+    def close(self) -> None:
+        """Let go of the call: cancels it if it is still running."""
+        self.abort(Cancelled("the caller is gone"))
+
+    def abort(self, error: CallError) -> None:
+        """End the call with an error of the caller's side, such as an input that is no message."""
+        if self._end is False:
+            self._abandon(self)
+            self._finish(error)
+
+    # The engine's side.
+
+    def dispatched(self, wire: Wire) -> None:
+        """See `EngineCall`."""
+        super().dispatched(wire)
+        early, self._early = self._early, []
+        for message in early:
+            wire.send(EndInput(self.wire_id) if isinstance(message, EndInput) else Item(self.wire_id, message.payload))
+
+    def item(self, payload: Payload) -> None:
+        """See `EngineCall`."""
+        if self._end is False:
+            self._arrived.append(payload)
+            self._wake()
+
+    def grant(self, items: int) -> None:
+        """See `EngineCall`."""
+        self._window.grant(items)
+        self._wake()
+
+    def finish(self, payload: Payload) -> None:
+        """See `EngineCall`."""
+        if self._end is False:
+            self._result = payload
+            self._finish(True)
+
+    def fail(self, error: CallError) -> None:
+        """See `EngineCall`."""
+        if self._end is False:
+            self._finish(error)
+
+    def _finish(self, end: CallError | bool) -> None:
+        self._end = end
+        self._early.clear()
+        self._wake()
+
+    def _say(self, message: Item | EndInput) -> None:
+        if self.wire is None:
+            self._early.append(message)
+        else:
+            self.wire.send(message)
+
+    async def _changed(self) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._room.append(waiter)
+        try:
+            await waiter
+        finally:
+            self._room.remove(waiter)
+
+    def _wake(self) -> None:
+        for waiter in self._room:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def __repr__(self) -> str:
+        return f"<StreamCall {self.id} {len(self._arrived)} arrived, {self._window}, end={self._end!r}>"

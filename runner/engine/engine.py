@@ -1,0 +1,302 @@
+"""The engine of one served model: admits calls, sends them to replicas, keeps the replicas alive.
+
+The order of things is decided by `dispatch`, which is pure; this is its shell. It owns the replicas, the calls under
+way, one timer for each call that has a deadline, and one task for each replica.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from runner.dispatch.backoff import restart_delay
+from runner.dispatch.dispatcher import CallId, Dispatcher, ReplicaId, Statistics, Ticket
+from runner.engine.calls import EngineCall, Request, StreamCall, UnaryCall
+from runner.engine.replica import Host, Replica, ReplicaState, StartHost
+from runner.errors import CallError, Cancelled, DeadlineExceeded, Draining, LoadError, Overloaded, WorkerLost
+from runner.signature.published import Lane, Published
+from runner.workers.messages import Load, Payload
+
+logger = logging.getLogger("runner.engine")
+
+_EXIT_GRACE = 1.0
+"""seconds between the end of a worker's link and the end of its process, before it is killed."""
+
+
+class Engine:
+    """One model and its replicas. Use it as an async context manager: leaving it stops the workers."""
+
+    def __init__(
+        self,
+        starts: Sequence[tuple[str, Load, StartHost]],
+        *,
+        max_queued_calls: int,
+        max_queued_bytes: int,
+        max_coroutines: int,
+    ) -> None:
+        """Prepare; nothing is started yet.
+
+        Args:
+            starts: for each replica the label of its place, the message that loads the model, and how to start a host.
+            max_queued_calls: calls that may wait.
+            max_queued_bytes: bytes of payload that may wait.
+            max_coroutines: calls of `async def` methods that may run at once in a replica.
+        """
+        self._starts = starts
+        self._dispatcher = Dispatcher(max_queued_calls=max_queued_calls, max_queued_bytes=max_queued_bytes)
+        self._max_coroutines = max_coroutines
+        self._replicas: dict[ReplicaId, Replica] = {}
+        self._calls: dict[CallId, EngineCall] = {}
+        self._last_id = 0
+        self._last_replica = 0
+        self._methods: tuple[Published, ...] = ()
+        self._keepers: list[asyncio.Task[None]] = []
+        self._closing = False
+        self._known = asyncio.Event()
+        self._in_line: deque[asyncio.Future[None]] = deque()  # calls that wait for admission, oldest first
+        self._max_in_line = max_queued_calls
+
+    async def __aenter__(self) -> Engine:
+        loop = asyncio.get_running_loop()
+        self._first = [loop.create_future() for _ in self._starts]
+        for first, (label, load, start) in zip(self._first, self._starts, strict=True):
+            self._keepers.append(loop.create_task(self._keep(first, label, load, start)))
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._closing = True
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        for call in list(self._calls.values()):
+            self._forget(call)
+            call.fail(Cancelled("the server is shutting down"))
+        for first in self._first:
+            first.cancel()
+
+    # What the service asks.
+
+    async def started(self) -> None:
+        """Wait until every replica has been ready once.
+
+        Raises:
+            LoadError: a replica cannot load the model.
+        """
+        await asyncio.gather(*self._first)
+
+    async def methods_known(self) -> tuple[Published, ...]:
+        """Wait for the first replica to say what the model's methods are, and return them."""
+        await self._known.wait()
+        return self._methods
+
+    @property
+    def methods(self) -> tuple[Published, ...]:
+        """The model's methods, in order; empty while the first replica is loading."""
+        return self._methods
+
+    @property
+    def ready(self) -> bool:
+        """True if a replica can take calls."""
+        return any(replica.state is ReplicaState.READY for replica in self._replicas.values())
+
+    def check_room(self, calls: int) -> None:
+        """Refuse a list of calls as a whole before any of it is taken. Raises `Overloaded`."""
+        self._dispatcher.check_room(calls)
+
+    async def unary(self, request: Request) -> Payload:
+        """Run a call of one input and one output; return the serialized output.
+
+        Cancelling the wait takes the call out of its queue, or tells the worker to stop.
+
+        Raises:
+            CallError: as the class says.
+        """
+        answer: asyncio.Future[Payload] = asyncio.get_running_loop().create_future()
+        call = UnaryCall(self._next_id(), request, answer)
+        self._admit(call)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            self._abandon(call)
+            raise
+
+    def stream(self, request: Request) -> StreamCall:
+        """Open a call with a stream on either side. The caller must `close` it.
+
+        Raises:
+            CallError: the call was not admitted.
+        """
+        call = StreamCall(self._next_id(), request, self._abandon)
+        self._admit(call)
+        return call
+
+    async def stream_in_turn(self, request: Request, patience: float) -> StreamCall:
+        """Open a call as `stream` does, but wait for room where that would refuse it.
+
+        Args:
+            request: what to run.
+            patience: seconds to wait at most.
+
+        Raises:
+            CallError: the call was not admitted in time.
+        """
+        until = time.monotonic() + patience
+        while True:
+            try:
+                return self.stream(request)
+            except Overloaded:
+                left = until - time.monotonic()
+                if left <= 0 or len(self._in_line) >= self._max_in_line:
+                    raise
+            await self._room_came(left)
+
+    def statistics(self) -> Statistics:
+        """Return how much is where."""
+        return self._dispatcher.statistics()
+
+    # Calls.
+
+    def _next_id(self) -> CallId:
+        self._last_id += 1
+        return CallId(self._last_id)
+
+    def _admit(self, call: EngineCall) -> None:
+        request = call.request
+        if self._closing:
+            raise Draining("the server is shutting down; send the call elsewhere or later")
+        left = None
+        if request.deadline is not None and (left := request.deadline - time.monotonic()) <= 0:
+            raise DeadlineExceeded("the deadline had passed when the call arrived")
+        self._dispatcher.offer(Ticket(call.id, request.lane, len(request.payload)))
+        self._calls[call.id] = call
+        if left is not None:
+            call.timer = asyncio.get_running_loop().call_later(left, self._expire, call)
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        for assignment in self._dispatcher.assign():
+            self._replicas[assignment.replica].run(self._calls[assignment.call])
+
+    def _expire(self, call: EngineCall) -> None:
+        where = "waiting for its turn" if call.wire is None else "running"
+        self._abandon(call)
+        call.fail(DeadlineExceeded(f"the deadline passed while the call was {where}"))
+
+    def _abandon(self, call: EngineCall) -> None:
+        """Nobody waits for the call any more."""
+        replica = self._dispatcher.withdraw(call.id, call.request.lane)
+        if replica is None:
+            self._forget(call)
+        elif replica in self._replicas:
+            self._replicas[replica].cancel(call)
+
+    async def _room_came(self, patience: float) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._in_line.append(turn)
+        try:
+            await asyncio.wait((turn,), timeout=patience)
+        finally:
+            turn.cancel()
+
+    def _forget(self, call: EngineCall) -> None:
+        self._calls.pop(call.id, None)
+        while self._in_line:
+            turn = self._in_line.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                break
+        if call.timer is not None:
+            call.timer.cancel()
+
+    # What replicas say (see `Watcher`).
+
+    def replica_ready(self, replica: Replica) -> None:
+        """See `Watcher`."""
+        self._methods = replica.methods
+        self._known.set()
+        self._dispatcher.join(replica.name, replica.room)
+        self._dispatch()
+
+    def call_over(self, replica: Replica, call: EngineCall) -> None:
+        """See `Watcher`."""
+        self._dispatcher.release(call.id)
+        self._forget(call)
+        self._dispatch()
+
+    # Replicas.
+
+    async def _keep(self, first: asyncio.Future[None], label: str, load: Load, start: StartHost) -> None:
+        """Keep one replica alive. A model that cannot be loaded the first time ends the attempt: `started` tells."""
+        deaths = 0
+        while True:
+            replica = self._new_replica(label, load)
+            try:
+                ended = await self._live(replica, load, start, first)
+            except LoadError as exc:
+                if not first.done():
+                    first.set_exception(exc)
+                    return
+                ended = str(exc)
+            deaths = 0 if replica.answered else deaths + 1
+            delay = restart_delay(deaths, random.random())
+            logger.error("%r %s; it is started again in %.1f s", replica, ended, delay)
+            await asyncio.sleep(delay)
+
+    def _new_replica(self, label: str, load: Load) -> Replica:
+        self._last_replica += 1
+        room = {
+            Lane.THREADS: load.num_threads,
+            Lane.STREAMS: load.max_streams,
+            Lane.COROUTINES: self._max_coroutines,
+        }
+        return Replica(ReplicaId(self._last_replica), label, room, self)
+
+    async def _live(self, replica: Replica, load: Load, start: StartHost, first: asyncio.Future[None]) -> str:
+        """One life of a replica; returns how it ended.
+
+        Raises:
+            LoadError: it never became ready.
+        """
+        host = await start(replica)
+        try:
+            replica.attach(host.link)
+            self._replicas[replica.name] = replica
+            host.link.send(load)
+            await replica.settled
+            if not first.done():
+                first.set_result(None)
+            # Whichever comes first: a forked child of the model may keep the sockets open after the worker's death.
+            return await self._ended(replica, host)
+        finally:
+            self._bury(replica)
+            await host.stop()
+
+    async def _ended(self, replica: Replica, host: Host) -> str:
+        """Wait for a worker's end, by its process or by its link; return how it ended."""
+        # Either may come alone: a forked child of the model can keep the sockets open after the worker's death, and a
+        # worker that closes its link may take its time to die.
+        process = asyncio.get_running_loop().create_task(host.wait())
+        try:
+            await asyncio.wait((replica.closed, process), return_when=asyncio.FIRST_COMPLETED)
+            return await asyncio.wait_for(process, _EXIT_GRACE)
+        except TimeoutError:
+            return "closed its link and did not exit"
+        finally:
+            process.cancel()
+
+    def _bury(self, replica: Replica) -> None:
+        self._replicas.pop(replica.name, None)
+        self._dispatcher.leave(replica.name)
+        for call in replica.abandon(_worker_lost):
+            self._forget(call)
+
+    def __repr__(self) -> str:
+        return f"<Engine {len(self._calls)} calls, {list(self._replicas.values())}>"
+
+
+def _worker_lost() -> CallError:
+    return WorkerLost("the worker that ran the call is gone; whether the method finished is not known")

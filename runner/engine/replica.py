@@ -1,0 +1,134 @@
+"""A replica as the engine sees it: a worker somewhere, the link to it, and the calls that are on it."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from runner.dispatch.dispatcher import ReplicaId
+from runner.engine.calls import EngineCall
+from runner.errors import CallError, LoadError
+from runner.signature.published import Lane, Published
+from runner.workers.link import Link, Receiver
+from runner.workers.messages import Cancel, Credit, Failed, Item, LoadFailed, Message, Ready, Result
+
+
+class ReplicaState(enum.Enum):
+    """The life of a replica."""
+
+    STARTING = "starting"
+    READY = "ready"
+    GONE = "gone"
+
+
+class Host(Protocol):
+    """Where a worker runs: a process of its own, or this one."""
+
+    @property
+    def link(self) -> Link:
+        """The way to the worker."""
+        ...
+
+    async def wait(self) -> str:
+        """Wait for the worker to end; return how, in words."""
+        ...
+
+    async def stop(self) -> None:
+        """End it now, and wait until it has ended. Harmless if it has."""
+
+
+StartHost = Callable[[Receiver], Awaitable[Host]]
+
+
+class Watcher(Protocol):
+    """The engine, as a replica needs it."""
+
+    def replica_ready(self, replica: Replica) -> None:
+        """It can take calls."""
+
+    def call_over(self, replica: Replica, call: EngineCall) -> None:
+        """The worker has said its last word about a call: the room is free."""
+
+
+class Replica:
+    """One life of one worker. When it is gone, another object takes its place."""
+
+    def __init__(self, name: ReplicaId, label: str, room: Mapping[Lane, int], watcher: Watcher) -> None:
+        self.name = name
+        self.label = label
+        self.room = room
+        self.state = ReplicaState.STARTING
+        self.answered = 0  # calls that ended well: a worker that never answered one is in a crash loop
+        self.methods: tuple[Published, ...] = ()
+        self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._watcher = watcher
+        self._link: Link | None = None
+        self._calls: dict[int, EngineCall] = {}
+        self._last_wire_id = 0
+
+    def attach(self, link: Link) -> None:
+        """Set the link; done once, before anything can arrive over it."""
+        self._link = link
+
+    def run(self, call: EngineCall) -> None:
+        """Start a call here."""
+        assert self._link is not None
+        self._last_wire_id += 1
+        call.wire_id = self._last_wire_id
+        self._calls[call.wire_id] = call
+        self._link.send(call.first_message())
+        call.dispatched(self._link)
+
+    def cancel(self, call: EngineCall) -> None:
+        """Tell the worker to stop a call. Its last word is still waited for."""
+        if self._link is not None and call.wire_id in self._calls:
+            self._link.send(Cancel(call.wire_id))
+
+    def on_message(self, message: Message) -> None:
+        """See `link.Receiver`."""
+        match message:
+            case Result():
+                if (call := self._calls.pop(message.id, None)) is not None:
+                    self.answered += 1
+                    call.finish(message.payload)
+                    self._watcher.call_over(self, call)
+            case Item():
+                if (call := self._calls.get(message.id)) is not None:
+                    call.item(message.payload)
+            case Failed():
+                if (call := self._calls.pop(message.id, None)) is not None:
+                    call.fail(message.error)
+                    self._watcher.call_over(self, call)
+            case Credit():
+                if (call := self._calls.get(message.id)) is not None:
+                    call.grant(message.items)
+            case Ready():
+                self.methods = message.methods
+                self.state = ReplicaState.READY
+                self.settled.set_result(None)
+                self._watcher.replica_ready(self)
+            case LoadFailed():
+                self.settled.set_exception(LoadError(message.message, details=message.details))
+            case _:
+                raise ValueError(f"a worker does not say {type(message).__name__}")
+
+    def on_closed(self) -> None:
+        """See `link.Receiver`."""
+        self.state = ReplicaState.GONE
+        if not self.settled.done():
+            self.settled.set_exception(LoadError("the worker ended while it was loading the model"))
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def abandon(self, error: Callable[[], CallError]) -> list[EngineCall]:
+        """Fail every call that is still here; return them."""
+        calls, self._calls = list(self._calls.values()), {}
+        for call in calls:
+            call.fail(error())
+        return calls
+
+    def __repr__(self) -> str:
+        return f"<Replica {self.name} on {self.label}: {self.state.value}, {len(self._calls)} calls>"
