@@ -1,0 +1,95 @@
+"""Putting a server together from its configuration: engine, service, and the workers behind them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+from runner.config import ServerConfig
+from runner.engine import Engine
+from runner.engine.replica import Host, StartHost
+from runner.model import ModelClass
+from runner.server.access import Access
+from runner.server.catalog import Catalog
+from runner.server.service import Service, ServiceOptions
+from runner.workers.gpus import visible_gpus
+from runner.workers.link import Receiver
+from runner.workers.messages import Load
+from runner.workers.placement import Placement, place
+from runner.workers.process import WorkerProcess
+
+HostFor = Callable[[Placement], StartHost]
+
+
+def process_host(placement: Placement) -> StartHost:
+    """Run each replica in a process of its own."""
+    return partial(WorkerProcess.spawn, environment=placement.environment)
+
+
+def inline_host(model_class: Callable[[], type[ModelClass]]) -> HostFor:
+    """Run the replicas in this process.
+
+    Args:
+        model_class: returns the class; called when the model is to be loaded.
+    """
+    # Imported here: it brings the executor, and with it the model's own imports, which a server process never needs.
+    from runner.workers.inline import InlineWorker
+
+    async def start(receiver: Receiver) -> Host:
+        return InlineWorker(receiver, model_class)
+
+    def host_for(placement: Placement) -> Callable[[Receiver], Awaitable[Host]]:
+        return start
+
+    return host_for
+
+
+def build_engine(config: ServerConfig, model_dir: Path | None, host_for: HostFor) -> Engine:
+    """Return an engine that is not started yet.
+
+    Args:
+        config: the server's.
+        model_dir: what workers load; None if `host_for` knows without.
+        host_for: how a replica at a given place is started.
+
+    Raises:
+        ConfigError: the devices asked for are not there.
+    """
+    workers = config.workers
+    placements = place(workers.devices, workers.replicas, visible=visible_gpus(), cores=len(os.sched_getaffinity(0)))
+    return Engine(
+        [(placement.label, _load(config, model_dir, placement), host_for(placement)) for placement in placements],
+        max_queued_calls=config.admission.max_queued_calls,
+        max_queued_bytes=config.admission.max_queued_bytes,
+        max_coroutines=workers.max_coroutines,
+    )
+
+
+def build_service(config: ServerConfig, engine: Engine) -> Service:
+    """Return the services in front of an engine."""
+    return Service(
+        engine,
+        Catalog(config.model, strict_ids=config.access.strict_ids, deployments=config.access.deployments),
+        Access(config.access.keys),
+        ServiceOptions(
+            max_message_bytes=config.listen.max_message_bytes,
+            max_loading_wait=config.admission.max_loading_wait,
+            max_loading_calls=config.admission.max_queued_calls,
+            hide_model_errors=config.hide_model_errors,
+        ),
+    )
+
+
+def _load(config: ServerConfig, model_dir: Path | None, placement: Placement) -> Load:
+    return Load(
+        model_dir="" if model_dir is None else str(model_dir.resolve()),
+        device=placement.device,
+        num_threads=config.workers.num_threads,
+        max_streams=config.workers.max_streams,
+        allow_private_urls=config.allow_private_urls,
+        fetch_timeout=config.fetch.timeout,
+        fetch_max_bytes=config.fetch.max_bytes,
+        fetch_max_redirects=config.fetch.max_redirects,
+    )

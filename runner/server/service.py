@@ -1,0 +1,342 @@
+"""The published services, whatever carries them: bytes of a request in, bytes of replies out.
+
+Knows calls, deadlines and cancellation, and nothing of grpcio. A transport calls one of the four methods of `Service`
+for each RPC, by the kind of the RPC; cancelling the coroutine, or closing the generator, cancels the call.
+
+The two dialects differ in how errors travel. Under `Dialect.CLARIFAI` an error is a reply like any other, since the
+official clients treat gRPC errors of streams badly; under `Dialect.NATIVE` it is raised, for the transport to turn
+into a gRPC status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from runner.engine import Engine, Request, StreamCall
+from runner.errors import CallError, InternalError, InvalidInput, MessageTooLarge, MethodNotFound, ModelLoading
+from runner.server.access import Access
+from runner.server.catalog import Catalog
+from runner.server.metadata import MetadataPacker
+from runner.server.status import Code, code_of
+from runner.signature.dialect import Dialect
+from runner.signature.method import Cardinality
+from runner.signature.published import Published
+from runner.wire import reply
+from runner.wire.envelope import Envelope, scan
+
+logger = logging.getLogger("runner.service")
+
+GET_SIGNATURES = "_GET_SIGNATURES"
+
+_DEFAULT_METHODS = {Cardinality.UNARY: "predict", Cardinality.SERVER_STREAM: "generate", Cardinality.BIDI: "stream"}
+"""What a request without a method's name means, as old clients send it."""
+
+_RPCS = {
+    Cardinality.UNARY: "PostModelOutputs",
+    Cardinality.SERVER_STREAM: "GenerateModelOutputs",
+    Cardinality.BIDI: "StreamModelOutputs",
+    Cardinality.CLIENT_STREAM: "CollectModelOutputs",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallInfo:
+    """What a transport knows about a call beside its bytes.
+
+    Attributes:
+        deadline: instant on the `time.monotonic` clock; None without one.
+        metadata: keys in lower case, in the order of arrival.
+        request_id: the id under which logs speak of the call.
+    """
+
+    deadline: float | None = None
+    metadata: Sequence[tuple[str, str | bytes]] = ()
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceOptions:
+    """What the service itself decides by.
+
+    Attributes:
+        max_message_bytes: a longer request is refused.
+        max_loading_wait: seconds a call waits for the model to load, and a bidi call for admission.
+        max_loading_calls: calls that may wait so at once.
+        hide_model_errors: do not tell callers what the model's own exceptions say.
+    """
+
+    max_message_bytes: int
+    max_loading_wait: float
+    max_loading_calls: int
+    hide_model_errors: bool = False
+
+
+class Service:
+    """Both services of one model."""
+
+    def __init__(self, engine: Engine, catalog: Catalog, access: Access, options: ServiceOptions) -> None:
+        self._engine = engine
+        self._catalog = catalog
+        self._access = access
+        self._options = options
+        self._pack_metadata = MetadataPacker()
+        self._known: tuple[Published, ...] = ()
+        self._index: dict[str, int] = {}
+        self._waiting = 0
+
+    async def unary(self, dialect: Dialect, rpc: str, request: bytes, call: CallInfo) -> bytes:
+        """Answer one request with one reply."""
+        try:
+            self._access.check(call.metadata)
+            if rpc == "PostModelOutputs":
+                return await self._post(dialect, request, call)
+            await self._loaded()
+            return self._catalog.reply(dialect, rpc, request)
+        except CallError as exc:
+            return self._refusal(dialect, exc)
+
+    async def server_stream(self, dialect: Dialect, rpc: str, request: bytes, call: CallInfo) -> AsyncIterator[bytes]:
+        """Answer one request with a stream of replies."""
+        try:
+            self._access.check(call.metadata)
+            envelope = await self._read(request)
+            requests = self._requests(dialect, envelope, Cardinality.SERVER_STREAM, call)
+            if len(requests) > 1:
+                async for message in self._streams(dialect, requests):
+                    yield message
+                return
+            stream = self._engine.stream(requests[0])
+            try:
+                async for output in stream:
+                    yield reply.success((output,))
+            finally:
+                stream.close()
+        except CallError as exc:
+            yield self._refusal(dialect, exc)
+
+    async def bidi(
+        self, dialect: Dialect, rpc: str, requests: AsyncIterator[bytes], call: CallInfo
+    ) -> AsyncIterator[bytes]:
+        """Answer a stream of requests with a stream of replies, each as soon as it is there."""
+        try:
+            async with self._opened(dialect, Cardinality.BIDI, requests, call) as stream:
+                async for output in stream:
+                    yield reply.success((output,))
+        except CallError as exc:
+            yield self._refusal(dialect, exc, streaming_input=True)
+
+    async def client_stream(self, dialect: Dialect, rpc: str, requests: AsyncIterator[bytes], call: CallInfo) -> bytes:
+        """Answer a stream of requests with one reply."""
+        try:
+            async with self._opened(dialect, Cardinality.CLIENT_STREAM, requests, call) as stream:
+                return reply.success((await stream.result(),))
+        except CallError as exc:
+            return self._refusal(dialect, exc, streaming_input=True)
+
+    # Unary calls.
+
+    async def _post(self, dialect: Dialect, request: bytes, call: CallInfo) -> bytes:
+        envelope = await self._read(request)
+        if envelope.method == GET_SIGNATURES:
+            return self._catalog.signatures(dialect)
+        requests = self._requests(dialect, envelope, Cardinality.UNARY, call)
+        if len(requests) == 1:
+            return reply.success((await self._engine.unary(requests[0]),))
+        self._engine.check_room(len(requests))
+        answers = await asyncio.gather(*map(self._engine.unary, requests), return_exceptions=True)
+        return self._list_reply(answers)
+
+    def _list_reply(self, answers: Sequence[bytes | memoryview | BaseException]) -> bytes:
+        """Return the reply to a list of inputs: each output in its place, a failed one with its own status."""
+        failures = [_call_error(answer) for answer in answers if isinstance(answer, BaseException)]
+        if not failures:
+            return reply.success([answer for answer in answers if not isinstance(answer, BaseException)])
+        outputs = [self._output(answer) for answer in answers]
+        codes = {code_of(failure).code for failure in failures}
+        if len(failures) == len(answers) and len(codes) == 1:
+            # All failed alike, of overload perhaps: the list is refused as one call would be.
+            status = code_of(failures[0], hide_model_errors=self._options.hide_model_errors)
+            return reply.failure(status.code, status.description, status.details, outputs=outputs)
+        description = f"{len(failures)} of {len(answers)} inputs failed; each output has its own status"
+        return reply.failure(Code.MIXED_STATUS, description, str(failures[0]), outputs=outputs)
+
+    def _output(self, answer: bytes | memoryview | BaseException) -> bytes | memoryview:
+        if not isinstance(answer, BaseException):
+            return answer
+        error = _call_error(answer)
+        status = code_of(error, hide_model_errors=self._options.hide_model_errors)
+        return reply.failed_output(
+            status.code, status.description, status.details, kind=error.kind.value, path=error.path
+        )
+
+    # Streams.
+
+    async def _streams(self, dialect: Dialect, requests: Sequence[Request]) -> AsyncIterator[bytes]:
+        """Stream a list of inputs: every message has one output for each, an empty one where a stream is finished."""
+        self._engine.check_room(len(requests))
+        streams: list[StreamCall] = []
+        try:
+            streams.extend(self._engine.stream(request) for request in requests)
+            live = dict(enumerate(streams))
+            while live:
+                answers = await asyncio.gather(*map(anext, live.values()), return_exceptions=True)
+                outputs: list[bytes | memoryview] = [reply.EMPTY_OUTPUT] * len(streams)
+                failures: list[CallError] = []
+                for position, answer in zip(list(live), answers, strict=True):
+                    if isinstance(answer, StopAsyncIteration):
+                        del live[position]
+                        continue
+                    if isinstance(answer, BaseException):
+                        del live[position]
+                        failures.append(_call_error(answer))
+                    outputs[position] = self._output(answer)
+                if failures:
+                    yield reply.failure(
+                        Code.MIXED_STATUS,
+                        f"{len(failures)} of {len(streams)} inputs failed; each output has its own status",
+                        str(failures[0]),
+                        outputs=outputs,
+                    )
+                elif live or not all(isinstance(answer, StopAsyncIteration) for answer in answers):
+                    yield reply.success(outputs)
+        finally:
+            for stream in streams:
+                stream.close()
+
+    @contextlib.asynccontextmanager
+    async def _opened(
+        self, dialect: Dialect, cardinality: Cardinality, requests: AsyncIterator[bytes], call: CallInfo
+    ) -> AsyncIterator[StreamCall]:
+        """Open a call whose input is a stream, and feed it until it is over."""
+        self._access.check(call.metadata)
+        first = await anext(requests, None)
+        if first is None:
+            raise InvalidInput("the stream of requests ended before its first message, which names the method")
+        envelope = await self._read(first)
+        wanted = self._requests(dialect, envelope, cardinality, call)
+        if len(wanted) != 1:
+            raise InvalidInput(f"a message of a stream has one input, and this one has {len(wanted)}")
+        stream = await self._engine.stream_in_turn(wanted[0], self._options.max_loading_wait)
+        pump = asyncio.get_running_loop().create_task(self._feed(stream, requests))
+        try:
+            yield stream
+        finally:
+            stream.close()
+            pump.cancel()
+            await asyncio.gather(pump, return_exceptions=True)
+
+    async def _feed(self, stream: StreamCall, requests: AsyncIterator[bytes]) -> None:
+        try:
+            async for request in requests:
+                self._check_size(request)
+                inputs = scan(request).inputs
+                if len(inputs) != 1:
+                    raise InvalidInput(f"a message of a stream has one input, and this one has {len(inputs)}")
+                if not await stream.send(inputs[0]):
+                    return
+        except Exception as exc:
+            stream.abort(_call_error(exc))
+        else:
+            stream.end_input()
+
+    # What every call goes through.
+
+    async def _read(self, request: bytes) -> Envelope:
+        self._check_size(request)
+        envelope = scan(request)
+        if not self._known:
+            await self._loaded()
+        self._catalog.check(envelope.target)
+        return envelope
+
+    def _check_size(self, request: bytes) -> None:
+        if len(request) > self._options.max_message_bytes:
+            raise MessageTooLarge(
+                f"the message has {len(request)} bytes; this server takes {self._options.max_message_bytes}"
+            )
+
+    def _requests(
+        self, dialect: Dialect, envelope: Envelope, cardinality: Cardinality, call: CallInfo
+    ) -> list[Request]:
+        """Find the method, and make one request of each input."""
+        index = self._find(dialect, envelope.method, cardinality)
+        if not envelope.inputs:
+            raise InvalidInput("the request has no inputs; send one for each call")
+        lane = self._known[index].lane
+        metadata = self._pack_metadata(call.metadata)
+        return [
+            Request(
+                method=index,
+                lane=lane,
+                payload=payload,
+                params=envelope.params,
+                deadline=call.deadline,
+                request_id=call.request_id,
+                metadata=metadata,
+            )
+            for payload in envelope.inputs
+        ]
+
+    def _find(self, dialect: Dialect, name: str | None, cardinality: Cardinality) -> int:
+        if name is None:
+            name = self._default(cardinality)
+        index = self._index.get(name)
+        if index is None or (dialect is Dialect.CLARIFAI and not self._known[index].clarifai):
+            names = ", ".join(self._names(dialect))
+            raise MethodNotFound(f"there is no method {name!r}; this model has {names}")
+        found = self._known[index].cardinality
+        if found is not cardinality:
+            raise MethodNotFound(
+                f"{name!r} is a {found.value.replace('_', '-')} method: call it through {_RPCS[found]}, "
+                f"not {_RPCS[cardinality]}"
+            )
+        return index
+
+    def _default(self, cardinality: Cardinality) -> str:
+        """A request without a name means the usual one, or the only one there is."""
+        usual = _DEFAULT_METHODS.get(cardinality, "")
+        if usual not in self._index:
+            fitting = [method.name for method in self._known if method.cardinality is cardinality]
+            if len(fitting) == 1:
+                return fitting[0]
+        return usual
+
+    def _names(self, dialect: Dialect) -> list[str]:
+        return [method.name for method in self._known if dialect is Dialect.NATIVE or method.clarifai]
+
+    async def _loaded(self) -> None:
+        """Wait, within bounds, until the model's methods are known."""
+        if self._known:
+            return
+        if not self._engine.methods:
+            if self._waiting >= self._options.max_loading_calls:
+                raise ModelLoading("the model is still loading, and no more calls can wait for it; try again later")
+            self._waiting += 1
+            try:
+                async with asyncio.timeout(self._options.max_loading_wait):
+                    await self._engine.methods_known()
+            except TimeoutError:
+                raise ModelLoading("the model is still loading; try again later") from None
+            finally:
+                self._waiting -= 1
+        self._known = self._engine.methods
+        self._index = {method.name: index for index, method in enumerate(self._known)}
+        self._catalog.publish(self._known)
+
+    def _refusal(self, dialect: Dialect, error: CallError, *, streaming_input: bool = False) -> bytes:
+        """Return an error as a reply; raise it where the dialect has no such replies."""
+        if dialect is Dialect.NATIVE:
+            raise error
+        status = code_of(error, streaming_input=streaming_input, hide_model_errors=self._options.hide_model_errors)
+        return reply.failure(status.code, status.description, status.details)
+
+
+def _call_error(exc: BaseException) -> CallError:
+    if isinstance(exc, CallError):
+        return exc
+    logger.error("internal error in a call", exc_info=exc)
+    return InternalError("internal error; the server's log has more")
