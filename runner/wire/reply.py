@@ -7,9 +7,13 @@ their RPCs, be it a prediction or GetModel.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 from runner.wire import varint
 from runner.wire.pb import inference_pb2 as pb
+
+Serialized: TypeAlias = bytes | memoryview
+"""A serialized message; a view where it still lies in the buffer it came in."""
 
 SUCCESS = 10000
 MIXED_STATUS = 10010
@@ -22,7 +26,7 @@ EMPTY_OUTPUT = pb.Output(status=_OK).SerializeToString()
 """The output of a finished generator while others of its list go on."""
 
 
-def success(outputs: Sequence[bytes]) -> bytes:
+def success(outputs: Sequence[Serialized]) -> bytes:
     """Return a serialized MultiOutputResponse of serialized Outputs."""
     if len(outputs) == 1:
         output = outputs[0]
@@ -35,7 +39,7 @@ def failure(
     description: str,
     details: str = "",
     *,
-    outputs: Iterable[bytes] = (),
+    outputs: Iterable[Serialized] = (),
     req_id: str = "",
 ) -> bytes:
     """Return a serialized reply whose status is not a success.
@@ -65,8 +69,8 @@ def failed_output(code: int, description: str, details: str = "", *, kind: str =
     return pb.Output(status=status).SerializeToString()
 
 
-def _framed(outputs: Iterable[bytes]) -> bytes:
-    pieces: list[bytes] = []
+def _framed(outputs: Iterable[Serialized]) -> bytes:
+    pieces: list[Serialized] = []
     for output in outputs:
         pieces += (_OUTPUT_TAG, varint.encode(len(output)), output)
     return b"".join(pieces)

@@ -22,6 +22,13 @@ def test_success(texts: list[str]) -> None:
     assert list(message.outputs) == outputs
 
 
+def test_views_are_framed_too() -> None:
+    data = output("x").SerializeToString()
+    view = memoryview(b"__" + data)[2:]
+    assert reply.success([view]) == reply.success([data])
+    assert reply.failure(10010, "", outputs=[view, data]) == reply.failure(10010, "", outputs=[data, data])
+
+
 def test_failure() -> None:
     failed = reply.failed_output(21203, "bad", "very bad", kind="invalid_input", path="images[3]")
     data = reply.failure(10010, "some failed", "1 of 2", outputs=[reply.EMPTY_OUTPUT, failed], req_id="r")
