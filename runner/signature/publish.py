@@ -1,8 +1,8 @@
 """A signature as the message that clients read, and back.
 
 The message was made for other software and has no word for a few of our types, so going there and back loses what only
-matters where the method runs: dtypes, the library of an array, Pillow images. What a caller needs and the message cannot
-say travels on our own service only, as words in the unused `placeholder`: `null` where a value may be None, `object` or
+matters where the method runs: dtypes, the library of an array, Pillow images. What a caller needs and it cannot say
+travels on our own service only, as words in the unused `placeholder`: `null` where a value may be None, `object` or
 `array` for JSON that is always a dict or a list. A bound that was not given is infinite there instead of 0.
 """
 
