@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import httpx
 
     from runner.execution.guarded_network import Resolver
-    from runner.wire.codec import Unresolved
+    from runner.wire.walk import Unresolved
 
 MAX_CONCURRENT = 32
 """Fetches at once in a worker: enough to fill a batch of images, few enough for one process's sockets and memory."""

@@ -1,4 +1,4 @@
-"""The examples as their authors would test them: plain objects, no server."""
+"""The examples with real weights, as plain objects. `hello` has its test beside it, as a model of yours would."""
 
 from __future__ import annotations
 
@@ -51,13 +51,6 @@ def embedder() -> Any:
 def classifier() -> Any:
     need(CLASSIFIER_PACKAGES)
     return load("image-classifier", "ImageClassifier")
-
-
-def test_hello_greets():
-    hello = load("hello", "Hello")
-    assert hello.predict("Ada") == "Hello, Ada!"
-    assert len(list(hello.generate("Ada"))) == 3
-    assert list(hello.stream(iter(["Ada", "Grace"]))) == ["Hello, Ada!", "Hello, Grace!"]
 
 
 @pytest.mark.real

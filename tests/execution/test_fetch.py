@@ -4,7 +4,6 @@ import asyncio
 import base64
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -14,17 +13,10 @@ from runner.execution import fetch as fetch_module
 from runner.execution.fetch import Fetcher
 from runner.limits import FetchLimits
 from runner.types import Image, Text
+from runner.wire.walk import Unresolved
 from tests.execution.web import PICTURE, Web, running_web
 
 LIMITS = FetchLimits(timeout=5.0, max_bytes=100_000, max_redirects=3)
-
-
-@dataclass
-class Unresolved:
-    """As the codec makes them."""
-
-    path: str
-    media: Any
 
 
 def run(test: Callable[[Web, Fetcher], Awaitable[None]], limits: FetchLimits = LIMITS, **options: Any) -> None:
