@@ -1,0 +1,115 @@
+"""Every message survives its bytes, and garbage is told from it."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.errors import ErrorKind, call_error
+from runner.signature.method import Cardinality
+from runner.signature.published import Lane, Published
+from runner.workers.messages import (
+    JOIN_BELOW,
+    Call,
+    Cancel,
+    Credit,
+    EndInput,
+    Failed,
+    Item,
+    Load,
+    LoadFailed,
+    Message,
+    Payload,
+    Ready,
+    Result,
+    pack,
+    pack_pairs,
+    unpack,
+    unpack_pairs,
+)
+
+ids = st.integers(0, 2**64 - 1)
+payloads = st.binary(max_size=100) | st.just(b"x" * JOIN_BELOW)
+texts = st.text(st.characters(codec="utf-8"), max_size=20)
+times = st.none() | st.floats(0, 1e9)
+
+published = st.builds(
+    Published,
+    name=texts,
+    cardinality=st.sampled_from(Cardinality),
+    lane=st.sampled_from(Lane),
+    clarifai=st.binary(max_size=20),
+    native=st.binary(max_size=20),
+    idempotent=st.booleans(),
+)
+messages = st.one_of(
+    st.builds(Call, ids, st.integers(0, 65535), payloads, st.binary(max_size=50), times, texts, st.binary(max_size=50)),
+    st.builds(Item, ids, payloads),
+    st.builds(Result, ids, payloads),
+    st.builds(EndInput, ids),
+    st.builds(Cancel, ids),
+    st.builds(Credit, ids, st.integers(0, 2**32 - 1)),
+    st.builds(Ready, st.lists(published, max_size=3).map(tuple)),
+    st.builds(LoadFailed, texts, texts),
+    st.builds(
+        Load,
+        model_dir=texts,
+        device=texts,
+        num_threads=ids,
+        max_streams=ids,
+        allow_private_urls=st.booleans(),
+        fetch_timeout=st.floats(0, 100),
+        fetch_max_bytes=ids,
+        fetch_max_redirects=ids,
+    ),
+)
+
+
+def framed(message: Message) -> bytes:
+    pieces: list[Payload] = []
+    length = pack(message, pieces)
+    data = b"".join(pieces)
+    assert length == len(data)
+    return data
+
+
+@given(messages)
+def test_unpack_is_the_inverse_of_pack(message: Message) -> None:
+    data = framed(message)
+    assert struct.unpack_from("<I", data)[0] == len(data) - 4
+    assert unpack(memoryview(bytearray(data))) == message
+
+
+@pytest.mark.parametrize("kind", ErrorKind)
+def test_an_error_arrives_as_the_class_that_was_sent(kind: ErrorKind) -> None:
+    error = call_error(kind, "told", details="more", path="images[3]")
+    arrived = unpack(memoryview(framed(Failed(7, error))))
+    assert isinstance(arrived, Failed)
+    assert arrived.id == 7
+    assert type(arrived.error) is type(error)
+    assert (arrived.error.message, arrived.error.details, arrived.error.path) == ("told", "more", "images[3]")
+
+
+def test_a_large_payload_is_neither_joined_nor_copied() -> None:
+    payload = bytes(JOIN_BELOW)
+    pieces: list[Payload] = []
+    pack(Item(1, payload), pieces)
+    assert pieces[1] is payload
+    frame = bytearray(b"".join(pieces))
+    arrived = unpack(memoryview(frame))
+    assert isinstance(arrived, Item)
+    assert isinstance(arrived.payload, memoryview)
+    assert arrived.payload.obj is frame
+
+
+def test_an_unknown_tag_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown message tag 99"):
+        unpack(memoryview(b"\x01\x00\x00\x00\x63"))
+
+
+@given(st.lists(st.tuples(texts, texts), max_size=4))
+def test_metadata_survives_packing(pairs: list[tuple[str, str]]) -> None:
+    assert unpack_pairs(pack_pairs(pairs)) == tuple(pairs)
