@@ -163,12 +163,12 @@ class Image(_File):
 
 def path_of(media: Text | Image | Audio | Video) -> str:
     """Return which argument a decoded value came in, such as `images[3]`; empty for one made by hand."""
-    return media._path
+    return media._path  # pyright: ignore[reportPrivateUsage]  # no part of the value, so kept from view
 
 
 def set_path(media: Text | Image | Audio | Video, path: str) -> None:
     """Remember which argument a decoded value came in, so that a later error can name it."""
-    media._path = path
+    media._path = path  # pyright: ignore[reportPrivateUsage]  # as above
 
 
 @functools.cache

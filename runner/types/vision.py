@@ -26,7 +26,7 @@ class Concept:
     def __init__(self, name: str, value: float = 1.0, id: str | None = None) -> None:
         self.name = name
         self.value = value
-        self.id = concept_id(name) if id is None else id
+        self.id = id or concept_id(name)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Concept):

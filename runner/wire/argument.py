@@ -1,0 +1,100 @@
+"""One argument of a method: its codec and everything that is asked of it during a call."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Final
+
+from runner.errors import InvalidInput
+from runner.signature.method import REQUIRED, Argument
+from runner.signature.tree import OptionalOf
+from runner.types.media import set_path
+from runner.wire.codec import compile_codec
+from runner.wire.limits import checker
+from runner.wire.mismatch import EncodeError
+from runner.wire.old_style import fields_for
+from runner.wire.pb import inference_pb2 as pb
+from runner.wire.value import ValueCodec
+from runner.wire.walk import Media, finisher, visitor
+
+_IMMUTABLE: Final = (str, int, float, bool, bytes, type(None))
+
+
+class CompiledArgument:
+    """One argument: its codec and everything that is asked of it during a call."""
+
+    def __init__(self, argument: Argument) -> None:
+        node = argument.node
+        self.name = argument.name
+        self.streamed = argument.streamed
+        self.loose_fields = fields_for(node)
+        self.visit = visitor(node)
+        self.finish = finisher(node)
+        optional = isinstance(node, OptionalOf)
+        self.missing = argument.required and not optional and not argument.streamed
+        self.none_means_something = not (argument.default is None or (argument.required and optional))
+        self._codec = compile_codec(node)
+        self._decode = self._codec.decode
+        self._check = checker(argument.limits)
+        self._default = argument.default
+
+    def decode(self, data: pb.Data) -> object:
+        """Return the value of a part, checked and with its media told their paths."""
+        try:
+            value = self._decode(data)
+            if self._check is not None:
+                self._check(value)
+        except InvalidInput as error:
+            error.path = self.name + error.path
+            raise
+        if self.visit is not None:
+            self.visit(value, self.name, set_path)
+        return value
+
+    def encode(self, value: object, message: pb.Input) -> None:
+        """Add the part of a value to an input."""
+        part = message.data.parts.add()
+        part.id = self.name
+        try:
+            encode_value(self._codec, value, part.data)
+        except EncodeError as error:
+            raise InvalidInput(error.message, path=self.name + error.path) from None
+
+    def default(self, method: str) -> object:
+        """Return the value of an argument that was left out.
+
+        Raises:
+            InvalidInput: it has none.
+        """
+        if isinstance(self._default, _IMMUTABLE):
+            return self._default
+        if self._default is REQUIRED:
+            if self.missing:
+                raise InvalidInput(f"{method}() needs this argument", path=self.name)
+            return None
+        return copy.deepcopy(self._default)  # one call must not see what another did to a list
+
+    def show_media(self, value: object, see: Callable[[Media, str], None]) -> None:
+        """Show the media in a decoded value."""
+        if self.visit is not None:
+            self.visit(value, self.name, see)
+
+    def holds_parts(self, data: pb.Data) -> bool:
+        """Return whether parts can be this argument's own value rather than arguments."""
+        try:
+            self._decode(pb.Data(parts=data.parts))
+        except InvalidInput:
+            return False
+        return True
+
+
+def encode_value(codec: ValueCodec, value: object, data: pb.Data) -> None:
+    """Write a value; whatever protobuf refuses beyond our own checks is refused with our own error."""
+    data.SetInParent()
+    try:
+        codec.encode(value, data)
+    except EncodeError:
+        raise
+    except (TypeError, ValueError, OverflowError) as exc:
+        raise EncodeError(f"a value in it cannot be sent: {exc}") from exc

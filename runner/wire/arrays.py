@@ -1,0 +1,108 @@
+"""Arrays of numbers. What a method receives is writable and shares nothing with the message.
+
+Imports numpy, so it is loaded only where a signature has an array.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import numpy as np
+
+from runner.errors import InvalidInput
+from runner.wire.mismatch import EncodeError, misplaced, needs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from runner.wire.pb import inference_pb2 as pb
+
+_KINDS: Final = "iufc"  # integers, unsigned, floats, complex: never bool, str, object or structs
+_MAX_NAME: Final = 16
+
+
+def decoder(declared: str | None) -> Callable[[pb.Data], NDArray[Any]]:
+    """Return the function that reads an array.
+
+    Args:
+        declared: the dtype the method works with, None for any; what arrives is converted if nothing but precision
+            can be lost.
+    """
+    wanted = None if declared is None else np.dtype(declared)
+
+    def decode(data: pb.Data) -> NDArray[Any]:
+        if not data.HasField("ndarray"):
+            raise misplaced(data, "an array")
+        message = data.ndarray
+        dtype = dtype_of(message.dtype)
+        shape = tuple(message.shape)
+        buffer = message.buffer
+        size = math.prod(shape) * dtype.itemsize
+        if size != len(buffer):
+            raise InvalidInput(
+                f"an array of shape {shape} and dtype {message.dtype} has {size} bytes, but {len(buffer)} were sent"
+            )
+        target = dtype.newbyteorder("=") if wanted is None else wanted
+        if not np.can_cast(dtype, target, "same_kind"):
+            raise InvalidInput(f"needs an array of {target}, got one of {dtype}")
+        try:
+            return np.frombuffer(buffer, dtype).reshape(shape).astype(target)
+        except ValueError as exc:  # more dimensions or a larger one than numpy has
+            raise InvalidInput(f"no array has the shape {shape[:8]}...: {exc}") from None
+
+    return decode
+
+
+@functools.lru_cache(maxsize=64)
+def dtype_of(name: str) -> np.dtype[Any]:
+    """Return the dtype that a message names.
+
+    Raises:
+        InvalidInput: it is none, or not one of numbers.
+    """
+    try:
+        dtype = np.dtype(name) if name and len(name) <= _MAX_NAME else None
+    except Exception:  # numpy parses a small language here, with several kinds of error
+        dtype = None
+    if dtype is None or dtype.kind not in _KINDS or dtype.subdtype is not None:
+        raise InvalidInput(f"needs an array of numbers, got one of dtype {name[:_MAX_NAME]!r}")
+    return dtype
+
+
+def encode(value: object, data: pb.Data) -> None:
+    """Write an array, a torch tensor, a number, or nested lists of numbers.
+
+    Raises:
+        EncodeError: it does not hold numbers.
+    """
+    array = _as_array(value)
+    if array.dtype.kind not in _KINDS:
+        raise EncodeError(f"needs an array of numbers, got one of dtype {array.dtype}")
+    message = data.ndarray
+    message.SetInParent()
+    # A byte order other than ours is nobody's wish; `newbyteorder` costs nothing where there is none.
+    message.dtype = array.dtype.name
+    message.shape.extend(array.shape)
+    message.buffer = array.astype(array.dtype.newbyteorder("="), copy=False).tobytes()
+
+
+def _as_array(value: object) -> NDArray[Any]:
+    if isinstance(value, np.ndarray | np.generic):
+        return np.asarray(cast(Any, value))
+    torch: Any = sys.modules.get("torch")  # whoever has a tensor has imported it
+    if torch is not None and isinstance(value, torch.Tensor):
+        tensor = cast(Any, value).detach().cpu()
+        if tensor.dtype == torch.bfloat16:  # numpy has no such type; float32 holds every value of it
+            tensor = tensor.float()
+        return tensor.resolve_conj().resolve_neg().numpy()
+    if isinstance(value, list | tuple | int | float | complex) and not isinstance(value, bool):
+        try:
+            return np.asarray(value)
+        except (ValueError, OverflowError):
+            raise EncodeError("the lists are no array: their lengths differ, or they hold other things") from None
+    raise needs("an array", value)

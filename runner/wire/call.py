@@ -1,0 +1,307 @@
+"""One method's calls as bytes: compiled from its signature, used by the worker and by the client.
+
+The worker reads inputs and writes outputs, the client does the reverse. Knows nothing of statuses beyond success,
+of ids, or of how bytes travel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError
+from google.protobuf.message import EncodeError as ProtobufEncodeError
+from google.protobuf.struct_pb2 import Struct
+
+from runner.errors import InvalidInput
+from runner.signature.method import Cardinality, MethodSignature
+from runner.signature.tree import Kind, Leaf, Node
+from runner.types.media import path_of
+from runner.wire import scalars
+from runner.wire.argument import CompiledArgument, encode_value
+from runner.wire.codec import compile_codec
+from runner.wire.json import decode_value
+from runner.wire.mismatch import EncodeError
+from runner.wire.old_style import METHOD_KEY, LooseValues, is_old_style
+from runner.wire.pb import inference_pb2 as pb
+from runner.wire.value import ValueCodec
+from runner.wire.walk import Media, Unresolved, is_unresolved
+
+__all__ = ["Arguments", "CallCodec", "EncodeError", "Unresolved"]
+
+RESULT: Final = "return"
+"""The id of the part that holds a result."""
+
+_SUCCESS: Final = pb.Output(status=pb.Status(code=10000, description="Ok")).SerializeToString()
+
+
+class Arguments(dict[str, object]):
+    """Argument name to value, in the order of the signature.
+
+    `old_style`: the call had no method name and its value lay directly in the input, so the answer has to as well.
+    """
+
+    old_style: bool = False
+
+
+class CallCodec:
+    """Encode and decode one method's calls; compiled once from its signature."""
+
+    def __init__(self, signature: MethodSignature) -> None:
+        self._name = signature.name
+        self._arguments = [CompiledArgument(argument) for argument in signature.arguments]
+        self._by_name = {argument.name: argument for argument in self._arguments}
+        self._first = signature.arguments[0].name if signature.arguments else ""
+        self._streamed = next((argument for argument in self._arguments if argument.streamed), None)
+        self._result = _result_codec(signature)
+        self._decode_result = self._result.decode
+        self.carries_media = any(argument.visit is not None for argument in self._arguments)
+        self._head = pb.Input()
+        self._head.data.metadata.fields[METHOD_KEY].string_value = signature.name
+
+    # -- the worker's side ------------------------------------------------------------------------------------------
+
+    def decode_call(self, payload: bytes, params: bytes = b"") -> Arguments:
+        """Return the arguments of a serialized Input, with defaults filled in and limits enforced.
+
+        A streamed argument maps to its first item, and is left out if the message holds none.
+
+        Args:
+            payload: a serialized Input.
+            params: a serialized Struct whose entries set arguments of the same name that the input does not hold.
+
+        Raises:
+            InvalidInput: anything is wrong with it; the path starts with the argument's name.
+        """
+        data = _parse(pb.Input, payload).data
+        arguments = Arguments()
+        parts = {part.id: part.data for part in data.parts}
+        if len(parts) != len(data.parts) or not parts.keys() <= self._by_name.keys():
+            parts = self._inlined(data, parts)
+        loose = None
+        if self._first not in parts:  # it was left out, or lies elsewhere
+            loose = LooseValues(data)
+            arguments.old_style = is_old_style(data)
+        named = self._from_params(params) if params else {}
+        for position, argument in enumerate(self._arguments):
+            name = argument.name
+            sent = parts.get(name)
+            if sent is None and loose is not None and (arguments.old_style or position == 0):
+                sent = loose.take(argument.loose_fields)
+            if sent is None:
+                sent = named.get(name)
+            if sent is not None:
+                arguments[name] = argument.decode(sent)
+            elif not argument.streamed:
+                arguments[name] = argument.default(self._name)
+        if loose is not None:
+            loose.expect_none_left()
+        return arguments
+
+    def decode_item(self, payload: bytes) -> object:
+        """Return the streamed argument's next item from a serialized Input.
+
+        Raises:
+            InvalidInput: the message holds none, or not one of its type.
+        """
+        argument = self._streamed_argument()
+        data = _parse(pb.Input, payload).data
+        for part in data.parts:
+            if part.id == argument.name:
+                return argument.decode(part.data)
+        sent = None if data.parts else LooseValues(data).take(argument.loose_fields)
+        if sent is None:
+            raise InvalidInput("the message holds no item of it", path=argument.name)
+        return argument.decode(sent)
+
+    def encode_output(
+        self, value: object, usage: tuple[int, int, int] | None = None, *, old_style: bool = False
+    ) -> bytes:
+        """Return a successful, serialized Output.
+
+        Args:
+            value: what the method returned or yielded.
+            usage: numbers of prompt, completion and cached tokens.
+            old_style: put the value directly into the output's data, for the callers who look there.
+
+        Raises:
+            EncodeError: the value is not of the declared type.
+        """
+        output = pb.Output()
+        if old_style:
+            data = output.data
+        else:
+            part = output.data.parts.add()
+            part.id = RESULT
+            data = part.data
+        if usage is not None:
+            output.prompt_tokens, output.completion_tokens, output.cached_tokens = usage
+        try:
+            encode_value(self._result, value, data)
+            if old_style and data.string_value:
+                data.text.raw = data.string_value
+            return _SUCCESS + _serialize(output)
+        except EncodeError as error:
+            message = f"{self._name}() returned what it does not declare: {error}"
+            raise EncodeError(message, path=error.path and RESULT + error.path) from None
+
+    # -- the client's side ------------------------------------------------------------------------------------------
+
+    def encode_call(self, arguments: Mapping[str, object]) -> bytes:
+        """Return the serialized Input of a call.
+
+        A streamed argument's value is its first item; it may be left out. None stands for an argument left out where
+        that is its default.
+
+        Raises:
+            InvalidInput: an argument is missing, unknown or of another type.
+        """
+        if unknown := [name for name in arguments if name not in self._by_name]:
+            raise self._unknown(unknown[0])
+        message = pb.Input()
+        message.CopyFrom(self._head)
+        for argument in self._arguments:
+            name = argument.name
+            if name in arguments:
+                value = arguments[name]
+                if value is not None or argument.none_means_something:
+                    argument.encode(value, message)
+            elif argument.missing:
+                raise InvalidInput(f"{self._name}() needs this argument", path=name)
+        return _serialize_for_caller(message)
+
+    def encode_item(self, value: object) -> bytes:
+        """Return the serialized Input that carries one more item of the streamed argument.
+
+        Raises:
+            InvalidInput: it is of another type.
+        """
+        message = pb.Input()
+        message.CopyFrom(self._head)
+        self._streamed_argument().encode(value, message)
+        return _serialize_for_caller(message)
+
+    def decode_output(self, payload: bytes) -> object:
+        """Return the value in a serialized Output, whatever its status.
+
+        Raises:
+            InvalidInput: it holds no value of the declared type.
+        """
+        data = _parse(pb.Output, payload).data
+        for part in data.parts:
+            if part.id == RESULT:
+                data = part.data
+                break
+        try:
+            return self._decode_result(data)
+        except InvalidInput as error:
+            error.path = RESULT + error.path
+            raise
+
+    # -- media and libraries ----------------------------------------------------------------------------------------
+
+    def unresolved(self, value: object) -> list[Unresolved]:
+        """Return the media given by URL only, in decoded arguments or in an item, at any depth."""
+        found: list[Unresolved] = []
+
+        def see(media: Media, path: str) -> None:
+            if is_unresolved(media):
+                found.append(Unresolved(path_of(media) or path, media))
+
+        if not self.carries_media:
+            return found
+        if isinstance(value, Arguments):
+            for name, argument_value in value.items():
+                self._by_name[name].show_media(argument_value, see)
+        elif self._streamed is not None:
+            self._streamed.show_media(value, see)
+        return found
+
+    def finish(self, arguments: dict[str, object]) -> dict[str, object]:
+        """Turn images into Pillow's and arrays into tensors where the method wants those, in place.
+
+        Raises:
+            InvalidInput: bytes that are no image.
+        """
+        for name, value in arguments.items():
+            if (finish := self._by_name[name].finish) is not None:
+                arguments[name] = finish(value)
+        return arguments
+
+    def finish_item(self, value: object) -> object:
+        """Do for an item what `finish` does for arguments."""
+        finish = self._streamed_argument().finish
+        return value if finish is None else finish(value)
+
+    # -- rare cases -------------------------------------------------------------------------------------------------
+
+    def _inlined(self, data: pb.Data, parts: dict[str, pb.Data]) -> dict[str, pb.Data]:
+        """Return the parts of a call whose first argument's own parts lie where the arguments should.
+
+        Raises:
+            InvalidInput: they are none, so an argument is unknown or was given twice.
+        """
+        if self._arguments and not parts.keys() & self._by_name.keys():
+            first = self._arguments[0]
+            if first.holds_parts(data):
+                return {first.name: pb.Data(parts=data.parts)}
+        if unknown := [name for name in parts if name not in self._by_name]:
+            raise self._unknown(unknown[0])
+        names = [part.id for part in data.parts]
+        raise InvalidInput("the argument was given twice", path=next(name for name in names if names.count(name) > 1))
+
+    def _from_params(self, params: bytes) -> dict[str, pb.Data]:
+        """Return the arguments that an old-style call sets by name, written as parts."""
+        written: dict[str, pb.Data] = {}
+        for name, value in _parse(Struct, params).fields.items():
+            if name not in self._by_name:
+                raise self._unknown(name)
+            message = pb.Input()
+            self._by_name[name].encode(decode_value(value), message)
+            written[name] = message.data.parts[0].data
+        return written
+
+    def _unknown(self, name: str) -> InvalidInput:
+        known = ", ".join(self._by_name) or "none"
+        return InvalidInput(f"{self._name}() has no such argument; its arguments: {known}", path=name[:64])
+
+    def _streamed_argument(self) -> CompiledArgument:
+        if self._streamed is None:
+            raise InvalidInput(f"{self._name}() has no streamed argument; one message makes the call")
+        return self._streamed
+
+
+def _result_codec(signature: MethodSignature) -> ValueCodec:
+    """Return the result's codec.
+
+    A streamed str result of a bidi method is published as a text to clients that call that way, so both readers have
+    to find theirs.
+    """
+    codec = compile_codec(signature.result)
+    if signature.cardinality is Cardinality.BIDI and signature.result == _STR:
+        return ValueCodec(codec.decode, scalars.encode_str_and_text)
+    return codec
+
+
+_STR: Final[Node] = Leaf(Kind.STR)
+
+
+def _parse(message: type[Any], payload: bytes) -> Any:
+    try:
+        return message.FromString(payload)
+    except DecodeError:
+        raise InvalidInput("these bytes are not a valid message, or it is nested too deep") from None
+
+
+def _serialize(message: pb.Output | pb.Input) -> bytes:
+    try:
+        return message.SerializeToString()
+    except ProtobufEncodeError as exc:
+        raise EncodeError(f"it cannot be sent as one message: {exc}") from exc
+
+
+def _serialize_for_caller(message: pb.Input) -> bytes:
+    try:
+        return _serialize(message)
+    except EncodeError as error:
+        raise InvalidInput(error.message) from None
