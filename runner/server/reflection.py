@@ -1,0 +1,99 @@
+"""Server reflection: what services there are and what their messages look like, for grpcurl and its kin.
+
+Everything is described in a descriptor pool of its own. In the default pool a second description of `clarifai.api`
+would break, or be broken by, the official package in the same process; and there is nothing to gain from parsing with
+these descriptors, since the messages are those of `runner.v1` under either service.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import grpc
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from runner.server.health import SERVICE as HEALTH_SERVICE
+from runner.signature.dialect import Dialect
+from runner.wire.pb import inference_pb2 as pb
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import FileDescriptor
+
+_V1ALPHA = "grpc.reflection.v1alpha"
+_V1 = "grpc.reflection.v1"
+"""The two versions of the protocol differ in this name only, so one servicer answers both."""
+
+SERVICES = (
+    *(dialect.value for dialect in Dialect),
+    HEALTH_SERVICE,
+    f"{_V1}.ServerReflection",
+    f"{_V1ALPHA}.ServerReflection",
+)
+
+
+def reflection_handlers() -> list[grpc.GenericRpcHandler]:
+    """Return the handlers to add to a server."""
+    servicer: Any = reflection.aio.ReflectionServicer(SERVICES, pool=_describe())
+    handler = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    return [
+        grpc.method_handlers_generic_handler(f"{version}.ServerReflection", {"ServerReflectionInfo": handler})
+        for version in (_V1, _V1ALPHA)
+    ]
+
+
+def _describe() -> DescriptorPool:
+    pool = DescriptorPool()
+    for module in (pb, health_pb2, reflection_pb2):
+        _add(pool, cast("FileDescriptor", module.DESCRIPTOR))  # or its twin in C, with the same attributes
+    _add_proto(pool, _clarifai_service())
+    _add_proto(pool, _reflection_v1())
+    return pool
+
+
+def _add(pool: DescriptorPool, file: FileDescriptor) -> None:
+    """Add a file after those which it imports."""
+    for dependency in file.dependencies:
+        _add(pool, dependency)
+    pool.AddSerializedFile(file.serialized_pb)
+
+
+def _add_proto(pool: DescriptorPool, proto: FileDescriptorProto) -> None:
+    pool.AddSerializedFile(proto.SerializeToString())
+
+
+def _clarifai_service() -> FileDescriptorProto:
+    """The RPCs of our own service that the other one has too, under its name and with our messages."""
+    package, _, name = Dialect.CLARIFAI.value.rpartition(".")
+    proto = FileDescriptorProto(
+        name="runner/v1/clarifai.proto", package=package, dependency=[pb.DESCRIPTOR.name], syntax="proto3"
+    )
+    service = proto.service.add()
+    pb.DESCRIPTOR.services_by_name["Inference"].CopyToProto(service)
+    service.name = name
+    shared = [rpc for rpc in service.method if not rpc.client_streaming or rpc.server_streaming]
+    del service.method[:]
+    service.method.extend(shared)
+    return proto
+
+
+def _reflection_v1() -> FileDescriptorProto:
+    """The description of the older version, renamed."""
+    proto = FileDescriptorProto.FromString(reflection_pb2.DESCRIPTOR.serialized_pb)
+    proto.name = proto.name.replace("v1alpha", "v1")
+    proto.package = _V1
+    proto.ClearField("options")
+    for message in proto.message_type:
+        for field in message.field:
+            if field.type_name:  # setting an empty one would say that there is a type
+                field.type_name = field.type_name.replace(_V1ALPHA, _V1)
+    for rpc in proto.service[0].method:
+        rpc.input_type = rpc.input_type.replace(_V1ALPHA, _V1)
+        rpc.output_type = rpc.output_type.replace(_V1ALPHA, _V1)
+    return proto
