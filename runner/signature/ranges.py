@@ -19,9 +19,9 @@ def write_range(field: pb.ModelTypeField, limits: Limits, *, absent_as_infinity:
     """Put the bounds into a field; nothing at all if there are none."""
     if limits.min_value is None and limits.max_value is None:
         return
-    absent = math.inf if absent_as_infinity else 0.0
-    field.model_type_range_info.min = -absent if limits.min_value is None else limits.min_value
-    field.model_type_range_info.max = absent if limits.max_value is None else limits.max_value
+    no_min, no_max = (-math.inf, math.inf) if absent_as_infinity else (0.0, 0.0)
+    field.model_type_range_info.min = no_min if limits.min_value is None else limits.min_value
+    field.model_type_range_info.max = no_max if limits.max_value is None else limits.max_value
 
 
 def read_range(field: pb.ModelTypeField, *, whole: bool) -> tuple[float | None, float | None]:
