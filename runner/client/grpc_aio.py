@@ -1,0 +1,170 @@
+"""gRPC for asyncio programs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, cast
+
+import grpc
+import grpc.aio
+
+from runner.client.address import Address
+from runner.client.grpc_channel import FailedCall, call_error_of, channel_options, credentials, path_of
+from runner.client.transport import AsyncReplies, Metadata
+from runner.errors import Cancelled
+
+__all__ = ["AioGrpcTransport"]
+
+
+class AioGrpcTransport:
+    """A channel to one server, bound to the event loop that runs when it is made.
+
+    grpc.aio serves one event loop of a process well, and several badly: make clients in one loop only.
+    """
+
+    def __init__(self, address: Address, *, root_certificates_path: str | None = None) -> None:
+        self._address = address
+        # The stubs are generic in message types, which nothing names here: all messages are bytes.
+        self._channel: Any
+        options = channel_options(address)
+        if address.secure:
+            trust = credentials(root_certificates_path)
+            self._channel = grpc.aio.secure_channel(address.target, trust, options)
+        else:
+            self._channel = grpc.aio.insecure_channel(address.target, options)
+
+    async def unary(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> bytes:
+        """Send one request and wait for its reply."""
+        stub = self._channel.unary_unary(path_of(rpc))
+        try:
+            return cast(bytes, await stub(request, timeout=timeout, metadata=metadata))
+        except grpc.aio.AioRpcError as error:
+            raise call_error_of(cast(FailedCall, error), self._address) from None
+
+    def server_stream(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> AsyncReplies:
+        """Send one request; the call has started when this returns."""
+        stub = self._channel.unary_stream(path_of(rpc))
+        return _AioReplies(stub(request, timeout=timeout, metadata=metadata), self._address)
+
+    def bidi(
+        self, rpc: str, requests: AsyncIterator[bytes], *, timeout: float | None, metadata: Metadata
+    ) -> AsyncReplies:
+        """Send requests from a task of our own while replies are read."""
+        stub = self._channel.stream_stream(path_of(rpc))
+        call: Any = stub(timeout=timeout, metadata=metadata)
+        return _AioReplies(call, self._address, _Feed(call, requests))
+
+    async def client_stream(
+        self, rpc: str, requests: AsyncIterator[bytes], *, timeout: float | None, metadata: Metadata
+    ) -> bytes:
+        """Send all requests and wait for the one reply."""
+        stub = self._channel.stream_unary(path_of(rpc))
+        call: Any = stub(timeout=timeout, metadata=metadata)
+        feed = _Feed(call, requests)
+        try:
+            return cast(bytes, await call)
+        except grpc.aio.AioRpcError as error:
+            raise feed.failure or call_error_of(cast(FailedCall, error), self._address) from None
+        except asyncio.CancelledError:
+            if _task_is_cancelled():
+                raise
+            raise feed.failure or Cancelled("the call was cancelled") from None
+        finally:
+            call.cancel()
+            await feed.stop()
+
+    async def aclose(self) -> None:
+        """Cancel what is in flight and let the connection go."""
+        await self._channel.close()
+
+
+def _task_is_cancelled() -> bool:
+    """Tell whether it is this task that is cancelled; grpc.aio raises the same exception for a cancelled call."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+class _Feed:
+    """The task that sends a caller's requests. The replies own it: it is over when they are closed.
+
+    grpc.aio can iterate by itself, but goes on waiting for the next request when the server has ended the call.
+    """
+
+    def __init__(self, call: Any, requests: AsyncIterator[bytes]) -> None:
+        self.failure: Exception | None = None
+        self._call = call
+        self._requests = requests
+        self._task = asyncio.get_running_loop().create_task(self._send(), name="runner client: requests")
+
+    async def _send(self) -> None:
+        try:
+            async for request in self._requests:
+                if not await self._sent(self._call.write(request)):
+                    return
+        except Exception as error:
+            # The stream must not end as if all had been sent: the reader is told the caller's own error.
+            self.failure = error
+            self._call.cancel()
+        else:
+            await self._sent(self._call.done_writing())
+
+    @staticmethod
+    async def _sent(writing: Awaitable[None]) -> bool:
+        """Wait until it is written. False: the call is over, and says why where replies are read."""
+        try:
+            await writing
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            return False
+        return True
+
+    async def stop(self) -> None:
+        """Stop sending. An asynchronous generator that is waiting for its next item is cancelled there."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    def abandon(self) -> None:
+        """Stop sending without waiting for it, from where nobody can wait."""
+        if not self._task.get_loop().is_closed():
+            self._task.cancel()
+
+
+class _AioReplies:
+    def __init__(self, call: Any, address: Address, feed: _Feed | None = None) -> None:
+        self._call = call
+        self._address = address
+        self._feed = feed
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        failure = None
+        try:
+            reply = await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            failure = call_error_of(cast(FailedCall, error), self._address)
+        except asyncio.CancelledError:
+            if _task_is_cancelled():
+                raise
+            failure = Cancelled("the stream was closed while a reply was awaited")
+        else:
+            if isinstance(reply, bytes):  # otherwise it is grpc.aio.EOF
+                return reply
+        await self.aclose()
+        if self._feed is not None and self._feed.failure is not None:
+            raise self._feed.failure from None
+        if failure is not None:
+            raise failure
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        self._call.cancel()
+        if self._feed is not None:
+            await self._feed.stop()
+
+    def __del__(self) -> None:
+        # A loop that was left by `break` closes nothing. The feed's task would go on, for nobody.
+        self._call.cancel()
+        if self._feed is not None:
+            self._feed.abandon()

@@ -1,0 +1,89 @@
+"""What both gRPC transports share: the paths of the service, the options of a channel, and how a status is read."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+import grpc
+
+from runner.client.address import Address
+from runner.client.failures import DETAILS_KEY, from_grpc
+from runner.errors import CallError
+
+__all__ = ["FailedCall", "call_error_of", "channel_options", "credentials", "path_of"]
+
+SERVICE = "runner.v1.Inference"
+MAX_MESSAGE_BYTES = 1 << 30
+"""The largest message sent or taken, the protocol's own bound; the server has a smaller one, and it says so."""
+
+KEEPALIVE_SECONDS = 60
+"""How often a connection with a call on it is probed: NATs forget idle ones after minutes. Servers may object to more
+than one probe in a while; ours allows this."""
+
+
+def path_of(rpc: str) -> str:
+    """Return the HTTP/2 path of an RPC."""
+    return f"/{SERVICE}/{rpc}"
+
+
+def channel_options(address: Address) -> list[tuple[str, int]]:
+    """Return the options of a channel to this address."""
+    options = [
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.http2.max_pings_without_data", 0),  # a call may be silent for hours: probe it all the same
+        # A server that was restarted is found again within seconds; gRPC's own maximum is two minutes.
+        ("grpc.initial_reconnect_backoff_ms", 200),
+        ("grpc.max_reconnect_backoff_ms", 5_000),
+        # Channels to one address would otherwise share a connection, and with it the wait after a failure.
+        ("grpc.use_local_subchannel_pool", 1),
+    ]
+    if _is_loopback(address.host):
+        options.append(("grpc.enable_http_proxy", 0))  # a proxy from the environment leads away from this machine
+    return options
+
+
+def credentials(root_certificates_path: str | None) -> grpc.ChannelCredentials:
+    """Return TLS credentials that trust this file's certificates, or else the well-known ones.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    roots = Path(root_certificates_path).read_bytes() if root_certificates_path else None
+    return grpc.ssl_channel_credentials(roots)
+
+
+class FailedCall(Protocol):
+    """What a failed call of either library can tell."""
+
+    def code(self) -> grpc.StatusCode:
+        """The status code."""
+        ...
+
+    def details(self) -> str | None:
+        """The status's text."""
+        ...
+
+    def trailing_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
+        """Keys and values that came after the last message."""
+        ...
+
+
+def call_error_of(failed: FailedCall, address: Address) -> CallError:
+    """Return our exception for gRPC's."""
+    details = dict(failed.trailing_metadata() or ()).get(DETAILS_KEY)
+    code: int = failed.code().value[0]
+    packed = details if isinstance(details, bytes) else None
+    return from_grpc(code, failed.details() or "", packed, target=str(address))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

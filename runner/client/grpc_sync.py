@@ -1,0 +1,126 @@
+"""gRPC for plain programs: blocking calls, streams read by `for`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any, cast
+
+import grpc
+
+from runner.client.address import Address
+from runner.client.grpc_channel import FailedCall, call_error_of, channel_options, credentials, path_of
+from runner.client.transport import Metadata, Replies
+
+__all__ = ["GrpcTransport"]
+
+
+class GrpcTransport:
+    """A channel to one server. It connects with the first call, and again whenever it has to."""
+
+    def __init__(self, address: Address, *, root_certificates_path: str | None = None) -> None:
+        self._address = address
+        # The stubs are generic in message types, which nothing names here: all messages are bytes.
+        self._channel: Any
+        options = channel_options(address)
+        if address.secure:
+            trust = credentials(root_certificates_path)
+            self._channel = grpc.secure_channel(address.target, trust, options)
+        else:
+            self._channel = grpc.insecure_channel(address.target, options)
+
+    def unary(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> bytes:
+        """Send one request and wait for its reply."""
+        stub = self._channel.unary_unary(path_of(rpc))
+        try:
+            return cast(bytes, stub(request, timeout=timeout, metadata=metadata))
+        except grpc.RpcError as error:
+            raise call_error_of(cast(FailedCall, error), self._address) from None
+
+    def server_stream(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> Replies:
+        """Send one request; the call has started when this returns."""
+        stub = self._channel.unary_stream(path_of(rpc))
+        return _GrpcReplies(stub(request, timeout=timeout, metadata=metadata), self._address)
+
+    def bidi(self, rpc: str, requests: Iterator[bytes], *, timeout: float | None, metadata: Metadata) -> Replies:
+        """Send requests from a thread of grpc's while replies are read."""
+        feed = _Feed(requests)
+        stub = self._channel.stream_stream(path_of(rpc))
+        call: Any = stub(iter(feed), timeout=timeout, metadata=metadata)
+        feed.started(call)
+        return _GrpcReplies(call, self._address, feed)
+
+    def client_stream(self, rpc: str, requests: Iterator[bytes], *, timeout: float | None, metadata: Metadata) -> bytes:
+        """Send all requests and wait for the one reply."""
+        feed = _Feed(requests)
+        stub = self._channel.stream_unary(path_of(rpc))
+        call: Any = stub.future(iter(feed), timeout=timeout, metadata=metadata)
+        feed.started(call)
+        try:
+            return cast(bytes, call.result())
+        except (grpc.RpcError, grpc.FutureCancelledError) as error:
+            if feed.failure is not None:
+                raise feed.failure from None
+            raise call_error_of(cast(FailedCall, call), self._address) from error
+        except BaseException:  # Ctrl-C while waiting
+            call.cancel()
+            raise
+
+    def close(self) -> None:
+        """Cancel what is in flight and let the connection go."""
+        self._channel.close()
+
+
+class _Feed:
+    """The caller's requests on their way to grpc, which iterates over them in a thread of its own.
+
+    An exception of the caller's iterator must neither end the stream as if all had been sent, nor be lost in that
+    thread: it is kept, and the call is cancelled.
+    """
+
+    def __init__(self, requests: Iterator[bytes]) -> None:
+        self._requests = requests
+        self._call: grpc.Call | None = None
+        self._started = threading.Event()
+        self.failure: BaseException | None = None
+
+    def started(self, call: grpc.Call) -> None:
+        """Say which call to cancel; the iteration may have begun before there was one."""
+        self._call = call
+        self._started.set()
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._requests
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.failure = error
+            self._started.wait()
+            if self._call is not None:
+                self._call.cancel()
+
+
+class _GrpcReplies:
+    def __init__(self, call: Any, address: Address, feed: _Feed | None = None) -> None:
+        self._call = call
+        self._address = address
+        self._feed = feed
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return cast(bytes, next(self._call))
+        except grpc.RpcError as error:
+            if self._feed is not None and self._feed.failure is not None:
+                raise self._feed.failure from None
+            raise call_error_of(cast(FailedCall, error), self._address) from None
+
+    def close(self) -> None:
+        self._call.cancel()
+
+    def __del__(self) -> None:
+        # A loop that was left by `break` closes nothing; grpc's own finalizer waits for a thread that holds the call.
+        self._call.cancel()

@@ -1,0 +1,93 @@
+"""What a client is made with: which model, where, as whom. Resolved once, from arguments and then the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from runner.client.address import (
+    Address,
+    ModelIds,
+    default_base_url,
+    default_pat,
+    default_root_certificates,
+    parse_model_url,
+)
+from runner.client.calls import RequestHead, Selector
+from runner.client.transport import Metadata
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """A resolved set of a client's arguments. `timeout`: seconds for each call, None for no limit."""
+
+    ids: ModelIds
+    address: Address
+    selector: Selector
+    metadata: Metadata
+    timeout: float | None
+    root_certificates_path: str | None
+
+    @classmethod
+    def resolve(
+        cls,
+        url: str | None = None,
+        *,
+        user_id: str = "",
+        app_id: str = "",
+        model_id: str = "",
+        version_id: str = "",
+        base_url: str | None = None,
+        pat: str | None = None,
+        deployment_id: str = "",
+        deployment_user_id: str = "",
+        compute_cluster_id: str = "",
+        nodepool_id: str = "",
+        timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+        root_certificates_path: str | None = None,
+    ) -> Settings:
+        """Put the arguments of a client together; `ModelBase` explains them.
+
+        Raises:
+            ValueError: a URL of another shape, or arguments that exclude each other.
+        """
+        ids = ModelIds(user_id=user_id, app_id=app_id, model_id=model_id, version_id=version_id)
+        if url is not None:
+            if ids != ModelIds(version_id=version_id):
+                raise ValueError("url and user_id, app_id, model_id: the URL names all three, so give one or the other")
+            from_url, server = parse_model_url(url)
+            if server is not None and base_url is not None:
+                raise ValueError(f"url {url!r} names a server and no model, and so does base_url: give one of them")
+            base_url = base_url or server
+            if version_id and from_url.version_id not in ("", version_id):
+                raise ValueError(f"version_id {version_id!r} is not the version that the URL {url!r} names")
+            ids = ModelIds(
+                user_id=from_url.user_id,
+                app_id=from_url.app_id,
+                model_id=from_url.model_id,
+                version_id=version_id or from_url.version_id,
+            )
+        if timeout is not None and timeout <= 0:
+            raise ValueError(f"timeout: got {timeout}, needs seconds above 0, or None")
+        pat = pat or default_pat()
+        own = tuple((name.lower(), value) for name, value in (metadata or {}).items())
+        return cls(
+            ids=ids,
+            address=Address.parse(base_url or default_base_url()),
+            selector=Selector(
+                deployment_id=deployment_id,
+                deployment_user_id=deployment_user_id,
+                compute_cluster_id=compute_cluster_id,
+                nodepool_id=nodepool_id,
+            ),
+            metadata=(*own, ("authorization", f"Key {pat}")) if pat else own,
+            timeout=timeout,
+            root_certificates_path=root_certificates_path or default_root_certificates(),
+        )
+
+    def head(self) -> RequestHead:
+        """Return what stands before the inputs in each request."""
+        return RequestHead(self.ids, self.selector)

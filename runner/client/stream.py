@@ -1,0 +1,47 @@
+"""The results of a streaming method, for plain programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from runner.client.transport import Replies
+
+__all__ = ["Stream"]
+
+
+class Stream(Iterator[Any]):
+    """An iterator over a method's results, each as it arrives.
+
+    Closing it cancels the call: `close()`, leaving its `with` block, or dropping the last reference to it. As with a
+    generator, nothing comes after the end, after an error, or after it was closed.
+    """
+
+    def __init__(self, replies: Replies, decode: Callable[[bytes], Any]) -> None:
+        self._replies = replies
+        self._decode = decode
+        self._over = False
+
+    def __next__(self) -> Any:
+        if self._over:
+            raise StopIteration
+        try:
+            return self._decode(next(self._replies))
+        except BaseException:
+            # A reply that cannot be decoded leaves the call running; the rest of it has no reader.
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Cancel the call unless it is over."""
+        self._over = True
+        self._replies.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
