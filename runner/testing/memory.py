@@ -1,0 +1,242 @@
+"""The client's transports without a network: straight into a service that runs on a loop in another thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import queue
+import threading
+import time
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+
+from runner.client.transport import AsyncReplies, Metadata, Replies
+from runner.server.service import CallInfo, Service
+from runner.signature.dialect import Dialect
+from runner.testing.memory_call import Delivered, MemoryCall, Opener, deadline_exceeded
+
+__all__ = ["AsyncMemoryTransport", "MemoryTransport"]
+
+_NATIVE = Dialect.NATIVE
+
+
+class _Gate:
+    """What both transports need of the service: its calls, opened from outside of its loop."""
+
+    def __init__(self, service: Service, loop: asyncio.AbstractEventLoop) -> None:
+        self.service = service
+        self.loop = loop
+        self.calls: weakref.WeakSet[MemoryCall] = weakref.WeakSet()
+        self._numbers = itertools.count(1)
+
+    def info(self, timeout: float | None, metadata: Metadata) -> CallInfo:
+        """Return what a transport tells the service about a call."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        return CallInfo(deadline=deadline, metadata=metadata, request_id=f"memory-{next(self._numbers)}")
+
+    async def unary(self, rpc: str, request: bytes, timeout: float | None, metadata: Metadata) -> bytes:
+        """Make a unary call; runs on the service's loop."""
+        try:
+            async with asyncio.timeout(timeout):
+                return await self.service.unary(_NATIVE, rpc, request, self.info(timeout, metadata))
+        except TimeoutError:
+            raise deadline_exceeded(timeout) from None
+
+    def server_stream(self, rpc: str, request: bytes, timeout: float | None, metadata: Metadata) -> Opener:
+        """Return what opens a server-stream call."""
+        info = self.info(timeout, metadata)
+        return lambda _: _generator(self.service.server_stream(_NATIVE, rpc, request, info))
+
+    def bidi(self, rpc: str, timeout: float | None, metadata: Metadata) -> Opener:
+        """Return what opens a bidi call."""
+        info = self.info(timeout, metadata)
+        return lambda requests: _generator(self.service.bidi(_NATIVE, rpc, requests, info))
+
+    def client_stream(self, rpc: str, timeout: float | None, metadata: Metadata) -> Opener:
+        """Return what opens a client-stream call: a stream of one reply."""
+        info = self.info(timeout, metadata)
+
+        async def replies(requests: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+            yield await self.service.client_stream(_NATIVE, rpc, requests, info)
+
+        return replies
+
+    def close(self) -> None:
+        """Cancel what is in flight."""
+        for call in list(self.calls):
+            call.cancel()
+
+
+async def _generator(replies: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """Make sure that it can be closed."""
+    try:
+        async for reply in replies:
+            yield reply
+    finally:
+        if isinstance(replies, AsyncGenerator):
+            await replies.aclose()
+
+
+class MemoryTransport:
+    """For `Model`. Implements `runner.client.transport.Transport`."""
+
+    def __init__(self, service: Service, loop: asyncio.AbstractEventLoop) -> None:
+        self._gate = _Gate(service, loop)
+
+    def unary(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> bytes:
+        """Send one request and wait for its reply."""
+        waiting = asyncio.run_coroutine_threadsafe(self._gate.unary(rpc, request, timeout, metadata), self._gate.loop)
+        try:
+            return waiting.result()
+        finally:
+            waiting.cancel()  # Ctrl-C while waiting
+
+    def server_stream(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> Replies:
+        """Send one request; the call has started when this returns."""
+        return _MemoryReplies(self._gate, self._gate.server_stream(rpc, request, timeout, metadata), timeout)
+
+    def bidi(self, rpc: str, requests: Iterator[bytes], *, timeout: float | None, metadata: Metadata) -> Replies:
+        """Send requests from a thread of our own while replies are read."""
+        return _MemoryReplies(self._gate, self._gate.bidi(rpc, timeout, metadata), timeout, requests)
+
+    def client_stream(self, rpc: str, requests: Iterator[bytes], *, timeout: float | None, metadata: Metadata) -> bytes:
+        """Send all requests and wait for the one reply."""
+        replies = _MemoryReplies(self._gate, self._gate.client_stream(rpc, timeout, metadata), timeout, requests)
+        try:
+            return next(replies)
+        finally:
+            replies.close()
+
+    def close(self) -> None:
+        """Cancel what is in flight."""
+        self._gate.close()
+
+
+class _MemoryReplies:
+    def __init__(
+        self, gate: _Gate, opener: Opener, timeout: float | None, requests: Iterator[bytes] | None = None
+    ) -> None:
+        self._delivered: queue.SimpleQueue[Delivered] = queue.SimpleQueue()
+        self._call = MemoryCall(gate.loop, opener, self._delivered.put, timeout)
+        gate.calls.add(self._call)
+        if requests is not None:
+            # A daemon: the caller's iterator may wait for ever, and the process has to end all the same.
+            threading.Thread(target=_feed, args=(self._call, requests), name="requests", daemon=True).start()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        delivered = self._delivered.get()
+        if isinstance(delivered, bytes):
+            self._call.taken()
+            return delivered
+        self._delivered.put(None)  # whoever asks again is at the end
+        if delivered is None:
+            raise StopIteration
+        raise delivered
+
+    def close(self) -> None:
+        self._call.cancel()
+
+    def __del__(self) -> None:
+        self._call.cancel()
+
+
+def _feed(call: MemoryCall, requests: Iterator[bytes]) -> None:
+    try:
+        for request in requests:
+            if not call.send(request).result():
+                return
+        call.send(None)
+    except Exception as error:  # the caller's iterator raised: the stream must not end as if all had been sent
+        call.cancel(error)
+
+
+class AsyncMemoryTransport:
+    """For `AsyncModel`. Implements `runner.client.transport.AsyncTransport`."""
+
+    def __init__(self, service: Service, loop: asyncio.AbstractEventLoop) -> None:
+        self._gate = _Gate(service, loop)
+
+    async def unary(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> bytes:
+        """Send one request and wait for its reply."""
+        return await asyncio.wrap_future(
+            asyncio.run_coroutine_threadsafe(self._gate.unary(rpc, request, timeout, metadata), self._gate.loop)
+        )
+
+    def server_stream(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> AsyncReplies:
+        """Send one request; the call has started when this returns."""
+        return _AsyncMemoryReplies(self._gate, self._gate.server_stream(rpc, request, timeout, metadata), timeout)
+
+    def bidi(
+        self, rpc: str, requests: AsyncIterator[bytes], *, timeout: float | None, metadata: Metadata
+    ) -> AsyncReplies:
+        """Send requests from a task of our own while replies are read."""
+        return _AsyncMemoryReplies(self._gate, self._gate.bidi(rpc, timeout, metadata), timeout, requests)
+
+    async def client_stream(
+        self, rpc: str, requests: AsyncIterator[bytes], *, timeout: float | None, metadata: Metadata
+    ) -> bytes:
+        """Send all requests and wait for the one reply."""
+        opener = self._gate.client_stream(rpc, timeout, metadata)
+        replies = _AsyncMemoryReplies(self._gate, opener, timeout, requests)
+        async with contextlib.aclosing(replies):
+            return await anext(replies)
+
+    async def aclose(self) -> None:
+        """Cancel what is in flight."""
+        self._gate.close()
+
+
+class _AsyncMemoryReplies:
+    def __init__(
+        self, gate: _Gate, opener: Opener, timeout: float | None, requests: AsyncIterator[bytes] | None = None
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        delivered: asyncio.Queue[Delivered] = asyncio.Queue()
+        self._delivered = delivered
+
+        def deliver(item: Delivered) -> None:
+            with contextlib.suppress(RuntimeError):  # the caller's loop is closed: nobody waits
+                loop.call_soon_threadsafe(delivered.put_nowait, item)
+
+        self._call = MemoryCall(gate.loop, opener, deliver, timeout)
+        gate.calls.add(self._call)
+        self._feeding = None if requests is None else loop.create_task(_feed_async(self._call, requests))
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        delivered = await self._delivered.get()
+        if isinstance(delivered, bytes):
+            self._call.taken()
+            return delivered
+        self._delivered.put_nowait(None)  # whoever asks again is at the end
+        await self.aclose()
+        if delivered is None:
+            raise StopAsyncIteration
+        raise delivered
+
+    async def aclose(self) -> None:
+        self._call.cancel()
+        if self._feeding is not None:
+            self._feeding.cancel()
+            await asyncio.gather(self._feeding, return_exceptions=True)
+
+    def __del__(self) -> None:
+        self._call.cancel()
+        if self._feeding is not None and not self._feeding.get_loop().is_closed():
+            self._feeding.cancel()
+
+
+async def _feed_async(call: MemoryCall, requests: AsyncIterator[bytes]) -> None:
+    try:
+        async for request in requests:
+            if not await asyncio.wrap_future(call.send(request)):
+                return
+        await asyncio.wrap_future(call.send(None))
+    except Exception as error:  # see `_feed`
+        call.cancel(error)
