@@ -1,0 +1,173 @@
+"""`runner call METHOD`: a method's arguments become options, with the types and texts of its signature."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+from runner.cli.connection import connect, connection_options
+from runner.cli.show import save, show
+from runner.cli.usage import Parser, Subcommands, UsageError
+from runner.signature.tree import OptionalOf
+
+if TYPE_CHECKING:
+    from runner.signature.method import Argument, MethodSignature
+
+__all__ = ["add"]
+
+_DESCRIPTION = """\
+Call a method of a served model and print its result; a stream is printed as it comes.
+
+The method's arguments are options of the command: `runner call predict --help` lists them.
+
+  runner call predict --prompt "What is photosynthesis?"
+  runner call predict_image --image cat.jpg
+  runner call predict_image --image https://samples.clarifai.com/cat1.jpeg
+  runner call chat --messages '[{"role": "user", "content": "Hi"}]'
+  runner call summarize --text @report.txt          @FILE: what is in the file (@@ begins a text with @)
+  runner call stream --input_iterator a --input_iterator b
+  runner call stream --input_iterator -             each line that you type, as you type it
+"""
+
+
+def add(subcommands: Subcommands) -> None:
+    """Add the subcommand."""
+    command = subcommands.add_parser(
+        "call",
+        parents=[connection_options(), _output_options()],
+        help="call a method and print its result",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="runner call [OPTIONS] METHOD [--ARGUMENT VALUE ...]",
+        allow_abbrev=False,
+    )
+    command.add_argument("method", metavar="METHOD", help="see `runner methods`")
+    command.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help=argparse.SUPPRESS)
+    command.set_defaults(run=_run)
+
+
+def _output_options() -> Parser:
+    options = Parser(add_help=False, allow_abbrev=False)
+    group = options.add_argument_group("output")
+    group.add_argument("--join", action="store_true", help="print the pieces of a stream one behind the other")
+    group.add_argument("--save", metavar="FILE", help="write an image, audio, video, bytes or array result to a file")
+    return options
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    own = Parser(parents=[connection_options(), _output_options()], add_help=False, allow_abbrev=False)
+    # Our own options may stand on either side of METHOD; what is left belongs to the method.
+    arguments, rest = own.parse_known_args(cast(list[str], arguments.rest), arguments)
+    with connect(arguments) as model:
+        method = model.method(cast(str, arguments.method))
+        call = _parse(method.signature, rest)
+        result = method(**call)
+        if method.signature.cardinality.streams_output:
+            return _print_stream(cast(Iterator[object], result), arguments)
+        _print(result, arguments)
+    return 0
+
+
+def _print_stream(stream: Iterator[object], arguments: argparse.Namespace) -> int:
+    for item in stream:
+        _print(item, arguments, end="" if arguments.join else "\n")
+    if arguments.join:
+        print()
+    return 0
+
+
+def _print(result: object, arguments: argparse.Namespace, end: str = "\n") -> None:
+    if arguments.save is not None:
+        save(result, cast(str, arguments.save))
+        print(f"{arguments.save}: {show(result)}", file=sys.stderr)
+    else:
+        print(show(result), end=end, flush=True)
+
+
+def _parse(signature: MethodSignature, rest: list[str]) -> dict[str, Any]:
+    """Return the method's arguments from its part of the command line."""
+    from runner.cli.values import parse_value
+
+    given = _method_parser(signature).parse_args(rest)
+    by_name = {argument.name: argument for argument in signature.arguments}
+    texts = {name: list(cast("list[str] | None", getattr(given, f"argument {name}", None)) or ()) for name in by_name}
+    for pair in cast("list[str] | None", given.arg) or ():
+        name, equals, text = pair.partition("=")
+        if not equals or name not in texts:
+            raise UsageError(f"--arg {pair}: needs NAME=VALUE, with a name among {', '.join(by_name) or 'none'}")
+        texts[name].append(text)
+    call: dict[str, Any] = {}
+    for name, argument in by_name.items():
+        if argument.streamed:
+            call[name] = _items(argument, texts[name])
+        elif len(texts[name]) > 1:
+            raise UsageError(f"--{name}: given {len(texts[name])} times, and the method takes one value")
+        elif texts[name]:
+            call[name] = parse_value(argument.node, texts[name][0], f"--{name}")
+        elif argument.required and not isinstance(argument.node, OptionalOf):
+            raise UsageError(f"{signature.name} needs --{name} ({_describe(argument)})")
+    return call
+
+
+def _items(argument: Argument, texts: list[str]) -> Iterator[object]:
+    from runner.cli.values import parse_value
+
+    for text in texts:
+        lines = (line.rstrip("\n") for line in sys.stdin) if text == "-" else [text]
+        for line in lines:
+            yield parse_value(argument.node, line, f"--{argument.name}")
+
+
+def _method_parser(signature: MethodSignature) -> Parser:
+    from runner.signature.render import render
+
+    description = f"{render(signature)}\n\n{signature.description}"
+    parser = Parser(
+        prog=f"runner call {signature.name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="`runner call --help` lists the options that every call has.",
+        allow_abbrev=False,
+    )
+    group = parser.add_argument_group("arguments of the method")
+    for argument in signature.arguments:
+        # An argument of the method may be called `help` or `arg` too: --arg NAME=VALUE reaches those.
+        if argument.name not in ("help", "arg"):
+            group.add_argument(
+                f"--{argument.name}",
+                action="append",
+                metavar="VALUE",
+                dest=f"argument {argument.name}",
+                help=_describe(argument).replace("%", "%%"),
+            )
+    parser.add_argument(
+        "--arg",
+        action="append",
+        metavar="NAME=VALUE",
+        help="the same, for an argument whose name is also an option of this command: --arg timeout=5",
+    )
+    return parser
+
+
+def _describe(argument: Argument) -> str:
+    from runner.signature.source import type_source, value_source
+
+    parts = [type_source(argument.node)]
+    if argument.streamed:
+        parts[0] = f"stream of {parts[0]}, repeat the option or give - to read lines"
+    limits = argument.limits
+    if limits.description:
+        parts.append(limits.description)
+    if limits.min_value is not None or limits.max_value is not None:
+        low = "" if limits.min_value is None else f"from {limits.min_value:g} "
+        high = "" if limits.max_value is None else f"to {limits.max_value:g}"
+        parts.append(f"{low}{high}".strip())
+    if limits.choices:
+        parts.append(f"one of {', '.join(map(str, limits.choices))}")
+    if argument.required:
+        parts.append("required")
+    elif argument.default is not None:
+        parts.append(f"default {value_source(argument.default) or '...'}")
+    return "; ".join(parts)

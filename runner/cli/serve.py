@@ -1,0 +1,77 @@
+"""`runner serve`: flags become the configuration, and the server's life begins."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import cast
+
+from runner.cli.usage import Subcommands
+
+__all__ = ["add"]
+
+_DESCRIPTION = """\
+Publish the methods of the model in MODEL_DIR over gRPC.
+
+The directory holds model.py (or 1/model.py) with one subclass of ModelClass, and may hold a config.yaml. A key of the
+file given with --config wins over the directory's, and a flag over both. Once every replica is ready, the line
+`serving MODEL on HOST:PORT` is printed.
+
+SIGTERM and Ctrl-C finish the calls in flight, then exit with 0. Other exit codes: 2 wrong command line, 3 the model
+cannot be loaded, 4 the port cannot be had.
+"""
+
+
+def add(subcommands: Subcommands) -> None:
+    """Add the subcommand."""
+    command = subcommands.add_parser(
+        "serve",
+        help="publish a model directory",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.add_argument("model_dir", metavar="MODEL_DIR", type=Path, help="the directory that holds model.py")
+    command.add_argument("--host", help="the address to listen on; default 127.0.0.1, this machine only")
+    command.add_argument("--port", type=int, help="default 8000; 0 takes a free one")
+    command.add_argument(
+        "--config", metavar="FILE", type=Path, help="a YAML file; config.yaml beside the README has all keys"
+    )
+    command.add_argument("--replicas", metavar="N", type=int, help="how many copies of the model; default 1")
+    command.add_argument(
+        "--devices",
+        metavar="LIST",
+        help="auto, cpu, or names such as cuda:0,cuda:1; default auto: GPUs if there are any",
+    )
+    command.add_argument(
+        "--allow-private-urls",
+        action="store_true",
+        default=None,
+        help="fetch inputs from private and loopback addresses too; only where every caller is trusted",
+    )
+    command.add_argument(
+        "--strict-ids",
+        action="store_true",
+        default=None,
+        help="refuse calls for other model ids than the configured ones",
+    )
+    command.add_argument(
+        "--hide-model-errors",
+        action="store_true",
+        default=None,
+        help="tell callers that the model raised, but not what",
+    )
+    command.add_argument("--inline", action="store_true", help="run the model in this process, where breakpoints work")
+    command.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    # Imported here: the other subcommands do not need a server.
+    from runner.config import load_server_config
+    from runner.server.lifecycle import run
+
+    keys = ("host", "port", "replicas", "devices", "allow_private_urls", "strict_ids", "hide_model_errors")
+    overrides = {key: getattr(arguments, key) for key in keys}
+    model_dir = cast(Path, arguments.model_dir)
+    config = load_server_config(cast("Path | None", arguments.config), overrides, model_dir=model_dir)
+    return run(model_dir, config, inline=cast(bool, arguments.inline))
