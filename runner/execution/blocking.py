@@ -12,7 +12,7 @@ from runner.execution import failure
 from runner.execution.method import LoadedMethod
 from runner.execution.streams import BlockingGate, BlockingInputs, Payload
 from runner.execution.threads import ThreadLane
-from runner.wire.codec import EncodeError
+from runner.wire.call import EncodeError
 
 if TYPE_CHECKING:
     from runner.execution.executor import Executor, Incoming

@@ -12,7 +12,7 @@ from runner.errors import Cancelled, DeadlineExceeded
 from runner.execution import failure
 from runner.execution.method import LoadedMethod
 from runner.execution.streams import AsyncGate, AsyncInputs, Payload
-from runner.wire.codec import EncodeError
+from runner.wire.call import EncodeError
 
 if TYPE_CHECKING:
     from runner.execution.executor import Executor, Incoming

@@ -15,7 +15,7 @@ from runner.errors import (
     InvalidInput,
     ModelError,
 )
-from runner.wire.codec import EncodeError
+from runner.wire.call import EncodeError
 
 logger = logging.getLogger("runner.model")
 

@@ -8,11 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
+
+# Read by grpcio when it is imported. Workers are spawned by fork and exec, so its handlers for forks that go on would
+# only cost time and log that they were skipped.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import grpc
 import grpc.aio

@@ -124,7 +124,13 @@ class _Channel(asyncio.BufferedProtocol):
 
     def flush(self) -> None:
         outbox, self.outbox = self.outbox, []
-        if self._transport is not None and not self._transport.is_closing() and outbox:
+        if self._transport is None or self._transport.is_closing() or not outbox:
+            return
+        # Pieces of `JOIN_BELOW` and more are sent from where they lie; a write of many small ones costs more than
+        # joining them.
+        if all(len(piece) < JOIN_BELOW for piece in outbox):
+            self._transport.write(b"".join(outbox))
+        else:
             self._transport.writelines(outbox)
 
     def close(self) -> None:
