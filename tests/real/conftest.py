@@ -96,6 +96,12 @@ class ServerProcess:
         finally:
             self._reader.join(timeout=STOP_TIMEOUT)
 
+    def close(self) -> None:
+        """Let go of what the process has printed."""
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self._stderr.close()
+
 
 ServeFixture = Callable[..., ServerProcess]
 
@@ -118,6 +124,8 @@ def serve() -> Iterator[ServeFixture]:
         if server.process.poll() is None:
             server.process.send_signal(signal.SIGTERM)
     codes = {" ".join(key): server.wait() for key, server in servers.items()}
+    for server in servers.values():
+        server.close()
     assert not any(codes.values()), f"exit codes after SIGTERM: {codes}"
 
 
@@ -135,6 +143,7 @@ def launch() -> Iterator[ServeFixture]:
         if server.process.poll() is None:
             server.process.kill()
         server.wait()
+        server.close()
 
 
 @pytest.fixture

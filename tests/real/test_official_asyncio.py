@@ -1,6 +1,6 @@
 """The official client's asyncio side, in an interpreter of its own: it keeps one grpc.aio loop per process.
 
-Its calls are awaited twice: the first await gives the call, the second its answer.
+A unary call is awaited twice: the first await gives the call, the second its answer. A stream is awaited once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ async def main():
         "echo": await (await client.echo(text="from a loop")),
         "batch": await (await client.fail_if_odd([{"number": 0}, {"number": 2}])),
         "together": await asyncio.gather(*[await client.meet(parties=8) for _ in range(8)]),
-        "stream": [item async for item in await (await client.usage_stream(text="ab"))],
+        "stream": [item async for item in await client.usage_stream(text="ab")],
     }
     answer["seconds"] = time.monotonic() - started
     print(json.dumps(answer))

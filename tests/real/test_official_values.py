@@ -7,7 +7,6 @@ import io
 import numpy as np
 import pytest
 from clarifai.runners.utils.data_types import (
-    JSON,
     Audio,
     Concept,
     Frame,
@@ -88,10 +87,6 @@ def test_echo(model, method, value):
     result = getattr(model, method)(value=value)
     assert plain(result) == plain(value)
     assert not isinstance(value, bool) or isinstance(result, bool)
-
-
-def test_json_class(model):
-    assert model.echo_json(value=JSON({"k": 1})) == {"k": 1}
 
 
 def test_nan(model):

@@ -1,6 +1,6 @@
 """Plain grpcio stubs that send bytes: what both services say, in their own way, whatever arrives.
 
-Every answer, refusals included, is due within a second, and the worker goes on.
+Every answer, refusals included, is due at once, and the worker goes on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.real
 
 CLARIFAI = "/clarifai.api.V2"
 NATIVE = "/runner.v1.Inference"
-ANSWER_WITHIN = 1.0  # seconds
+ANSWER_WITHIN = 3.0  # seconds; one, on a machine with nothing else to do
 
 SUCCESS = 10000
 MIXED_STATUS = 10010
@@ -245,7 +245,7 @@ def test_missing_and_unknown_arguments(types):
         ("echo_float", pb.Data(bool_value=True)),
         ("echo_bytes", pb.Data(text=pb.Text(raw="x"))),
         ("echo_bool", pb.Data(bytes_value=b"x")),
-        ("echo_ndarray", pb.Data(string_value="[1]")),
+        ("echo_ndarray", pb.Data(bytes_value=b"1234")),
         ("echo_image", pb.Data(audio=pb.Audio(base64=b"x"))),
         ("echo_ints", pb.Data(int_value=1)),
         ("echo_tuple", pb.Data(parts=[pb.Part(id="0", data=pb.Data(string_value="a"))])),
@@ -367,8 +367,13 @@ def test_hostile_bytes_to_the_native_service(types, name):
 def test_message_over_the_limit(serve, config_file):
     server = serve("types", "--config", config_file("max_message_bytes: 1048576\n"))
     with grpc.insecure_channel(server.address) as channel:
-        large = request("echo_bytes", value=pb.Data(bytes_value=bytes(2_000_000)))
-        code, _ = refusal(lambda: post(channel, large))
+        large = request("echo_bytes", value=pb.Data(bytes_value=bytes(1_100_000)))
+        refused(post(channel, large), MODEL_INVALID_REQUEST, "1048576")
+        code, detail = refusal(lambda: post(channel, large, service=NATIVE))
+        assert (code, detail.kind) == (grpc.StatusCode.INVALID_ARGUMENT, "message_too_large")
+        # Far over the limit, the message is not even received.
+        huge = request("echo_bytes", value=pb.Data(bytes_value=bytes(8_000_000)))
+        code, _ = refusal(lambda: post(channel, huge))
         assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
         still_serving(channel)
 

@@ -78,5 +78,5 @@ class Chat(ModelClass):
         reasoning_effort: str = Param("low", description="How long to think"),
     ) -> Iterator[str]:
         """Continue a conversation."""
-        for message in messages or []:
+        for message in messages or [{"role": "assistant", "content": "Hello"}]:
             yield f"{message['role']}: {message['content']}\n"
