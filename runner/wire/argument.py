@@ -33,7 +33,8 @@ class CompiledArgument:
         self.finish = finisher(node)
         optional = isinstance(node, OptionalOf)
         self.missing = argument.required and not optional and not argument.streamed
-        self.none_means_something = not (argument.default is None or (argument.required and optional))
+        # Elsewhere None is what a call without the argument gives the method, so it is not sent.
+        self.sends_none = argument.streamed or not (argument.default is None or (argument.required and optional))
         self._codec = compile_codec(node)
         self._decode = self._codec.decode
         self._check = checker(argument.limits)

@@ -35,30 +35,39 @@ def decoder(declared: str | None) -> Callable[[pb.Data], NDArray[Any]]:
     """
     wanted = None if declared is None else np.dtype(declared)
 
+    @functools.lru_cache(maxsize=64)
+    def conversion(name: str) -> tuple[np.dtype[Any], np.dtype[Any], int]:
+        sent = dtype_of(name)
+        target = sent.newbyteorder("=") if wanted is None else wanted
+        if not np.can_cast(sent, target, "same_kind"):
+            raise InvalidInput(f"needs an array of {target}, got one of {sent}")
+        return sent, target, sent.itemsize
+
     def decode(data: pb.Data) -> NDArray[Any]:
         if not data.HasField("ndarray"):
             raise misplaced(data, "an array")
         message = data.ndarray
-        dtype = dtype_of(message.dtype)
+        sent, target, itemsize = conversion(message.dtype)
         shape = tuple(message.shape)
         buffer = message.buffer
-        size = math.prod(shape) * dtype.itemsize
+        size = math.prod(shape) * itemsize
         if size != len(buffer):
             raise InvalidInput(
-                f"an array of shape {shape} and dtype {message.dtype} has {size} bytes, but {len(buffer)} were sent"
+                f"an array of {_words(shape)} and dtype {sent} has {size} bytes, but {len(buffer)} were sent"
             )
-        target = dtype.newbyteorder("=") if wanted is None else wanted
-        if not np.can_cast(dtype, target, "same_kind"):
-            raise InvalidInput(f"needs an array of {target}, got one of {dtype}")
         try:
-            return np.frombuffer(buffer, dtype).reshape(shape).astype(target)
-        except ValueError as exc:  # more dimensions or a larger one than numpy has
-            raise InvalidInput(f"no array has the shape {shape[:8]}...: {exc}") from None
+            # The one copy: what lies over the message's bytes cannot be written to.
+            return np.frombuffer(buffer, sent).reshape(shape).astype(target)
+        except ValueError as exc:  # more dimensions, or larger ones, than numpy has
+            raise InvalidInput(f"there is no array of {_words(shape)}: {exc}") from None
 
     return decode
 
 
-@functools.lru_cache(maxsize=64)
+def _words(shape: tuple[int, ...]) -> str:
+    return f"shape {shape}" if len(shape) <= 8 else f"{len(shape)} dimensions"
+
+
 def dtype_of(name: str) -> np.dtype[Any]:
     """Return the dtype that a message names.
 
@@ -81,14 +90,21 @@ def encode(value: object, data: pb.Data) -> None:
         EncodeError: it does not hold numbers.
     """
     array = _as_array(value)
-    if array.dtype.kind not in _KINDS:
-        raise EncodeError(f"needs an array of numbers, got one of dtype {array.dtype}")
+    dtype = array.dtype
+    if dtype.kind not in _KINDS:
+        raise EncodeError(f"needs an array of numbers, got one of dtype {dtype}")
     message = data.ndarray
-    message.SetInParent()
-    # A byte order other than ours is nobody's wish; `newbyteorder` costs nothing where there is none.
-    message.dtype = array.dtype.name
+    message.dtype = _name(dtype)
     message.shape.extend(array.shape)
-    message.buffer = array.astype(array.dtype.newbyteorder("="), copy=False).tobytes()
+    if not dtype.isnative:  # the name says nothing of the order of bytes
+        array = array.astype(dtype.newbyteorder("="))
+    message.buffer = array.tobytes()
+
+
+@functools.lru_cache(maxsize=64)
+def _name(dtype: np.dtype[Any]) -> str:
+    """Return a dtype's name, which numpy composes anew at each look."""
+    return dtype.name
 
 
 def _as_array(value: object) -> NDArray[Any]:

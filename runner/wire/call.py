@@ -142,7 +142,7 @@ class CallCodec:
                 data.text.raw = data.string_value
             return _SUCCESS + _serialize(output)
         except EncodeError as error:
-            message = f"{self._name}() returned what it does not declare: {error}"
+            message = f"{self._name}() returned what it does not declare: {error.message}"
             raise EncodeError(message, path=error.path and RESULT + error.path) from None
 
     # -- the client's side ------------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ class CallCodec:
             name = argument.name
             if name in arguments:
                 value = arguments[name]
-                if value is not None or argument.none_means_something:
+                if value is not None or argument.sends_none:
                     argument.encode(value, message)
             elif argument.missing:
                 raise InvalidInput(f"{self._name}() needs this argument", path=name)

@@ -79,10 +79,14 @@ def _encode_object(fields: Mapping[object, object], struct: Struct, depth: int) 
     entries = struct.fields
     for key, value in fields.items():
         name = key if isinstance(key, str) else _key(key)
-        if name in entries:
-            raise EncodeError(f"two keys of the object become {name!r}")
         try:
-            _encode_value(value, entries[name], depth + 2)
+            if name in entries:
+                raise EncodeError(f"two keys of the object become {name!r}")
+            entry = entries[name]
+        except UnicodeEncodeError:
+            raise EncodeError(f"the key {name!r} cannot be sent as UTF-8") from None
+        try:
+            _encode_value(value, entry, depth + 2)
         except EncodeError as error:
             error.path = (f".{name}" if _NAME.fullmatch(name) else f"[{name!r}]") + error.path
             raise
