@@ -12,7 +12,7 @@ from runner.execution import failure
 from runner.execution.method import LoadedMethod
 from runner.execution.streams import BlockingGate, BlockingInputs, Payload
 from runner.execution.threads import ThreadLane
-from runner.wire.call import EncodeError
+from runner.wire.call import Arguments, EncodeError
 
 if TYPE_CHECKING:
     from runner.execution.executor import Executor, Incoming
@@ -26,7 +26,8 @@ class BlockingCall:
         self._method = method
         self._call = call
         self._lane = lane
-        self._arguments: dict[str, object] | None = None
+        self._arguments: Arguments | None = None
+        self._old_style = False
         self._fetching: asyncio.Task[None] | None = None
         self._gate = BlockingGate() if method.cardinality.streams_output else None
         self._inputs = BlockingInputs(self._decode_item, self._give_back) if method.cardinality.streams_input else None
@@ -75,7 +76,7 @@ class BlockingCall:
         if self._inputs is not None:
             self._inputs.close()
 
-    async def _fetch(self, arguments: dict[str, object]) -> None:
+    async def _fetch(self, arguments: Arguments) -> None:
         await self._executor.fetcher.resolve(self._method.codec.unresolved(arguments))
 
     def _fetched(self, task: asyncio.Task[None]) -> None:
@@ -87,7 +88,7 @@ class BlockingCall:
         else:
             self._executor.fail(self._call.id, failure.of_ours(exc, "fetching inputs"))
 
-    def _decode(self) -> dict[str, object]:
+    def _decode(self) -> Arguments:
         return self._method.codec.decode_call(self._call.payload, self._call.params)
 
     # In the thread.
@@ -117,7 +118,9 @@ class BlockingCall:
     def _prepare(self) -> dict[str, object]:
         """Decode the arguments, and put the iterator of inputs where the first input was decoded to."""
         self._call.context.raise_if_cancelled()
-        arguments = self._method.codec.finish(self._decode() if self._arguments is None else self._arguments)
+        decoded = self._decode() if self._arguments is None else self._arguments
+        self._old_style = decoded.old_style
+        arguments = self._method.codec.finish(decoded)
         streamed = self._method.signature.streamed_argument
         if self._inputs is not None and streamed is not None:
             if streamed.name in arguments:
@@ -130,7 +133,7 @@ class BlockingCall:
         codec, call = self._method.codec, self._call
         result: object = self._method.function(**arguments)
         if self._gate is None:
-            return codec.encode_output(result, call.context.take_usage())
+            return codec.encode_output(result, call.context.take_usage(), old_style=self._old_style)
         self._stream(_iterator(result, self._method), self._gate)
         return b""
 
@@ -144,7 +147,8 @@ class BlockingCall:
                     value = next(outputs)
                 except StopIteration:
                     return
-                executor.mailbox.post(executor.emit, call.id, codec.encode_output(value, call.context.take_usage()))
+                output = codec.encode_output(value, call.context.take_usage(), old_style=self._old_style)
+                executor.mailbox.post(executor.emit, call.id, output)
         finally:
             close = getattr(outputs, "close", None)
             if close is not None:

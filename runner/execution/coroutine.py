@@ -25,6 +25,7 @@ class CoroutineCall:
         self._executor = executor
         self._method = method
         self._call = call
+        self._old_style = False
         self._task: asyncio.Task[None] | None = None
         self._gate = AsyncGate() if method.cardinality.streams_output else None
         self._inputs = AsyncInputs(self._decode_item, self._give_back) if method.cardinality.streams_input else None
@@ -84,10 +85,11 @@ class CoroutineCall:
             raise Cancelled("the caller is gone")
         if (left := call.context.time_left) is not None and left <= 0:
             raise DeadlineExceeded("the caller's deadline passed before the method could start")
-        arguments = codec.decode_call(call.payload, call.params)
-        if codec.carries_media and (missing := codec.unresolved(arguments)):
+        decoded = codec.decode_call(call.payload, call.params)
+        if codec.carries_media and (missing := codec.unresolved(decoded)):
             await self._executor.fetcher.resolve(missing)
-        arguments = codec.finish(arguments)
+        self._old_style = decoded.old_style
+        arguments = codec.finish(decoded)
         streamed = self._method.signature.streamed_argument
         if self._inputs is not None and streamed is not None:
             if streamed.name in arguments:
@@ -102,7 +104,7 @@ class CoroutineCall:
         if inspect.isawaitable(result):
             result = await result
         if self._gate is None:
-            return codec.encode_output(result, call.context.take_usage())
+            return codec.encode_output(result, call.context.take_usage(), old_style=self._old_style)
         if not hasattr(result, "__aiter__"):
             raise EncodeError(
                 f"{self._method.name} is declared to return an iterator and returned {type(result).__name__}; "
@@ -121,7 +123,8 @@ class CoroutineCall:
                     value = await anext(outputs)
                 except StopAsyncIteration:
                     return
-                executor.emit(call.id, codec.encode_output(value, call.context.take_usage()))
+                output = codec.encode_output(value, call.context.take_usage(), old_style=self._old_style)
+                executor.emit(call.id, output)
         finally:
             close = getattr(outputs, "aclose", None)
             if close is not None:
