@@ -36,7 +36,10 @@ class ServerProcess:
     def __init__(self, model_dir: Path, *flags: str) -> None:
         command = [sys.executable, "-m", "runner", "serve", str(model_dir), "--port", "0", *flags]
         self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115  read when something fails, closed with the process
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._stderr, text=True)
+        # A process group of its own, as a terminal gives a command: signals to the group reach the workers too.
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=self._stderr, text=True, process_group=0
+        )
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -115,6 +115,11 @@ def test_wrong_key(serve, open_model, config_file):
     assert "CONN_CREDENTIALS_INVALID" in failure(lambda: open_model(server))
 
 
+def test_strict_ids(serve, open_model):
+    server = serve("streams", "--strict-ids")
+    assert "MODEL_DOES_NOT_EXIST" in failure(lambda: open_model(server))
+
+
 def test_server_stream_that_fails_at_once(model):
     text = failure(lambda: list(model.fail_first(text="no first word")))
     assert "MODEL_PREDICTION_FAILED" in text

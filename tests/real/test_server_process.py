@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
 import socket
 import time
@@ -97,28 +98,24 @@ def test_a_model_that_cannot_be_served(launch, model):
     assert "importlib" not in server.stderr
 
 
-def test_interrupt_ends_it_quietly(launch):
-    server = launch("chat")
-    server.wait_ready()
-    server.process.send_signal(signal.SIGINT)
-    assert server.wait() == 0
-    assert "Traceback" not in server.stderr
-
-
-def test_what_is_in_flight_is_finished(launch):
+@pytest.mark.parametrize("to_the_group", [False, True], ids=["to the server", "to its group"])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_what_is_in_flight_is_finished(launch, how, to_the_group):
+    """Ctrl-C in a terminal and many supervisors signal the whole group, workers included."""
     server = launch("misbehaving")
     server.wait_ready()
     with grpc.insecure_channel(server.address) as channel:
-        stream = channel.unary_stream("/clarifai.api.V2/GenerateModelOutputs")(request("endless"))
-        next(stream)
-        stream.cancel()
         call = channel.unary_unary("/clarifai.api.V2/PostModelOutputs")
-        pending = call.future(request("sleep", seconds=pb.Data(float_value=1.0)))
-        # The barrier call answers only when its twin has arrived, and both come after `sleep` on this connection.
+        pending = call.future(request("sleep", seconds=pb.Data(float_value=0.7)))
+        # These answer only when both have arrived, and they come after `sleep` on this connection.
         meet = request("meet", parties=pb.Data(int_value=2))
         for each in [call.future(meet), call.future(meet)]:
             each.result()
-        server.process.send_signal(signal.SIGTERM)
+        if to_the_group:
+            os.killpg(server.pid, how)
+        else:
+            os.kill(server.pid, how)
         (output,) = pb.MultiOutputResponse.FromString(pending.result()).outputs
         assert output.data.parts[0].data.string_value == "awake"
     assert server.wait() == 0
+    assert "Traceback" not in server.stderr
