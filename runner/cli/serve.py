@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import cast
 
@@ -66,6 +67,9 @@ def add(subcommands: Subcommands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    # Read when grpcio is imported. Workers are spawned by fork and exec, so its handlers for forks that go on would
+    # only log that they were skipped.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     # Imported here: the other subcommands do not need a server.
     from runner.config import load_server_config
     from runner.server.lifecycle import run

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NewType
+from typing import NamedTuple, NewType
 
 from runner.errors import Overloaded
 from runner.signature.published import Lane
@@ -23,8 +23,7 @@ CallId = NewType("CallId", int)
 ReplicaId = NewType("ReplicaId", int)
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(NamedTuple):
     """What the dispatcher needs to know of a call."""
 
     id: CallId
@@ -32,8 +31,7 @@ class Ticket:
     size: int  # bytes of payload
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(NamedTuple):
     """Send this call to this replica."""
 
     call: CallId

@@ -6,37 +6,33 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from runner.dispatch.dispatcher import CallId
 from runner.errors import CallError, Cancelled
 from runner.flow import Consumption, Window
 from runner.signature.published import Lane
-from runner.workers.messages import Call, Credit, EndInput, Item, Payload
+from runner.wire.payload import Payload
+from runner.workers.messages import Call, Credit, EndInput, Item
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What is to be run.
-
-    Attributes:
-        method: index into the engine's methods.
-        lane: the method's lane.
-        payload: one serialized input.
-        params: old-style parameters, a serialized struct; usually empty.
-        deadline: instant on the `time.monotonic` clock; None without one.
-        request_id: the id under which logs speak of the call.
-        metadata: packed by `messages.pack_pairs`.
-    """
+class Request(NamedTuple):
+    """What is to be run."""
 
     method: int
+    """Index into the engine's methods."""
     lane: Lane
+    """The method's lane."""
     payload: Payload
+    """One serialized input."""
     params: bytes = b""
+    """Old-style parameters, a serialized struct; usually empty."""
     deadline: float | None = None
+    """Instant on the `time.monotonic` clock; None without one."""
     request_id: str = ""
+    """The id under which logs speak of the call."""
     metadata: bytes = b""
+    """Packed by `messages.pack_pairs`."""
 
 
 class Wire(Protocol):

@@ -19,7 +19,8 @@ from runner.engine.calls import EngineCall, Request, StreamCall, UnaryCall
 from runner.engine.replica import Host, Replica, ReplicaState, StartHost
 from runner.errors import CallError, Cancelled, DeadlineExceeded, Draining, LoadError, Overloaded, WorkerLost
 from runner.signature.published import Lane, Published
-from runner.workers.messages import Load, Payload
+from runner.wire.payload import Payload
+from runner.workers.messages import Load
 
 logger = logging.getLogger("runner.engine")
 

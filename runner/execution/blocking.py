@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
 from runner import context
 from runner.errors import CallError
 from runner.execution import failure
 from runner.execution.method import LoadedMethod
-from runner.execution.streams import BlockingGate, BlockingInputs, Payload
+from runner.execution.streams import BlockingGate, BlockingInputs
 from runner.execution.threads import ThreadLane
-from runner.wire.call import Arguments, EncodeError
+from runner.wire.call import Arguments, EncodeError, Unresolved
+from runner.wire.payload import Payload
 
 if TYPE_CHECKING:
     from runner.execution.executor import Executor, Incoming
@@ -120,6 +121,8 @@ class BlockingCall:
         self._call.context.raise_if_cancelled()
         decoded = self._decode() if self._arguments is None else self._arguments
         self._old_style = decoded.old_style
+        if self._arguments is None and (missing := self._method.codec.unresolved(decoded)):
+            self._resolve(missing)  # only an old-style call brings a text by URL to a method without media
         arguments = self._method.codec.finish(decoded)
         streamed = self._method.signature.streamed_argument
         if self._inputs is not None and streamed is not None:
@@ -158,8 +161,12 @@ class BlockingCall:
         codec = self._method.codec
         value = codec.decode_item(payload)
         if codec.carries_media and (missing := codec.unresolved(value)):
-            asyncio.run_coroutine_threadsafe(self._executor.fetcher.resolve(missing), self._executor.loop).result()
+            self._resolve(missing)
         return codec.finish_item(value)
+
+    def _resolve(self, missing: Sequence[Unresolved]) -> None:
+        """Fetch on the loop, and wait for it here."""
+        asyncio.run_coroutine_threadsafe(self._executor.fetcher.resolve(missing), self._executor.loop).result()
 
     def _give_back(self, items: int) -> None:
         self._executor.mailbox.post(self._executor.consumed, self._call.id, items)

@@ -11,8 +11,9 @@ from runner import context
 from runner.errors import Cancelled, DeadlineExceeded
 from runner.execution import failure
 from runner.execution.method import LoadedMethod
-from runner.execution.streams import AsyncGate, AsyncInputs, Payload
+from runner.execution.streams import AsyncGate, AsyncInputs
 from runner.wire.call import EncodeError
+from runner.wire.payload import Payload
 
 if TYPE_CHECKING:
     from runner.execution.executor import Executor, Incoming
@@ -86,7 +87,7 @@ class CoroutineCall:
         if (left := call.context.time_left) is not None and left <= 0:
             raise DeadlineExceeded("the caller's deadline passed before the method could start")
         decoded = codec.decode_call(call.payload, call.params)
-        if codec.carries_media and (missing := codec.unresolved(decoded)):
+        if missing := codec.unresolved(decoded):
             await self._executor.fetcher.resolve(missing)
         self._old_style = decoded.old_style
         arguments = codec.finish(decoded)

@@ -18,9 +18,9 @@ from runner.execution.coroutine import CoroutineCall
 from runner.execution.fetch import Fetcher
 from runner.execution.mailbox import Mailbox
 from runner.execution.method import LoadedMethod
-from runner.execution.streams import Payload
 from runner.execution.threads import ThreadLane
 from runner.signature.published import Lane
+from runner.wire.payload import Payload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,8 @@ from typing import TypeAlias
 
 from runner.errors import Cancelled
 from runner.flow import Consumption, Window
+from runner.wire.payload import Payload
 
-Payload: TypeAlias = bytes | memoryview
 GiveBack: TypeAlias = Callable[[int], None]
 
 

@@ -16,8 +16,8 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import grpc.aio
 import uvloop
 
 from runner.config import ServerConfig
@@ -28,6 +28,9 @@ from runner.server.assembly import build_engine, build_service, inline_host, pro
 from runner.server.health import Health
 from runner.server.reflection import reflection_handlers
 from runner.server.transport_grpcio import ServiceHandlers, create_server
+
+if TYPE_CHECKING:
+    import grpc.aio
 
 logger = logging.getLogger("runner.server")
 

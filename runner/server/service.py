@@ -13,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from runner.engine import Engine, Request, StreamCall
 from runner.errors import CallError, InternalError, InvalidInput, MessageTooLarge, MethodNotFound, ModelLoading
@@ -43,19 +44,15 @@ _RPCS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallInfo:
-    """What a transport knows about a call beside its bytes.
-
-    Attributes:
-        deadline: instant on the `time.monotonic` clock; None without one.
-        metadata: keys in lower case, in the order of arrival.
-        request_id: the id under which logs speak of the call.
-    """
+class CallInfo(NamedTuple):
+    """What a transport knows about a call beside its bytes."""
 
     deadline: float | None = None
+    """Instant on the `time.monotonic` clock; None without one."""
     metadata: Sequence[tuple[str, str | bytes]] = ()
+    """Keys in lower case, in the order of arrival."""
     request_id: str = ""
+    """The id under which logs speak of the call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +207,7 @@ class Service:
     @contextlib.asynccontextmanager
     async def _opened(
         self, dialect: Dialect, cardinality: Cardinality, requests: AsyncIterator[bytes], call: CallInfo
-    ) -> AsyncIterator[StreamCall]:
+    ) -> AsyncGenerator[StreamCall]:
         """Open a call whose input is a stream, and feed it until it is over."""
         self._access.check(call.metadata)
         first = await anext(requests, None)
@@ -268,18 +265,9 @@ class Service:
             raise InvalidInput("the request has no inputs; send one for each call")
         lane = self._known[index].lane
         metadata = self._pack_metadata(call.metadata)
-        return [
-            Request(
-                method=index,
-                lane=lane,
-                payload=payload,
-                params=envelope.params,
-                deadline=call.deadline,
-                request_id=call.request_id,
-                metadata=metadata,
-            )
-            for payload in envelope.inputs
-        ]
+        deadline, _, request_id = call
+        params = envelope.params
+        return [Request(index, lane, payload, params, deadline, request_id, metadata) for payload in envelope.inputs]
 
     def _find(self, dialect: Dialect, name: str | None, cardinality: Cardinality) -> int:
         if name is None:

@@ -6,18 +6,12 @@ Messages are neither parsed nor built here, so that every handler is generic: by
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
-import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Any
-
-# Read by grpcio when it is imported. Workers are spawned by fork and exec, so its handlers for forks that go on would
-# only cost time and log that they were skipped.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+from typing import Any, TypeAlias, cast
 
 import grpc
 import grpc.aio
@@ -46,6 +40,10 @@ _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.Statu
 
 _DETAILS = "grpc-status-details-bin"
 _REQUEST_ID = "x-request-id"
+_REQUEST_ID_LENGTH = 128
+
+_Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+_Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 
 
 class ServiceHandlers(grpc.GenericRpcHandler):
@@ -58,7 +56,7 @@ class ServiceHandlers(grpc.GenericRpcHandler):
         self._id_count = itertools.count(1)
         self.active = 0  # calls being served
         self._idle: asyncio.Future[None] | None = None
-        self._handlers: dict[str, grpc.RpcMethodHandler] = {}
+        self._handlers: dict[str, _Handler] = {}
         for dialect in Dialect:
             prefix = f"/{dialect.value}/"
             for rpc in UNARY:
@@ -73,7 +71,7 @@ class ServiceHandlers(grpc.GenericRpcHandler):
             self._client_stream(Dialect.NATIVE, "CollectModelOutputs")
         )
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> _Handler | None:
         """See grpcio."""
         return self._handlers.get(handler_call_details.method)
 
@@ -83,73 +81,80 @@ class ServiceHandlers(grpc.GenericRpcHandler):
             self._idle = asyncio.get_running_loop().create_future()
             await self._idle
 
-    @contextlib.contextmanager
-    def _counted(self) -> Iterator[None]:
+    def _begin(self) -> None:
         self.active += 1
-        try:
-            yield
-        finally:
-            self.active -= 1
-            if not self.active and self._idle is not None and not self._idle.done():
-                self._idle.set_result(None)
+
+    def _end(self) -> None:
+        self.active -= 1
+        if not self.active and self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
 
     def _unary(self, dialect: Dialect, rpc: str) -> Callable[..., Awaitable[bytes]]:
         answer = self._service.unary
 
-        async def handle(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-            with self._counted():
-                try:
-                    return await answer(dialect, rpc, request, self._info(context))
-                except CallError as exc:
-                    return await self._abort(context, exc)
+        async def handle(request: bytes, context: _Context) -> bytes:
+            self._begin()
+            try:
+                return await answer(dialect, rpc, request, self._info(context))
+            except CallError as exc:
+                return await self._abort(context, exc)
+            finally:
+                self._end()
 
         return handle
 
     def _server_stream(self, dialect: Dialect, rpc: str) -> Callable[..., Awaitable[None]]:
-        async def handle(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+        async def handle(request: bytes, context: _Context) -> None:
             await self._write(self._service.server_stream(dialect, rpc, request, self._info(context)), context)
 
         return handle
 
     def _bidi(self, dialect: Dialect, rpc: str) -> Callable[..., Awaitable[None]]:
-        async def handle(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+        async def handle(requests: AsyncIterator[bytes], context: _Context) -> None:
             await self._write(self._service.bidi(dialect, rpc, aiter(requests), self._info(context)), context)
 
         return handle
 
     def _client_stream(self, dialect: Dialect, rpc: str) -> Callable[..., Awaitable[bytes]]:
-        async def handle(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-            with self._counted():
-                try:
-                    return await self._service.client_stream(dialect, rpc, aiter(requests), self._info(context))
-                except CallError as exc:
-                    return await self._abort(context, exc)
+        async def handle(requests: AsyncIterator[bytes], context: _Context) -> bytes:
+            self._begin()
+            try:
+                return await self._service.client_stream(dialect, rpc, aiter(requests), self._info(context))
+            except CallError as exc:
+                return await self._abort(context, exc)
+            finally:
+                self._end()
 
         return handle
 
-    async def _write(self, replies: Any, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+    async def _write(self, replies: Any, context: _Context) -> None:
         # Closed here and not by the garbage collector: the client may leave while the generator waits in a write.
-        with self._counted():
-            try:
-                async with aclosing(replies):
-                    async for message in replies:
-                        await context.write(message)
-            except CallError as exc:
-                await self._abort(context, exc)
+        self._begin()
+        try:
+            async with aclosing(replies):
+                async for message in replies:
+                    await context.write(message)
+        except CallError as exc:
+            await self._abort(context, exc)
+        finally:
+            self._end()
 
-    async def _abort(self, context: grpc.aio.ServicerContext[bytes, bytes], error: CallError) -> bytes:
+    async def _abort(self, context: _Context, error: CallError) -> bytes:
         code, message, details = rpc_status(error, hide_model_errors=self._hide_model_errors)
         await context.abort(_CODES[code], message, ((_DETAILS, details),))
         raise AssertionError("abort raises")
 
-    def _info(self, context: grpc.aio.ServicerContext[bytes, bytes]) -> CallInfo:
-        left = context.time_remaining()
-        metadata = context.invocation_metadata() or ()
-        request_id = next((value for key, value in metadata if key == _REQUEST_ID), None)
+    def _info(self, context: _Context) -> CallInfo:
+        left = cast("float | None", context.time_remaining())  # the stubs do not know of calls without a deadline
+        metadata = cast("tuple[tuple[str, str | bytes], ...]", context.invocation_metadata() or ())
+        request_id = ""
+        for key, value in metadata:
+            if key == _REQUEST_ID and isinstance(value, str):
+                request_id = value[:_REQUEST_ID_LENGTH]
         return CallInfo(
-            deadline=None if left is None else time.monotonic() + left,
-            metadata=metadata,
-            request_id=request_id if isinstance(request_id, str) else f"{self._id_prefix}-{next(self._id_count)}",
+            None if left is None else time.monotonic() + left,
+            metadata,
+            request_id or f"{self._id_prefix}-{next(self._id_count)}",
         )
 
 

@@ -27,7 +27,7 @@ class InlineServer:
 
     def __init__(self, model: type[ModelClass] | Path, config: ServerConfig) -> None:
         self._model = model
-        self._config = config
+        self.config = config
         self._ready: Future[tuple[Service, asyncio.AbstractEventLoop]] = Future()
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="runner.testing: server", daemon=True)
@@ -69,10 +69,10 @@ class InlineServer:
             self._ready.set_exception(error)
 
     async def _serve(self) -> None:
-        engine = build_engine(self._config, None, inline_host(self._load))
+        engine = build_engine(self.config, None, inline_host(self._load))
         async with engine:
             await engine.started()
-            self._ready.set_result((build_service(self._config, engine), asyncio.get_running_loop()))
+            self._ready.set_result((build_service(self.config, engine), asyncio.get_running_loop()))
             await self._stop.wait()
 
     def _load(self) -> type[ModelClass]:

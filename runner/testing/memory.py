@@ -11,9 +11,13 @@ import time
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
+from runner.client.failures import from_grpc
 from runner.client.transport import AsyncReplies, Metadata, Replies
-from runner.server.service import CallInfo, Service
+from runner.errors import CallError
+from runner.server.service import CallInfo
+from runner.server.status import rpc_status
 from runner.signature.dialect import Dialect
+from runner.testing.inline_server import InlineServer
 from runner.testing.memory_call import Delivered, MemoryCall, Opener, deadline_exceeded
 
 __all__ = ["AsyncMemoryTransport", "MemoryTransport"]
@@ -22,11 +26,15 @@ _NATIVE = Dialect.NATIVE
 
 
 class _Gate:
-    """What both transports need of the service: its calls, opened from outside of its loop."""
+    """What both transports need of the service: its calls, opened from outside of its loop.
 
-    def __init__(self, service: Service, loop: asyncio.AbstractEventLoop) -> None:
-        self.service = service
-        self.loop = loop
+    Errors go through the status that a network would carry: a test sees what callers see, and no more.
+    """
+
+    def __init__(self, server: InlineServer) -> None:
+        self.service = server.service
+        self.loop = server.loop
+        self._hide_model_errors = server.config.hide_model_errors
         self.calls: weakref.WeakSet[MemoryCall] = weakref.WeakSet()
         self._numbers = itertools.count(1)
 
@@ -42,47 +50,53 @@ class _Gate:
                 return await self.service.unary(_NATIVE, rpc, request, self.info(timeout, metadata))
         except TimeoutError:
             raise deadline_exceeded(timeout) from None
+        except CallError as error:
+            raise self._told(error) from error
 
     def server_stream(self, rpc: str, request: bytes, timeout: float | None, metadata: Metadata) -> Opener:
         """Return what opens a server-stream call."""
         info = self.info(timeout, metadata)
-        return lambda _: _generator(self.service.server_stream(_NATIVE, rpc, request, info))
+        return lambda _: self._replies(self.service.server_stream(_NATIVE, rpc, request, info))
 
     def bidi(self, rpc: str, timeout: float | None, metadata: Metadata) -> Opener:
         """Return what opens a bidi call."""
         info = self.info(timeout, metadata)
-        return lambda requests: _generator(self.service.bidi(_NATIVE, rpc, requests, info))
+        return lambda requests: self._replies(self.service.bidi(_NATIVE, rpc, requests, info))
 
     def client_stream(self, rpc: str, timeout: float | None, metadata: Metadata) -> Opener:
         """Return what opens a client-stream call: a stream of one reply."""
         info = self.info(timeout, metadata)
 
-        async def replies(requests: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+        async def only(requests: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
             yield await self.service.client_stream(_NATIVE, rpc, requests, info)
 
-        return replies
+        return lambda requests: self._replies(only(requests))
 
     def close(self) -> None:
         """Cancel what is in flight."""
         for call in list(self.calls):
             call.cancel()
 
+    async def _replies(self, replies: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+        try:
+            async for reply in replies:
+                yield reply
+        except CallError as error:
+            raise self._told(error) from error
+        finally:
+            if isinstance(replies, AsyncGenerator):
+                await replies.aclose()
 
-async def _generator(replies: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """Make sure that it can be closed."""
-    try:
-        async for reply in replies:
-            yield reply
-    finally:
-        if isinstance(replies, AsyncGenerator):
-            await replies.aclose()
+    def _told(self, error: CallError) -> CallError:
+        code, text, details = rpc_status(error, hide_model_errors=self._hide_model_errors)
+        return from_grpc(code, text, details, target="the server in this process")
 
 
 class MemoryTransport:
     """For `Model`. Implements `runner.client.transport.Transport`."""
 
-    def __init__(self, service: Service, loop: asyncio.AbstractEventLoop) -> None:
-        self._gate = _Gate(service, loop)
+    def __init__(self, server: InlineServer) -> None:
+        self._gate = _Gate(server)
 
     def unary(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> bytes:
         """Send one request and wait for its reply."""
@@ -157,8 +171,8 @@ def _feed(call: MemoryCall, requests: Iterator[bytes]) -> None:
 class AsyncMemoryTransport:
     """For `AsyncModel`. Implements `runner.client.transport.AsyncTransport`."""
 
-    def __init__(self, service: Service, loop: asyncio.AbstractEventLoop) -> None:
-        self._gate = _Gate(service, loop)
+    def __init__(self, server: InlineServer) -> None:
+        self._gate = _Gate(server)
 
     async def unary(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> bytes:
         """Send one request and wait for its reply."""

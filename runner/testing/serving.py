@@ -59,12 +59,12 @@ class _Server:
 
     def client(self) -> Model:
         if self.inline is not None:
-            return Model.over(MemoryTransport(self.inline.service, self.inline.loop))
+            return Model.over(MemoryTransport(self.inline))
         return Model(base_url=self._base_url())
 
     def async_client(self) -> AsyncModel:
         if self.inline is not None:
-            return AsyncModel.over(AsyncMemoryTransport(self.inline.service, self.inline.loop))
+            return AsyncModel.over(AsyncMemoryTransport(self.inline))
         return AsyncModel(base_url=self._base_url())
 
     def _base_url(self) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 from runner.errors import InvalidInput
 from runner.signature.method import REQUIRED, Argument
-from runner.signature.tree import OptionalOf
+from runner.signature.tree import Kind, Leaf, OptionalOf
 from runner.types.media import set_path
 from runner.wire.codec import compile_codec
 from runner.wire.limits import checker
@@ -31,6 +31,7 @@ class CompiledArgument:
         self.loose_fields = fields_for(node)
         self.visit = visitor(node)
         self.finish = finisher(node)
+        self.is_str = self.loose_fields == fields_for(Leaf(Kind.STR)) and self.visit is None
         optional = isinstance(node, OptionalOf)
         self.missing = argument.required and not optional and not argument.streamed
         # Elsewhere None is what a call without the argument gives the method, so it is not sent.

@@ -16,13 +16,14 @@ from google.protobuf.struct_pb2 import Struct
 from runner.errors import InvalidInput
 from runner.signature.method import Cardinality, MethodSignature
 from runner.signature.tree import Kind, Leaf, Node
-from runner.types.media import path_of
+from runner.types.media import Text, path_of
 from runner.wire import scalars
 from runner.wire.argument import CompiledArgument, encode_value
 from runner.wire.codec import compile_codec
 from runner.wire.json import decode_value
 from runner.wire.mismatch import EncodeError
-from runner.wire.old_style import METHOD_KEY, LooseValues, is_old_style
+from runner.wire.old_style import METHOD_KEY, LooseValues, is_old_style, text_url
+from runner.wire.payload import Payload
 from runner.wire.pb import inference_pb2 as pb
 from runner.wire.value import ValueCodec
 from runner.wire.walk import Media, Unresolved, is_unresolved
@@ -61,7 +62,7 @@ class CallCodec:
 
     # -- the worker's side ------------------------------------------------------------------------------------------
 
-    def decode_call(self, payload: bytes, params: bytes = b"") -> Arguments:
+    def decode_call(self, payload: Payload, params: bytes = b"") -> Arguments:
         """Return the arguments of a serialized Input, with defaults filled in and limits enforced.
 
         A streamed argument maps to its first item, and is left out if the message holds none.
@@ -91,14 +92,17 @@ class CallCodec:
             if sent is None:
                 sent = named.get(name)
             if sent is not None:
-                arguments[name] = argument.decode(sent)
+                if arguments.old_style and argument.is_str and (url := text_url(sent)):
+                    arguments[name] = Text(url=url)  # `finish` makes a str of it
+                else:
+                    arguments[name] = argument.decode(sent)
             elif not argument.streamed:
                 arguments[name] = argument.default(self._name)
         if loose is not None:
             loose.expect_none_left()
         return arguments
 
-    def decode_item(self, payload: bytes) -> object:
+    def decode_item(self, payload: Payload) -> object:
         """Return the streamed argument's next item from a serialized Input.
 
         Raises:
@@ -208,11 +212,15 @@ class CallCodec:
             if is_unresolved(media):
                 found.append(Unresolved(path_of(media) or path, media))
 
-        if not self.carries_media:
-            return found
         if isinstance(value, Arguments):
+            if not (self.carries_media or value.old_style):
+                return found
             for name, argument_value in value.items():
-                self._by_name[name].show_media(argument_value, see)
+                argument = self._by_name[name]
+                if argument.is_str and isinstance(argument_value, Text):
+                    see(argument_value, name)
+                else:
+                    argument.show_media(argument_value, see)
         elif self._streamed is not None:
             self._streamed.show_media(value, see)
         return found
@@ -224,8 +232,11 @@ class CallCodec:
             InvalidInput: bytes that are no image.
         """
         for name, value in arguments.items():
-            if (finish := self._by_name[name].finish) is not None:
-                arguments[name] = finish(value)
+            argument = self._by_name[name]
+            if argument.finish is not None:
+                arguments[name] = argument.finish(value)
+            elif argument.is_str and isinstance(value, Text):
+                arguments[name] = value.text
         return arguments
 
     def finish_item(self, value: object) -> object:
@@ -286,7 +297,7 @@ def _result_codec(signature: MethodSignature) -> ValueCodec:
 _STR: Final[Node] = Leaf(Kind.STR)
 
 
-def _parse(message: type[Any], payload: bytes) -> Any:
+def _parse(message: type[Any], payload: Payload) -> Any:
     try:
         return message.FromString(payload)
     except DecodeError:

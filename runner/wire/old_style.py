@@ -57,6 +57,11 @@ def fields_for(node: Node) -> tuple[str, ...]:
             return ()
 
 
+def text_url(data: pb.Data) -> str:
+    """Return where the text of an old-style value is to be fetched; empty if the text is there, or is none."""
+    return "" if data.text.raw else data.text.url
+
+
 class LooseValues:
     """The values that lie directly in an input's data, each to be taken once."""
 

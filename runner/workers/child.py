@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from types import FrameType
 
 import uvloop
 
@@ -30,6 +31,9 @@ _SWITCH_INTERVAL = 0.0001
 """seconds. A model that runs Python between small operations of torch lets go of the GIL for moments only; with the
 default of 5 ms and the kernel's timer slack the loop thread was measured to wait up to a second for its turn. A tenth
 of this value lets sixteen plain functions fight over the GIL: a twelfth of the calls per second of this one."""
+
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Child:
@@ -80,8 +84,7 @@ async def serve(data: socket.socket, control: socket.socket) -> int:
 def main(argv: list[str]) -> int:
     """Take over the two sockets and serve until they close."""
     die_with_parent(signal.SIGKILL)
-    # Ctrl-C reaches the whole foreground group, but the server decides when its workers stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _leave_stopping_to_the_server()
     # What a model prints goes to the log: the server's stdout is for the server's own lines.
     os.dup2(2, 1)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -91,6 +94,24 @@ def main(argv: list[str]) -> int:
     data, control = (socket.socket(fileno=int(descriptor)) for descriptor in argv)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(serve(data, control))
+
+
+def _leave_stopping_to_the_server() -> None:
+    """Make SIGINT and SIGTERM do nothing here: both reach whole groups, while calls are still to be finished."""
+    # Handlers of our own rather than SIG_IGN, which a program that the model starts would inherit; and a process that
+    # it forks, a data loader perhaps, must be one that SIGTERM ends.
+    for number in _STOPPING:
+        signal.signal(number, _ignore)
+    os.register_at_fork(after_in_child=_stop_as_usual)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Do nothing."""
+
+
+def _stop_as_usual() -> None:
+    for number in _STOPPING:
+        signal.signal(number, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

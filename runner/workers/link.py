@@ -11,10 +11,15 @@ import asyncio
 import socket
 from typing import Protocol, cast
 
-from runner.workers.messages import JOIN_BELOW, Message, Payload, pack, unpack
+from runner.wire.payload import Payload
+from runner.workers.messages import JOIN_BELOW, Message, pack, unpack
 
 _READ_BYTES = 256 * 1024
 """bytes read at once. A longer frame gets a buffer of its own size, so that its payload can be used where it lies."""
+
+_QUIET_TURNS = 2
+"""turns of the loop between the first message and the write. Waking the other process is the dearest part of sending; a
+turn costs a microsecond, and what it brings leaves in the same write."""
 
 MAX_FRAME_BYTES = 2**31
 """A longer frame can only be garbage: gRPC messages end at 1 GiB. The link is closed then."""
@@ -72,7 +77,7 @@ class SocketLink:
     """One end of a link over two connected sockets. All that is sent in a turn of the loop leaves in one write."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, receiver: Receiver) -> None:
-        self._loop = loop
+        self.loop = loop
         self._receiver = receiver
         self._data = _Channel(self)
         self._control = _Channel(self)
@@ -91,7 +96,7 @@ class SocketLink:
         """See `Link`."""
         channel = self._control if message.CONTROL else self._data
         if not channel.outbox:
-            self._loop.call_soon(channel.flush)
+            self.loop.call_soon(channel.wait_or_flush, _QUIET_TURNS)
         pack(message, channel.outbox)
 
     def close(self) -> None:
@@ -121,6 +126,13 @@ class _Channel(asyncio.BufferedProtocol):
         self._filled = 0
         self._long: memoryview | None = None  # a frame longer than the buffer, being filled
         self.outbox: list[Payload] = []
+
+    def wait_or_flush(self, turns: int) -> None:
+        """Write after so many turns of the loop."""
+        if turns:
+            self._link.loop.call_soon(self.wait_or_flush, turns - 1)
+        else:
+            self.flush()
 
     def flush(self) -> None:
         outbox, self.outbox = self.outbox, []

@@ -17,8 +17,8 @@ from typing import ClassVar, TypeAlias, cast
 from runner.errors import CallError, ErrorKind, call_error
 from runner.signature.method import Cardinality
 from runner.signature.published import Lane, Published
+from runner.wire.payload import Payload
 
-Payload: TypeAlias = bytes | memoryview
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
 JOIN_BELOW = 16 * 1024
