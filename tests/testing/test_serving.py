@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runner import ModelClass
+from runner.errors import Cancelled, ConfigError, LoadError, ModelError
+from runner.testing import serve
+
+HELLO = Path(__file__).parents[2] / "examples" / "models" / "hello"
+
+
+class Probe(ModelClass):
+    """Tells where it runs."""
+
+    def load_model(self) -> None:
+        self.word = "loaded"
+
+    @ModelClass.method
+    def where(self) -> dict:
+        return {"pid": os.getpid(), "word": self.word, "request": self.context.request_id}
+
+    @ModelClass.method
+    def count(self) -> Iterator[int]:
+        yield from range(1000)
+
+    @ModelClass.method
+    def fail(self) -> str:
+        raise RuntimeError("no")
+
+
+def test_a_class_is_served_in_this_process():
+    with serve(Probe) as model:
+        found = model.where()
+        assert (found["pid"], found["word"]) == (os.getpid(), "loaded")
+        assert found["request"].startswith("memory-")
+        assert sum(1 for _ in model.count()) == 1000
+        with pytest.raises(ModelError, match="RuntimeError: no"):
+            model.fail()
+
+
+def test_a_class_is_served_by_workers():
+    with serve(Probe, workers=True) as model:
+        found = model.where()
+        assert found["pid"] != os.getpid()
+        assert found["word"] == "loaded"
+
+
+@pytest.mark.parametrize("workers", [False, True])
+def test_a_directory_is_served(workers):
+    with serve(HELLO, workers=workers) as model:
+        assert model.predict("Ada") == "Hello, Ada!"
+    with serve(str(HELLO)) as model:
+        assert model.predict() == "Hello, world!"
+
+
+def test_the_same_for_asyncio():
+    async def main() -> None:
+        async with serve(Probe) as model:
+            assert (await model.where())["pid"] == os.getpid()
+            assert sum([number async for number in model.count()]) == 499500
+
+    asyncio.run(main())
+
+
+def test_nothing_is_left_behind():
+    before = set(threading.enumerate())
+    with serve(Probe) as model:
+        model.where()
+        counting = model.count()
+        assert next(counting) == 0
+    assert [thread for thread in set(threading.enumerate()) - before if "server" in thread.name] == []
+    with pytest.raises(Cancelled):
+        list(counting)
+
+
+def test_settings_are_those_of_a_server():
+    with (
+        pytest.raises(ConfigError, match="num_thread: no such key, did you mean num_threads"),
+        serve(Probe, num_thread=1),
+    ):
+        pass
+    with serve(Probe, hide_model_errors=True) as model, pytest.raises(ModelError) as hidden:
+        model.fail()
+    assert "RuntimeError" not in str(hidden.value)
+
+
+class Broken(ModelClass):
+    def load_model(self) -> None:
+        raise FileNotFoundError("weights.bin")
+
+    @ModelClass.method
+    def predict(self) -> str: ...
+
+
+@pytest.mark.parametrize("workers", [False, True])
+def test_a_model_that_cannot_be_loaded_says_why(workers):
+    why = r"Broken failed to load: FileNotFoundError: weights\.bin"
+    with pytest.raises(LoadError, match=why) as error, serve(Broken, workers=workers):
+        pass
+    assert "raise FileNotFoundError" in error.value.details
+
+
+def test_a_class_in_a_function_has_no_way_into_a_worker():
+    class Local(ModelClass):
+        @ModelClass.method
+        def predict(self) -> str:
+            return "x"
+
+    with serve(Local) as model:
+        assert model.predict() == "x"
+    with pytest.raises(ValueError, match=r"Local has to be defined at the top level"), serve(Local, workers=True):
+        pass
