@@ -86,6 +86,7 @@ class _Report:
     def __init__(self, model_dir: Path) -> None:
         self._model_dir = model_dir
         self._doing = "loading the model"
+        self._signature = ""
         self._failed = False
         self._done = False
 
@@ -100,9 +101,11 @@ class _Report:
             case "loaded":
                 print(f"{self._model_dir} loaded in {event['seconds']:.2f} s", flush=True)
             case "calling":
-                self._doing = event["signature"]
+                self._signature = event["signature"]
+                self._doing = f"running {self._signature}"
             case "called":
-                print(f"  {event['outcome']:<8}{event['seconds'] * 1000:>9.1f} ms  {self._doing}", flush=True)
+                milliseconds = event["seconds"] * 1000
+                print(f"  {event['outcome']:<8}{milliseconds:>9.1f} ms  {self._signature}", flush=True)
                 if event["outcome"] != "ok":
                     print(f"{'':>23}{event['text']}", flush=True)
                 self._failed = self._failed or event["outcome"] == "failed"
@@ -113,7 +116,7 @@ class _Report:
         """Say what a child did not say itself; return the exit code of the whole."""
         if not self._done:
             if code == -signal.SIGKILL:
-                how = f"was killed: no answer for {timeout:g} s, or out of memory"
+                how = f"was killed: no answer for {timeout:g} s, or out of memory,"
             elif code < 0:
                 how = f"was ended by {signal.Signals(-code).name}"
             else:

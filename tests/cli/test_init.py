@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_scaffold_is_a_model_with_a_passing_test(runner, tmp_path):
+    directory = tmp_path / "my-first.model"
+    code, out, _ = runner("init", str(directory))
+    assert code == 0
+    assert f"runner serve {directory}" in out
+    assert sorted(path.name for path in directory.iterdir()) == [
+        "config.yaml",
+        "model.py",
+        "requirements.txt",
+        "test_my_first_model.py",
+    ]
+    assert "class MyFirstModel(ModelClass):" in (directory / "model.py").read_text()
+    assert "id: my-first-model" in (directory / "config.yaml").read_text()
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(directory)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert runner("check", str(directory))[0] == 0
+
+
+def test_nothing_is_overwritten(runner, tmp_path):
+    (tmp_path / "model.py").write_text("mine")
+    code, _, err = runner("init", str(tmp_path))
+    assert code == 2
+    assert "model.py exists; give a new directory" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["model.py"]
+
+
+def test_a_name_begins_with_a_letter(runner, tmp_path):
+    assert runner("init", str(tmp_path / "2fast"))[0] == 2
