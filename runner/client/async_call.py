@@ -27,9 +27,13 @@ class AsyncStream(AsyncIterator[Any]):
     As with a generator, nothing comes after the end, after an error, or after it was closed.
     """
 
-    def __init__(self, replies: AsyncReplies, decode: Callable[[bytes], Any]) -> None:
+    def __init__(
+        self, replies: AsyncReplies, decode: Callable[[bytes], Any], failed: Callable[[CallError], Any]
+    ) -> None:
+        """Read `replies`; `failed` returns the last result of a call that failed, or raises the error."""
         self._replies = replies
         self._decode = decode
+        self._failed = failed
         self._over = False
 
     async def __anext__(self) -> Any:
@@ -37,6 +41,9 @@ class AsyncStream(AsyncIterator[Any]):
             raise StopAsyncIteration
         try:
             return self._decode(await anext(self._replies))
+        except CallError as error:
+            await self.aclose()
+            return self._failed(error)
         except BaseException:
             # Whatever happened, the rest of the replies has no reader.
             await self.aclose()
@@ -87,11 +94,11 @@ class AsyncCall(Coroutine[Any, Any, Any]):
                 return calls.result(call, reply)
             case Cardinality.SERVER_STREAM:
                 replies = transport.server_stream(calls.rpc, call.request, timeout=call.timeout, metadata=metadata)
-                return AsyncStream(replies, partial(calls.result, call))
+                return AsyncStream(replies, partial(calls.result, call), partial(calls.failed, call))
             case Cardinality.BIDI:
                 requests = _requests(calls, call)
                 replies = transport.bidi(calls.rpc, requests, timeout=call.timeout, metadata=metadata)
-                return AsyncStream(replies, partial(calls.result, call))
+                return AsyncStream(replies, partial(calls.result, call), partial(calls.failed, call))
             case Cardinality.CLIENT_STREAM:
                 requests = _requests(calls, call)
                 reply = await transport.client_stream(calls.rpc, requests, timeout=call.timeout, metadata=metadata)

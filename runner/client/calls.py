@@ -185,7 +185,7 @@ class MethodCalls:
                 raise from_status(split.status)
             if not split.outputs:
                 raise InternalError("the server's reply holds no output")
-            return self._codec.decode_output(split.outputs[0])
+            return self._decode(split.outputs[0])
         if len(split.outputs) != call.batch:
             if not ok:
                 raise from_status(split.status)
@@ -210,7 +210,13 @@ class MethodCalls:
             return from_status(message.status)
         if self.signature.cardinality.streams_output and not message.HasField("data"):
             return ENDED
-        return self._codec.decode_output(output)
+        return self._decode(output)
+
+    def _decode(self, output: bytes) -> Any:
+        try:
+            return self._codec.decode_output(output)
+        except InvalidInput as error:  # not the caller's input: the server answered with another type than it published
+            raise InternalError(f"the server's result cannot be read: {error}") from error
 
     def _entry(self, index: int, entry: dict[str, Any]) -> bytes:
         try:

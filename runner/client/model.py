@@ -123,11 +123,11 @@ class Method:
                 return calls.result(call, reply)
             case Cardinality.SERVER_STREAM:
                 replies = transport.server_stream(calls.rpc, call.request, timeout=call.timeout, metadata=metadata)
-                return Stream(replies, partial(calls.result, call))
+                return Stream(replies, partial(calls.result, call), partial(calls.failed, call))
             case Cardinality.BIDI:
                 requests = _requests(calls, call)
                 replies = transport.bidi(calls.rpc, requests, timeout=call.timeout, metadata=metadata)
-                return Stream(replies, partial(calls.result, call))
+                return Stream(replies, partial(calls.result, call), partial(calls.failed, call))
             case Cardinality.CLIENT_STREAM:
                 requests = _requests(calls, call)
                 reply = transport.client_stream(calls.rpc, requests, timeout=call.timeout, metadata=metadata)

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from runner.client.transport import Replies
+from runner.errors import CallError
 
 __all__ = ["Stream"]
 
@@ -18,9 +19,11 @@ class Stream(Iterator[Any]):
     generator, nothing comes after the end, after an error, or after it was closed.
     """
 
-    def __init__(self, replies: Replies, decode: Callable[[bytes], Any]) -> None:
+    def __init__(self, replies: Replies, decode: Callable[[bytes], Any], failed: Callable[[CallError], Any]) -> None:
+        """Read `replies`; `failed` returns the last result of a call that failed, or raises the error."""
         self._replies = replies
         self._decode = decode
+        self._failed = failed
         self._over = False
 
     def __next__(self) -> Any:
@@ -28,6 +31,9 @@ class Stream(Iterator[Any]):
             raise StopIteration
         try:
             return self._decode(next(self._replies))
+        except CallError as error:
+            self.close()
+            return self._failed(error)
         except BaseException:
             # A reply that cannot be decoded leaves the call running; the rest of it has no reader.
             self.close()

@@ -68,6 +68,9 @@ def test_streams_are_read_with_async_for(run):
     async def body(model: AsyncModel) -> None:
         assert [item async for item in model.generate("a")] == ["a0", "a1", "a2"]
         assert [item async for item in await model.generate("a")] == ["a0", "a1", "a2"]
+        first, [only] = [item async for item in model.generate([{"prompt": "boom"}])]
+        assert first == ["boom0"]
+        assert isinstance(only, ModelError)
         async with model.tick(0.001) as ticks:
             assert await anext(ticks) == 0.001
         assert [item async for item in ticks] == []

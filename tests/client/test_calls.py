@@ -7,7 +7,7 @@ import pytest
 from runner import Image, ModelClass
 from runner.client.address import ModelIds
 from runner.client.calls import ENDED, MethodCalls, RequestHead, Selector, read_methods, version_request
-from runner.errors import InvalidInput, ModelError, ModelLoading, Overloaded
+from runner.errors import InternalError, InvalidInput, ModelError, ModelLoading, Overloaded
 from runner.signature.publish import publish
 from runner.wire import reply
 from runner.wire.call import CallCodec
@@ -142,6 +142,15 @@ def answer(calls: MethodCalls, *texts: str) -> bytes:
 def test_a_single_result(methods):
     calls = methods["predict"]
     assert calls.result(prepare(calls, "a"), answer(calls, "A")) == "A"
+
+
+def test_a_result_of_another_type_is_not_the_callers_fault(methods):
+    calls = methods["predict"]
+    number = CallCodec(methods["slow"].signature).encode_output(1.5)
+    with pytest.raises(InternalError, match="cannot be read"):
+        calls.result(prepare(calls, "a"), reply.success([number]))
+    with pytest.raises(InternalError, match="no output"):
+        calls.result(prepare(calls, "a"), reply.success([]))
 
 
 def test_a_failed_entry_is_an_exception_in_its_place(methods):

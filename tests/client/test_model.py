@@ -95,6 +95,9 @@ def test_a_batch_of_streams(model: Model):
     good, bad = list(model.generate([{"prompt": "a", "count": 2}, {"prompt": "boom"}]))[1]
     assert good == "a1"
     assert isinstance(bad, ModelError)
+    first, [only] = list(model.generate([{"prompt": "boom"}]))
+    assert first == ["boom0"]
+    assert isinstance(only, ModelError)
 
 
 def test_bidi_is_a_conversation(model: Model):

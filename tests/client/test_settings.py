@@ -6,6 +6,7 @@ from runner.client import Model
 from runner.client.address import ModelIds
 from runner.client.calls import Selector
 from runner.client.settings import Settings
+from runner.signature.script import CLIENT_NAMES
 
 
 def test_url_and_ids_exclude_each_other():
@@ -60,3 +61,7 @@ def test_underscored_names_are_never_asked_for():
     assert not hasattr(model, "_ipython_display_")
     with pytest.raises(AttributeError):
         model.__wrapped__  # noqa: B018
+
+
+def test_generated_scripts_know_the_clients_own_names():
+    assert {name for name in dir(Model) if not name.startswith("_")} == CLIENT_NAMES
