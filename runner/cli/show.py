@@ -64,12 +64,14 @@ def _plain(value: object) -> object:
         case NamedFields():
             return {name: _plain(item) for name, item in value.items()}
         case Mapping():
-            return {str(key): _plain(item) for key, item in cast(Mapping[object, object], value).items()}
+            # The order of a JSON object is lost on the way; any other than this would change from call to call.
+            fields = {str(key): _plain(item) for key, item in cast(Mapping[object, object], value).items()}
+            return dict(sorted(fields.items()))
         case Concept():
             return {"name": value.name, "value": value.value}
         case Region() | Frame():
-            fields = ("box", "concepts", "mask", "point", "text", "track_id", "image", "regions", "time", "index")
-            given = {name: getattr(value, name, None) for name in fields}
+            names = ("box", "concepts", "mask", "point", "text", "track_id", "image", "regions", "time", "index")
+            given = {name: getattr(value, name, None) for name in names}
             return {name: _plain(item) for name, item in given.items() if item not in (None, [], "")}
         case _ if _is_array(value):
             array = cast(Any, value)

@@ -20,8 +20,8 @@ def call(runner, served, monkeypatch):
 
 
 def test_an_image_by_its_path(call, picture):
-    assert call("size", "--picture", picture) == (0, '{"width": 6, "height": 4}\n', "")
-    assert call("size", "--picture", f"@{picture}")[:2] == (0, '{"width": 6, "height": 4}\n')
+    assert call("size", "--picture", picture) == (0, '{"height": 4, "width": 6}\n', "")
+    assert call("size", "--picture", f"@{picture}")[:2] == (0, '{"height": 4, "width": 6}\n')
 
 
 def test_an_image_into_a_file(call, picture, tmp_path):
