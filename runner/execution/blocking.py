@@ -30,8 +30,8 @@ class BlockingCall:
         self._arguments: Arguments | None = None
         self._old_style = False
         self._fetching: asyncio.Task[None] | None = None
-        self._gate = BlockingGate() if method.cardinality.streams_output else None
-        self._inputs = BlockingInputs(self._decode_item, self._give_back) if method.cardinality.streams_input else None
+        self._gate = BlockingGate() if method.streams_output else None
+        self._inputs = BlockingInputs(self._decode_item, self._give_back) if method.streamed is not None else None
 
     def start(self) -> None:
         """See `Running`."""
@@ -124,11 +124,10 @@ class BlockingCall:
         if self._arguments is None and (missing := self._method.codec.unresolved(decoded)):
             self._resolve(missing)  # only an old-style call brings a text by URL to a method without media
         arguments = self._method.codec.finish(decoded)
-        streamed = self._method.signature.streamed_argument
-        if self._inputs is not None and streamed is not None:
-            if streamed.name in arguments:
-                self._inputs.put_first(arguments[streamed.name])
-            arguments[streamed.name] = self._inputs
+        if self._inputs is not None and (streamed := self._method.streamed) is not None:
+            if streamed in arguments:
+                self._inputs.put_first(arguments[streamed])
+            arguments[streamed] = self._inputs
         return arguments
 
     def _run(self, arguments: dict[str, object]) -> bytes:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from typing import TYPE_CHECKING, Any, cast
 
 from runner import context
@@ -28,8 +27,8 @@ class CoroutineCall:
         self._call = call
         self._old_style = False
         self._task: asyncio.Task[None] | None = None
-        self._gate = AsyncGate() if method.cardinality.streams_output else None
-        self._inputs = AsyncInputs(self._decode_item, self._give_back) if method.cardinality.streams_input else None
+        self._gate = AsyncGate() if method.streams_output else None
+        self._inputs = AsyncInputs(self._decode_item, self._give_back) if method.streamed is not None else None
 
     def start(self) -> None:
         """See `Running`."""
@@ -59,6 +58,8 @@ class CoroutineCall:
     def cancel(self) -> None:
         """See `Running`."""
         self._call.context.cancel()
+        if self._gate is not None:
+            self._gate.close()
         if self._inputs is not None:
             self._inputs.close()
         if self._task is not None:
@@ -91,18 +92,17 @@ class CoroutineCall:
             await self._executor.fetcher.resolve(missing)
         self._old_style = decoded.old_style
         arguments = codec.finish(decoded)
-        streamed = self._method.signature.streamed_argument
-        if self._inputs is not None and streamed is not None:
-            if streamed.name in arguments:
-                self._inputs.put_first(arguments[streamed.name])
-            arguments[streamed.name] = self._inputs
+        if self._inputs is not None and (streamed := self._method.streamed) is not None:
+            if streamed in arguments:
+                self._inputs.put_first(arguments[streamed])
+            arguments[streamed] = self._inputs
         return arguments
 
     async def _answer(self, arguments: dict[str, object]) -> bytes:
         """Run the method; return the serialized output, or nothing after a stream."""
         codec, call = self._method.codec, self._call
         result: Any = self._method.function(**arguments)
-        if inspect.isawaitable(result):
+        if self._method.awaited:
             result = await result
         if self._gate is None:
             return codec.encode_output(result, call.context.take_usage(), old_style=self._old_style)
@@ -111,7 +111,7 @@ class CoroutineCall:
                 f"{self._method.name} is declared to return an iterator and returned {type(result).__name__}; "
                 "write it as an async generator, or return an async iterator"
             )
-        await self._stream(cast(AsyncIterator[object], result), self._gate)
+        await self._stream(aiter(cast(AsyncIterable[object], result)), self._gate)
         return b""
 
     async def _stream(self, outputs: AsyncIterator[object], gate: AsyncGate) -> None:

@@ -168,7 +168,7 @@ def create_server(handlers: Sequence[grpc.GenericRpcHandler], *, max_message_byt
             # A second server on the same port is a mistake that should be told, not a way to share the load.
             ("grpc.so_reuseport", 0),
             # Official clients ping as often as every 10 s, without a call under way.
-            ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
             ("grpc.keepalive_permit_without_calls", 1),
         ]
     )

@@ -15,6 +15,8 @@ class Lane(enum.Enum):
     STREAMS = "streams"  # plain functions with a streamed side: a thread each for the stream's life, `max_streams`
     COROUTINES = "coroutines"  # async functions and async generators, `max_coroutines`
 
+    __hash__ = object.__hash__  # Enum's own hashes the name, in Python; lanes are keys on every call's way
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:

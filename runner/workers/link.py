@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from typing import Protocol, cast
 
 from runner.wire.payload import Payload
@@ -17,9 +18,12 @@ from runner.workers.messages import JOIN_BELOW, Message, pack, unpack
 _READ_BYTES = 256 * 1024
 """bytes read at once. A longer frame gets a buffer of its own size, so that its payload can be used where it lies."""
 
-_QUIET_TURNS = 2
-"""turns of the loop between the first message and the write. Waking the other process is the dearest part of sending; a
-turn costs a microsecond, and what it brings leaves in the same write."""
+_QUIET_TURNS = 12
+"""turns of the loop without a new message before what has gathered is written. Waking the other process is the dearest
+part of sending and an empty turn costs about a microsecond, so on a busy loop a write carries several messages."""
+
+_HOLD = 0.001
+"""seconds a message waits for others at most, however busy the loop is."""
 
 MAX_FRAME_BYTES = 2**31
 """A longer frame can only be garbage: gRPC messages end at 1 GiB. The link is closed then."""
@@ -96,7 +100,7 @@ class SocketLink:
         """See `Link`."""
         channel = self._control if message.CONTROL else self._data
         if not channel.outbox:
-            self.loop.call_soon(channel.wait_or_flush, _QUIET_TURNS)
+            channel.hold()
         pack(message, channel.outbox)
 
     def close(self) -> None:
@@ -126,13 +130,20 @@ class _Channel(asyncio.BufferedProtocol):
         self._filled = 0
         self._long: memoryview | None = None  # a frame longer than the buffer, being filled
         self.outbox: list[Payload] = []
+        self._until = 0.0
 
-    def wait_or_flush(self, turns: int) -> None:
-        """Write after so many turns of the loop."""
-        if turns:
-            self._link.loop.call_soon(self.wait_or_flush, turns - 1)
-        else:
+    def hold(self) -> None:
+        """Write soon: after some turns of the loop in which nothing was added, or after `_HOLD`."""
+        self._until = time.monotonic() + _HOLD
+        self._link.loop.call_soon(self._next_turn, 0, _QUIET_TURNS)
+
+    def _next_turn(self, pieces: int, quiet: int) -> None:
+        if len(self.outbox) != pieces:
+            quiet = _QUIET_TURNS
+        if quiet <= 0 or time.monotonic() >= self._until:
             self.flush()
+        else:
+            self._link.loop.call_soon(self._next_turn, len(self.outbox), quiet - 1)
 
     def flush(self) -> None:
         outbox, self.outbox = self.outbox, []
