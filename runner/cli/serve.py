@@ -18,8 +18,8 @@ The directory holds model.py (or 1/model.py) with one subclass of ModelClass, an
 file given with --config wins over the directory's, and a flag over both. Once every replica is ready, the line
 `serving MODEL on HOST:PORT` is printed.
 
-SIGTERM and Ctrl-C finish the calls in flight, then exit with 0. Other exit codes: 2 wrong command line, 3 the model
-cannot be loaded, 4 the port cannot be had.
+SIGTERM and Ctrl-C finish the calls in flight, then exit with 0. Other exit codes: 1 wrong configuration, 2 wrong command
+line, 3 the model cannot be loaded, 4 the port cannot be had, 130 a second signal.
 """
 
 

@@ -74,7 +74,9 @@ async def _serve(model_dir: Path, config: ServerConfig, *, inline: bool) -> int:
         port = server.add_insecure_port(address)
     except RuntimeError:
         return _give_up(
-            f"cannot listen on {address}: is another server there? --port 0 takes a free one", EXIT_CANNOT_LISTEN
+            f"cannot listen on {address}: the port is taken (--port 0 finds a free one), or the host is not an "
+            "address of this machine",
+            EXIT_CANNOT_LISTEN,
         )
     await server.start()
     try:
