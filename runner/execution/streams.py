@@ -7,6 +7,7 @@ loop's thread. `close` ends the wait of whoever stands in them with `Cancelled`.
 from __future__ import annotations
 
 import asyncio
+import enum
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -20,15 +21,11 @@ from runner.wire.payload import Payload
 GiveBack: TypeAlias = Callable[[int], None]
 
 
-class _End:
-    """What stands in a queue of payloads after the last one. `gone`: the caller left, as opposed to finished."""
+class _End(enum.Enum):
+    """What stands in a queue of payloads where there is none."""
 
-    def __init__(self, *, gone: bool) -> None:
-        self.gone = gone
-
-
-_FINISHED = _End(gone=False)
-_GONE = _End(gone=True)
+    FINISHED = enum.auto()
+    GONE = enum.auto()  # the caller left, as opposed to finished
 
 
 def _cancelled() -> Cancelled:
@@ -50,6 +47,7 @@ class BlockingInputs:
         self._give_back = give_back
         self._consumption = Consumption()
         self._queue: SimpleQueue[Payload | _End] = SimpleQueue()
+        self._gone = False
 
     def put_first(self, value: object) -> None:
         """Add the value that came, already decoded, with the call itself."""
@@ -61,23 +59,25 @@ class BlockingInputs:
 
     def end(self) -> None:
         """No more inputs will come."""
-        self._queue.put(_FINISHED)
+        self._queue.put(_End.FINISHED)
 
     def close(self) -> None:
-        """The caller is gone."""
-        self._queue.put(_GONE)
+        """The caller is gone: what still waits is not handed out any more."""
+        self._gone = True
+        self._queue.put(_End.GONE)  # wakes who waits
 
     def __iter__(self) -> BlockingInputs:
         return self
 
     def __next__(self) -> object:
-        if self._first:
+        if self._first and not self._gone:
             return self._first.popleft()
         payload = self._queue.get()
+        if self._gone:
+            self._queue.put(_End.GONE)
+            raise _cancelled()
         if isinstance(payload, _End):
             self._queue.put(payload)  # asked once more, the answer is the same
-            if payload.gone:
-                raise _cancelled()
             raise StopIteration
         if items := self._consumption.consume():
             self._give_back(items)
@@ -107,12 +107,12 @@ class AsyncInputs:
 
     def end(self) -> None:
         """No more inputs will come."""
-        self._end = _FINISHED
+        self._end = self._end or _End.FINISHED
         self._wake()
 
     def close(self) -> None:
-        """The caller is gone."""
-        self._end = _GONE
+        """The caller is gone: what still waits is not handed out any more."""
+        self._end = _End.GONE
         self._wake()
 
     def _wake(self) -> None:
@@ -123,15 +123,15 @@ class AsyncInputs:
         return self
 
     async def __anext__(self) -> object:
-        if self._first:
+        if self._first and self._end is not _End.GONE:
             return self._first.popleft()
-        while not self._queue:
-            if self._end is not None:
-                if self._end.gone:
-                    raise _cancelled()
-                raise StopAsyncIteration
+        while not self._queue and self._end is None:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
+        if self._end is _End.GONE:
+            raise _cancelled()
+        if not self._queue:
+            raise StopAsyncIteration
         payload = self._queue.popleft()
         if items := self._consumption.consume():
             self._give_back(items)
@@ -179,19 +179,31 @@ class AsyncGate:
     def __init__(self) -> None:
         self._window = Window()
         self._waiter: asyncio.Future[None] | None = None
+        self._closed = False
 
     def grant(self, items: int) -> None:
         """Credits came back."""
         self._window.grant(items)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._wake()
 
     def close(self) -> None:
-        """The caller is gone; the coroutine itself is cancelled by its owner."""
+        """The caller is gone. Its owner cancels the coroutine too, but a generator may swallow that and go on."""
+        self._closed = True
+        self._wake()
 
     async def wait(self) -> None:
-        """Return when one more item may be sent, and count it."""
-        while not self._window.open:
+        """Return when one more item may be sent, and count it.
+
+        Raises:
+            Cancelled: the caller is gone.
+        """
+        while not self._window.open and not self._closed:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
+        if self._closed:
+            raise _cancelled()
         self._window.spend()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -1,0 +1,206 @@
+"""The two sides of a stream, without a method: what is handed over, what waits, and what ends a wait."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from runner.errors import Cancelled, InvalidInput
+from runner.execution.streams import AsyncGate, AsyncInputs, BlockingGate, BlockingInputs
+from runner.flow import STREAM_WINDOW
+from tests.running import Signal, on_loop, turns
+
+HALF = STREAM_WINDOW // 2
+
+
+def text(payload: object) -> object:
+    if payload == b"bad":
+        raise InvalidInput("not a text")
+    return bytes(payload).decode()  # pyright: ignore[reportArgumentType]
+
+
+async def text_later(payload: object) -> object:
+    await asyncio.sleep(0)
+    return text(payload)
+
+
+def blocking(given: list[int] | None = None) -> BlockingInputs:
+    return BlockingInputs(text, [].append if given is None else given.append)
+
+
+def test_inputs_come_in_order_and_end_for_good():
+    inputs = blocking()
+    inputs.put_first("0")
+    inputs.put(b"1")
+    inputs.put(b"2")
+    inputs.end()
+    assert list(inputs) == ["0", "1", "2"]
+    assert list(inputs) == []
+
+
+def test_a_bad_input_is_raised_in_its_place_and_the_next_one_follows():
+    inputs = blocking()
+    inputs.put(b"bad")
+    inputs.put(b"good")
+    with pytest.raises(InvalidInput):
+        next(inputs)
+    assert next(inputs) == "good"
+
+
+def test_credits_come_back_by_the_half_window_and_not_for_the_first_value():
+    given: list[int] = []
+    inputs = blocking(given)
+    inputs.put_first("0")
+    for number in range(STREAM_WINDOW):
+        inputs.put(str(number).encode())
+    for _ in range(HALF):
+        next(inputs)
+    assert given == []
+    next(inputs)
+    assert given == [HALF]
+
+
+def test_a_caller_who_left_is_told_at_once_and_not_after_what_waits():
+    inputs = blocking()
+    inputs.put_first("first")
+    inputs.put(b"1")
+    inputs.end()
+    inputs.close()
+    for _ in range(2):
+        with pytest.raises(Cancelled):
+            next(inputs)
+
+
+@on_loop
+async def test_closing_ends_the_wait_of_a_thread_for_input():
+    inputs, waiting, raised = blocking(), Signal(), Signal()
+
+    def read() -> None:
+        waiting.set()
+        try:
+            next(inputs)
+        except Cancelled:
+            raised.set()
+
+    threading.Thread(target=read, daemon=True).start()
+    await waiting.wait()
+    inputs.close()
+    await raised.wait()
+
+
+@on_loop
+async def test_async_inputs_come_in_order_and_end_for_good():
+    inputs = AsyncInputs(text_later, [].append)
+    inputs.put_first("0")
+    seen: list[object] = []
+
+    async def read() -> None:
+        seen.extend([value async for value in inputs])
+
+    task = asyncio.ensure_future(read())
+    await turns()
+    assert not task.done()
+    inputs.put(b"1")
+    inputs.put(b"2")
+    inputs.end()
+    await task
+    assert seen == ["0", "1", "2"]
+    assert [value async for value in inputs] == []
+
+
+@on_loop
+async def test_an_impatient_reader_of_async_inputs_loses_nothing():
+    inputs = AsyncInputs(text_later, [].append)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(anext(inputs), 0.001)
+    inputs.put(b"1")
+    assert await anext(inputs) == "1"
+
+
+@on_loop
+async def test_async_credits_come_back_by_the_half_window():
+    given: list[int] = []
+    inputs = AsyncInputs(text_later, given.append)
+    for number in range(STREAM_WINDOW):
+        inputs.put(str(number).encode())
+    for _ in range(STREAM_WINDOW):
+        await anext(inputs)
+    assert given == [HALF, HALF]
+
+
+@on_loop
+async def test_closing_ends_the_wait_of_a_coroutine_for_input():
+    inputs = AsyncInputs(text_later, [].append)
+    waiting = asyncio.ensure_future(anext(inputs))
+    await turns()
+    inputs.close()
+    with pytest.raises(Cancelled):
+        await waiting
+
+
+def test_a_gate_shuts_after_a_window_and_opens_with_a_grant():
+    gate = BlockingGate()
+    for _ in range(STREAM_WINDOW):
+        gate.wait()
+    gate.grant(1)
+    gate.wait()
+    assert not gate._window.open
+
+
+@on_loop
+async def test_a_grant_wakes_the_thread_at_a_shut_gate():
+    gate, waiting, passed = BlockingGate(), Signal(), Signal()
+    for _ in range(STREAM_WINDOW):
+        gate.wait()
+
+    def wait() -> None:
+        waiting.set()
+        gate.wait()
+        passed.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    await waiting.wait()
+    assert passed.count == 0
+    gate.grant(1)
+    await passed.wait()
+
+
+def test_a_closed_gate_lets_nobody_through_however_much_credit_is_left():
+    gate = BlockingGate()
+    gate.close()
+    with pytest.raises(Cancelled):
+        gate.wait()
+
+
+@on_loop
+async def test_an_async_gate_shuts_after_a_window_and_opens_with_a_grant():
+    gate = AsyncGate()
+    for _ in range(STREAM_WINDOW):
+        await gate.wait()
+    waiting = asyncio.ensure_future(gate.wait())
+    await turns()
+    assert not waiting.done()
+    gate.grant(1)
+    await waiting
+
+
+@on_loop
+async def test_a_closed_async_gate_lets_nobody_through():
+    gate = AsyncGate()
+    gate.close()
+    with pytest.raises(Cancelled):
+        await gate.wait()
+
+
+@on_loop
+async def test_closing_ends_the_wait_at_an_async_gate():
+    gate = AsyncGate()
+    for _ in range(STREAM_WINDOW):
+        await gate.wait()
+    waiting = asyncio.ensure_future(gate.wait())
+    await turns()
+    gate.close()
+    with pytest.raises(Cancelled):
+        await waiting
