@@ -14,6 +14,7 @@ from runner.errors import (
     InternalError,
     InvalidInput,
     ModelError,
+    call_error,
 )
 from runner.wire.call import EncodeError
 
@@ -33,10 +34,10 @@ def of_model(exc: BaseException, method: str, *, cancelled: bool) -> CallError:
         method: the method's name, for the log.
         cancelled: the call had been told to stop, so that nobody is interested in how it did.
     """
-    if cancelled or isinstance(exc, asyncio.CancelledError):
-        return exc if isinstance(exc, _SPOKEN) else Cancelled("the call was cancelled")
     if isinstance(exc, _SPOKEN):
-        return exc
+        return _plain(exc)
+    if cancelled:
+        return Cancelled("the call was cancelled")
     if isinstance(exc, EncodeError):
         logger.error("%s: %s", method, exc)
         return ModelError(clipped(str(exc)))
@@ -54,10 +55,16 @@ def of_ours(exc: BaseException, doing: str) -> CallError:
     return InternalError(f"internal error while {doing}; the server's log has more")
 
 
-def text_of(exc: BaseException) -> str:
-    """Return an exception's own text, even where its `__str__` raises."""
+def _plain(exc: CallError) -> CallError:
+    """Return an error that can travel: a model's may be of a class of its own, and may hold anything for a text."""
+    message, details, path = (clipped(text_of(getattr(exc, name, ""))) for name in ("message", "details", "path"))
+    return call_error(exc.kind, message or type(exc).__name__, details=details, path=path)
+
+
+def text_of(value: object) -> str:
+    """Return an exception's own text, or another object's, even where its `__str__` raises."""
     try:
-        return str(exc)
+        return str(value)
     except Exception as broken:
         return f"<its text raised {type(broken).__name__}>"
 
