@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
 from runner import context
-from runner.errors import CallError
+from runner.errors import CallError, Cancelled
 from runner.execution import failure
 from runner.execution.method import LoadedMethod
 from runner.execution.streams import BlockingGate, BlockingInputs
@@ -30,6 +31,7 @@ class BlockingCall:
         self._arguments: Arguments | None = None
         self._old_style = False
         self._fetching: asyncio.Task[None] | None = None
+        self._awaited: concurrent.futures.Future[None] | None = None  # a fetch that the thread stands in
         self._gate = BlockingGate() if method.streams_output else None
         self._inputs = BlockingInputs(self._decode_item, self._give_back) if method.streamed is not None else None
 
@@ -72,6 +74,8 @@ class BlockingCall:
         self._call.context.cancel()
         if self._fetching is not None:
             self._fetching.cancel()
+        if self._awaited is not None:
+            self._awaited.cancel()
         if self._gate is not None:
             self._gate.close()
         if self._inputs is not None:
@@ -165,7 +169,15 @@ class BlockingCall:
 
     def _resolve(self, missing: Sequence[Unresolved]) -> None:
         """Fetch on the loop, and wait for it here."""
-        asyncio.run_coroutine_threadsafe(self._executor.fetcher.resolve(missing), self._executor.loop).result()
+        executor = self._executor
+        self._awaited = asyncio.run_coroutine_threadsafe(executor.fetcher.resolve(missing), executor.loop)
+        # Show it first, look second: `cancel` flags the context first and looks for a fetch second.
+        if self._call.context.cancelled:
+            self._awaited.cancel()
+        try:
+            self._awaited.result()
+        except concurrent.futures.CancelledError:
+            raise Cancelled("the caller is gone") from None
 
     def _give_back(self, items: int) -> None:
         self._executor.mailbox.post(self._executor.consumed, self._call.id, items)

@@ -1,0 +1,147 @@
+"""An executor on its own: calls go in as a worker would bring them, and an outlet notes what they say."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from runner.context import CallContext
+from runner.errors import CallError
+from runner.execution.executor import Executor, Incoming
+from runner.execution.fetch import Fetcher
+from runner.execution.method import LoadedMethod, load_methods
+from runner.model import ModelClass, instantiate
+from runner.types import Text
+from runner.wire.call import Unresolved
+
+
+class HeldFetcher:
+    """Brings the text `fetched`, once the test lets it; or fails as it is told to."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.go = asyncio.Event()
+        self.failure: CallError | None = None
+        self.cancelled = 0
+        self.closed = False
+
+    async def resolve(self, unresolved: Sequence[Unresolved]) -> None:
+        self.asked.set()
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self.failure is not None:
+            raise self.failure
+        for item in unresolved:
+            if isinstance(item.media, Text):
+                item.media.text = "fetched"
+            else:
+                item.media.bytes = b"fetched"
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+class Stage:
+    """Runs methods of one model, and keeps what was said about each call in the order in which it was said."""
+
+    def __init__(self, model_class: type[ModelClass], *, num_threads: int = 2, max_streams: int = 2) -> None:
+        self.model = instantiate(model_class, "cpu")
+        self.fetcher = HeldFetcher()
+        methods, _ = load_methods(self.model)
+        self.methods: tuple[LoadedMethod, ...] = methods
+        self.index = {method.name: index for index, method in enumerate(methods)}
+        self.executor = Executor(
+            methods, self, cast(Fetcher, self.fetcher), num_threads=num_threads, max_streams=max_streams
+        )
+        self.ids = itertools.count(1)
+        self.names: dict[int, str] = {}
+        self.contexts: dict[int, CallContext] = {}
+        self.outputs: dict[int, list[object]] = {}
+        self.credits: dict[int, list[int]] = {}
+        self.ends: dict[int, object] = {}  # the result, None after a stream, or the error
+        self.order: list[int] = []  # ids in the order in which the calls ended
+        self._changed = asyncio.Event()
+
+    async def __aenter__(self) -> Stage:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if exc_info[0] is not None:
+            return
+        await self.executor.close()
+        # Every call that was started has ended, once: nothing is kept for one that is over.
+        await self.until(lambda: self.ends.keys() == self.names.keys())
+        assert not self.executor._calls
+        assert not self.executor._tasks
+        assert self.fetcher.closed
+
+    def call(self, method: str, *, time_left: float | None = None, payload: bytes | None = None, **given: Any) -> int:
+        """Start a call; return its number."""
+        call_id = next(self.ids)
+        self.names[call_id] = method
+        self.outputs[call_id], self.credits[call_id] = [], []
+        deadline = None if time_left is None else time.monotonic() + time_left
+        context = self.contexts[call_id] = CallContext(request_id=f"r{call_id}", deadline=deadline)
+        if payload is None:
+            payload = self.methods[self.index[method]].codec.encode_call(given)
+        self.executor.start(
+            Incoming(id=call_id, method=self.index[method], payload=payload, params=b"", context=context)
+        )
+        return call_id
+
+    def send(self, call_id: int, *values: object) -> None:
+        """Send more inputs of a stream."""
+        codec = self.methods[self.index[self.names[call_id]]].codec
+        for value in values:
+            self.executor.item(call_id, codec.encode_item(value))
+
+    async def end(self, call_id: int) -> Any:
+        """Wait for a call's end; return its result, or raise its error."""
+        await self.until(lambda: call_id in self.ends)
+        end = self.ends[call_id]
+        if isinstance(end, CallError):
+            raise end
+        return end
+
+    async def items(self, call_id: int, count: int) -> list[object]:
+        """Wait until a stream has said so many items; return all it has said."""
+        await self.until(lambda: len(self.outputs[call_id]) >= count)
+        return self.outputs[call_id]
+
+    async def until(self, predicate: Callable[[], bool]) -> None:
+        while not predicate():
+            self._changed.clear()
+            await self._changed.wait()
+
+    # Outlet
+
+    def item(self, call_id: int, output: bytes) -> None:
+        assert call_id not in self.ends
+        self.outputs[call_id].append(self._decode(call_id, output))
+        self._changed.set()
+
+    def consumed(self, call_id: int, items: int) -> None:
+        assert call_id not in self.ends
+        self.credits[call_id].append(items)
+        self._changed.set()
+
+    def ended(self, call_id: int, output: bytes) -> None:
+        self._end(call_id, self._decode(call_id, output) if output else None)
+
+    def failed(self, call_id: int, error: CallError) -> None:
+        self._end(call_id, error)
+
+    def _end(self, call_id: int, end: object) -> None:
+        assert call_id not in self.ends
+        self.ends[call_id] = end
+        self.order.append(call_id)
+        self._changed.set()
+
+    def _decode(self, call_id: int, output: bytes) -> object:
+        return self.methods[self.index[self.names[call_id]]].codec.decode_output(output)
