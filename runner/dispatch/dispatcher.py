@@ -1,6 +1,6 @@
 """Admission and order: the state machine between the calls that come in and the replicas that can take them.
 
-Events go in as method calls, `assign` says which waiting calls go to which replica now. The caller owns the clock, the
+Events go in as method calls; `offer` and `assign` say which calls go to which replica now. The caller owns the clock, the
 links and the futures.
 
 A replica has room for so many calls in each lane, and a queue stands before each lane. A call goes out when some
@@ -69,12 +69,19 @@ class Dispatcher:
         self._replicas: dict[ReplicaId, _Replica] = {}
         self._running: dict[CallId, tuple[ReplicaId, Lane]] = {}
 
-    def offer(self, ticket: Ticket) -> None:
-        """Take a call into its queue.
+    def offer(self, ticket: Ticket) -> ReplicaId | None:
+        """Take a call.
+
+        Returns:
+            The replica that runs it at once, or None: it waits for `assign` to name one.
 
         Raises:
             Overloaded: the queues are full. Nothing has changed.
         """
+        queue = self._waiting[ticket.lane]
+        if not queue and (replica := self._least_busy(ticket.lane)) is not None:
+            self._start(ticket, replica)
+            return replica
         if self._waiting_calls >= self._max_calls:
             raise Overloaded(f"{self._waiting_calls} calls are waiting, and no more are taken; try again later")
         # One call is always taken, however large: a limit below one message would refuse it for ever.
@@ -82,9 +89,10 @@ class Dispatcher:
             raise Overloaded(
                 f"{self._waiting_bytes} bytes of calls are waiting, and no more are taken; try again later"
             )
-        self._waiting[ticket.lane][ticket.id] = ticket
+        queue[ticket.id] = ticket
         self._waiting_calls += 1
         self._waiting_bytes += ticket.size
+        return None
 
     def check_room(self, calls: int) -> None:
         """Refuse a list of calls as a whole before any of it is taken.
@@ -127,7 +135,7 @@ class Dispatcher:
         return lost
 
     def assign(self) -> list[Assignment]:
-        """Return the calls that go out now, in order. They count as running from here on."""
+        """Return the waiting calls that go out now, in order. They count as running from here on."""
         if not self._waiting_calls:
             return []
         assignments: list[Assignment] = []
@@ -135,8 +143,7 @@ class Dispatcher:
             while queue and (replica := self._least_busy(lane)) is not None:
                 _, ticket = queue.popitem(last=False)
                 self._left_queue(ticket)
-                self._replicas[replica].running[lane] += 1
-                self._running[ticket.id] = (replica, lane)
+                self._start(ticket, replica)
                 assignments.append(Assignment(ticket.id, replica))
         return assignments
 
@@ -153,6 +160,10 @@ class Dispatcher:
             if running < replica.room[lane] and (best is None or running < least):
                 best, least = name, running
         return best
+
+    def _start(self, ticket: Ticket, replica: ReplicaId) -> None:
+        self._replicas[replica].running[ticket.lane] += 1
+        self._running[ticket.id] = (replica, ticket.lane)
 
     def _left_queue(self, ticket: Ticket) -> None:
         self._waiting_calls -= 1

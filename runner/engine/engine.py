@@ -172,11 +172,12 @@ class Engine:
         left = None
         if request.deadline is not None and (left := request.deadline - time.monotonic()) <= 0:
             raise DeadlineExceeded("the deadline had passed when the call arrived")
-        self._dispatcher.offer(Ticket(call.id, request.lane, len(request.payload)))
+        replica = self._dispatcher.offer(Ticket(call.id, request.lane, len(request.payload)))
         self._calls[call.id] = call
         if left is not None:
             call.timer = asyncio.get_running_loop().call_later(left, self._expire, call)
-        self._dispatch()
+        if replica is not None:
+            self._replicas[replica].run(call)
 
     def _dispatch(self) -> None:
         for assignment in self._dispatcher.assign():

@@ -19,7 +19,7 @@ import uvloop
 
 from runner.errors import LoadError, SignatureError
 from runner.execution.loading import load_class, load_model
-from runner.workers.link import SocketLink
+from runner.workers.link import WORKER_QUIET_TURNS, SocketLink
 from runner.workers.messages import Load, LoadFailed, Message
 from runner.workers.prctl import die_with_parent, set_timer_slack
 from runner.workers.worker import Worker
@@ -64,7 +64,7 @@ class _Child:
 async def serve(data: socket.socket, control: socket.socket) -> int:
     """Load and serve; return the process's exit code."""
     child = _Child()
-    link = await SocketLink.open(data, control, child)
+    link = await SocketLink.open(data, control, child, WORKER_QUIET_TURNS)
     load = await child.first
     try:
         # On the loop's thread, which is the main one: libraries that set signal handlers insist on it, and there is

@@ -18,9 +18,11 @@ from runner.workers.messages import JOIN_BELOW, Message, pack, unpack
 _READ_BYTES = 256 * 1024
 """bytes read at once. A longer frame gets a buffer of its own size, so that its payload can be used where it lies."""
 
-_QUIET_TURNS = 12
+SERVER_QUIET_TURNS = 12
+WORKER_QUIET_TURNS = 2
 """turns of the loop without a new message before what has gathered is written. Waking the other process is the dearest
-part of sending and an empty turn costs about a microsecond, so on a busy loop a write carries several messages."""
+part of sending. The server's calls trickle in over several turns of a loop that is busy with gRPC; a worker's answers
+come together, and an empty turn costs it about as much as an answer."""
 
 _HOLD = 0.001
 """seconds a message waits for others at most, however busy the loop is."""
@@ -78,20 +80,23 @@ class MemoryLink:
 
 
 class SocketLink:
-    """One end of a link over two connected sockets. All that is sent in a turn of the loop leaves in one write."""
+    """One end of a link over two connected sockets. What is sent in neighbouring turns of the loop leaves in one write."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, receiver: Receiver) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, receiver: Receiver, quiet_turns: int) -> None:
         self.loop = loop
+        self.quiet_turns = quiet_turns
         self._receiver = receiver
         self._data = _Channel(self)
         self._control = _Channel(self)
         self._closed = False
 
     @classmethod
-    async def open(cls, data: socket.socket, control: socket.socket, receiver: Receiver) -> SocketLink:
+    async def open(
+        cls, data: socket.socket, control: socket.socket, receiver: Receiver, quiet_turns: int
+    ) -> SocketLink:
         """Take over two connected stream sockets."""
         loop = asyncio.get_running_loop()
-        link = cls(loop, receiver)
+        link = cls(loop, receiver, quiet_turns)
         await loop.create_connection(lambda: link._control, sock=control)
         await loop.create_connection(lambda: link._data, sock=data)
         return link
@@ -133,13 +138,13 @@ class _Channel(asyncio.BufferedProtocol):
         self._until = 0.0
 
     def hold(self) -> None:
-        """Write soon: after some turns of the loop in which nothing was added, or after `_HOLD`."""
+        """Write soon: after `quiet_turns` of the loop in which nothing was added, or after `_HOLD`."""
         self._until = time.monotonic() + _HOLD
-        self._link.loop.call_soon(self._next_turn, 0, _QUIET_TURNS)
+        self._link.loop.call_soon(self._next_turn, 0, self._link.quiet_turns)
 
     def _next_turn(self, pieces: int, quiet: int) -> None:
         if len(self.outbox) != pieces:
-            quiet = _QUIET_TURNS
+            quiet = self._link.quiet_turns
         if quiet <= 0 or time.monotonic() >= self._until:
             self.flush()
         else:

@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import Mapping
 
-from runner.workers.link import Receiver, SocketLink
+from runner.workers.link import SERVER_QUIET_TURNS, Receiver, SocketLink
 
 
 class WorkerProcess:
@@ -43,7 +43,7 @@ class WorkerProcess:
             )
         for end in (data, control):
             end.setblocking(False)
-        return cls(process, await SocketLink.open(data, control, receiver))
+        return cls(process, await SocketLink.open(data, control, receiver, SERVER_QUIET_TURNS))
 
     @property
     def pid(self) -> int:
