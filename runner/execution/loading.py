@@ -48,11 +48,12 @@ def load_class(model_dir: Path) -> type[ModelClass]:
         if directory not in sys.path:
             sys.path.insert(0, directory)
     module = _import(path)
-    own = [
+    # A set: a class may have a second name in the module.
+    own = {
         member
         for _, member in inspect.getmembers(module, inspect.isclass)
         if issubclass(member, ModelClass) and member is not ModelClass and member.__module__ == module.__name__
-    ]
+    }
     # A helper base class in the same file is not the model: what others derive from is left out.
     leaves = [member for member in own if not any(other is not member and issubclass(other, member) for other in own)]
     if not leaves:
@@ -71,6 +72,11 @@ def load_model(model_class: type[ModelClass], device: str) -> ModelClass:
     """
     try:
         model = instantiate(model_class, device)
+        # A coroutine would never run, and the model would answer without its weights.
+        if inspect.iscoroutinefunction(model.load_model):
+            raise LoadError(
+                f"{model_class.__name__} failed to load: load_model is `async def`; write it as a plain `def`"
+            )
         model.load_model()
     except (SignatureError, LoadError):
         raise
@@ -93,20 +99,21 @@ def _import(path: Path) -> ModuleType:
         requirements = path.parent / "requirements.txt"
         hint = f"; `pip install -r {requirements}` may bring it" if requirements.is_file() else ""
         raise _load_error(f"{path} cannot be imported{hint}", exc) from exc
+    except SyntaxError as exc:
+        elsewhere = f"{Path(exc.filename).name}, " if exc.filename and Path(exc.filename) != path else ""
+        raise LoadError(f"{path} cannot be imported: {elsewhere}line {exc.lineno}: {exc.msg}") from exc
     except BaseException as exc:
         raise _load_error(f"{path} cannot be imported", exc) from exc
     return module
 
 
 def _load_error(what: str, exc: BaseException) -> LoadError:
-    if isinstance(exc, SyntaxError):
-        return LoadError(f"{what}: line {exc.lineno}: {exc.msg}")
     return LoadError(f"{what}: {type(exc).__name__}: {text_of(exc)}", details=_own_traceback(exc))
 
 
 def _own_traceback(exc: BaseException) -> str:
     """The traceback from the model's first frame on: how we got there is no help to its author."""
-    own_files = (__file__, "<frozen importlib")
+    own_files = (__file__, inspect.getfile(instantiate), "<frozen importlib")
     frames = traceback.extract_tb(exc.__traceback__)
     first = next(
         (index for index, frame in enumerate(frames) if not frame.filename.startswith(own_files)),
