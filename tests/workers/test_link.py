@@ -1,0 +1,248 @@
+"""Links between two ends in this process: over real sockets, and in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from runner.errors import InvalidInput
+from runner.wire.payload import Payload
+from runner.workers.link import (
+    _READ_BYTES,
+    MAX_FRAME_BYTES,
+    SERVER_QUIET_TURNS,
+    WORKER_QUIET_TURNS,
+    MemoryLink,
+    SocketLink,
+)
+from runner.workers.messages import JOIN_BELOW, Call, Cancel, Credit, Failed, Item, Message, Result, pack
+from tests.running import on_loop, turns
+
+SIZES = [
+    0,
+    1,
+    JOIN_BELOW - 1,
+    JOIN_BELOW,
+    _READ_BYTES - 100,
+    # Where a frame fills the read buffer to the byte, and one more: an item's head has 13 bytes.
+    _READ_BYTES - 14,
+    _READ_BYTES - 13,
+    _READ_BYTES - 12,
+    _READ_BYTES,
+    3 * _READ_BYTES + 17,
+]
+
+
+class Reader:
+    """Keeps what a link brings."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.closed = 0
+        self._changed = asyncio.Event()
+
+    def on_message(self, message: Message) -> None:
+        assert not self.closed
+        self.messages.append(message)
+        self._changed.set()
+
+    def on_closed(self) -> None:
+        self.closed += 1
+        self._changed.set()
+
+    async def count(self, count: int) -> list[Message]:
+        while len(self.messages) < count:
+            self._changed.clear()
+            await self._changed.wait()
+        return self.messages
+
+    async def end(self) -> None:
+        while not self.closed:
+            self._changed.clear()
+            await self._changed.wait()
+
+
+class Joined:
+    """Two links over two socket pairs, as between the server and a worker."""
+
+    async def __aenter__(self) -> Joined:
+        data, self.data = socket.socketpair()
+        control, self.control = socket.socketpair()
+        for end in (data, control, self.data, self.control):
+            end.setblocking(False)
+        self.near, self.far = Reader(), Reader()
+        self.link = await SocketLink.open(data, control, self.near, SERVER_QUIET_TURNS)
+        self.peer = await SocketLink.open(self.data, self.control, self.far, WORKER_QUIET_TURNS)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.link.close()
+        self.peer.close()
+        await self.near.end()
+        await self.far.end()
+        assert (self.near.closed, self.far.closed) == (1, 1)
+
+
+def content(message: Message) -> bytes:
+    assert isinstance(message, Item)
+    return bytes(message.payload)
+
+
+def numbered(size: int, number: int) -> bytes:
+    return bytes([number % 251]) * size
+
+
+@pytest.mark.parametrize("size", SIZES)
+@on_loop
+async def test_payloads_of_every_size_arrive_whole_and_in_order(size):
+    async with Joined() as joined:
+        for number in range(5):
+            joined.link.send(Item(number, numbered(size, number)))
+        messages = await joined.far.count(5)
+        assert messages == [Item(number, numbered(size, number)) for number in range(5)]
+
+
+@on_loop
+async def test_sizes_may_be_mixed():
+    async with Joined() as joined:
+        sent = [Item(number, numbered(size, number)) for number, size in enumerate(SIZES * 3)]
+        for item in sent:
+            joined.link.send(item)
+        assert await joined.far.count(len(sent)) == sent
+
+
+@on_loop
+async def test_what_has_arrived_is_not_written_over_by_what_arrives_next():
+    async with Joined() as joined:
+        joined.link.send(Item(1, numbered(2 * JOIN_BELOW, 1)))
+        (first,) = await joined.far.count(1)
+        for number in range(2, 40):
+            joined.link.send(Item(number, numbered(2 * JOIN_BELOW, number)))
+        await joined.far.count(39)
+        assert content(first) == numbered(2 * JOIN_BELOW, 1)
+
+
+@on_loop
+async def test_payloads_that_are_views_are_sent_from_where_they_lie():
+    async with Joined() as joined:
+        payload: Payload = memoryview(bytearray(numbered(_READ_BYTES, 7)))[5:]
+        joined.link.send(Item(1, payload))
+        (message,) = await joined.far.count(1)
+        assert content(message) == bytes(payload)
+
+
+@on_loop
+async def test_both_directions_and_every_kind():
+    async with Joined() as joined:
+        call = Call(1, 2, b"payload", b"params", 1.5, "r1", b'[["k", "v"]]')
+        joined.link.send(call)
+        assert await joined.far.count(1) == [call]
+        joined.peer.send(Failed(1, InvalidInput("no", path="text")))
+        joined.peer.send(Result(2, b"done"))
+        failed, result = await joined.near.count(2)
+        assert isinstance(failed, Failed)
+        assert str(failed.error) == "text: no"
+        assert result == Result(2, b"done")
+
+
+@on_loop
+async def test_control_overtakes_payloads():
+    async with Joined() as joined:
+        # Far more than the socket holds, while nobody reads it: the reader's turn comes when this test waits.
+        joined.link.send(Item(1, bytes(64 * 1024 * 1024)))
+        joined.link.send(Cancel(1))
+        messages = await joined.far.count(2)
+        assert [type(message) for message in messages] == [Cancel, Item]
+
+
+@on_loop
+async def test_frames_may_arrive_byte_by_byte():
+    data, far_data = socket.socketpair()
+    control, far_control = socket.socketpair()
+    for end in (data, control):
+        end.setblocking(False)
+    near = Reader()
+    await SocketLink.open(data, control, near, WORKER_QUIET_TURNS)
+    pieces: list[Payload] = []
+    pack(Item(1, b"first"), pieces)
+    pack(Item(2, b""), pieces)
+    for byte in b"".join(pieces):
+        far_data.send(bytes([byte]))
+        await turns(2)
+    assert await near.count(2) == [Item(1, b"first"), Item(2, b"")]
+    far_data.close()
+    await near.end()
+    far_control.close()
+
+
+@on_loop
+async def test_what_was_sent_before_closing_still_arrives():
+    async with Joined() as joined:
+        joined.link.send(Credit(1, 2))
+        joined.link.close()
+        assert await joined.far.count(1) == [Credit(1, 2)]
+        await joined.far.end()
+
+
+@on_loop
+async def test_what_is_sent_after_the_other_end_has_gone_is_dropped():
+    async with Joined() as joined:
+        joined.peer.close()
+        await joined.near.end()
+        joined.link.send(Item(1, b"late"))
+        joined.link.send(Cancel(1))
+        await turns(10)
+        assert joined.far.messages == []
+
+
+@pytest.mark.parametrize("channel", ["data", "control"])
+@on_loop
+async def test_the_end_of_either_channel_is_the_end_of_the_link(channel):
+    async with Joined() as joined:
+        getattr(joined.peer, f"_{channel}").close()
+        await joined.near.end()
+        await joined.far.end()
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"\x01\x00\x00\x00\x63", (MAX_FRAME_BYTES + 1).to_bytes(4, "little") + b"\x03", b"\xff\xff\xff\xff\xff"],
+    ids=["an unknown tag", "too long", "the longest"],
+)
+def test_garbage_ends_the_link(garbage):
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: None)  # the loop reports what it closed a connection for
+        data, far_data = socket.socketpair()
+        control, far_control = socket.socketpair()
+        for end in (data, control):
+            end.setblocking(False)
+        near = Reader()
+        await SocketLink.open(data, control, near, WORKER_QUIET_TURNS)
+        far_data.send(garbage)
+        async with asyncio.timeout(20):
+            await near.end()
+        assert near.messages == []
+        far_data.close()
+        far_control.close()
+
+    asyncio.run(scenario())
+
+
+@on_loop
+async def test_a_memory_link_delivers_in_order_and_in_a_later_turn():
+    near, far = Reader(), Reader()
+    link, peer = MemoryLink.pair(asyncio.get_running_loop())
+    link.connect(far)
+    peer.connect(near)
+    link.send(Item(1, b"a"))
+    link.send(Cancel(1))
+    assert far.messages == []
+    link.close()
+    link.close()
+    link.send(Item(2, b"late"))
+    await turns()
+    assert far.messages == [Item(1, b"a"), Cancel(1)]
+    assert (far.closed, near.closed) == (1, 0)
