@@ -155,8 +155,7 @@ def test_functions_on_the_way_of_a_call_exist():
 def test_files_that_are_named_exist():
     for page in PAGES:
         for path in re.findall(r"`((?:runner|tests|docs|proto|examples|benchmarks)/[\w./-]+\.\w+)`", prose(page)):
-            if path != "tests/wire/test_codec.py":  # CONTRIBUTING's example of how tests are named
-                assert (ROOT / path).exists(), f"{page.name}: {path}"
+            assert (ROOT / path).exists(), f"{page.name}: {path}"
 
 
 def test_every_message_is_listed():

@@ -6,11 +6,12 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import cast
 
 from runner.cli import call, check, describe, init, serve
 from runner.cli.usage import Parser, UsageError
-from runner.errors import RunnerError
+from runner.errors import ConfigError, RunnerError
 
 __all__ = ["main"]
 
@@ -29,13 +30,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line, without the program's name.
 
     Returns:
-        The exit code: 0 if all is well, 1 if what was asked for failed, 2 if the command line was wrong, 130 on
-        Ctrl-C. `serve` has codes of its own; see `runner serve --help`.
+        The exit code: 0 if all is well, 1 if what was asked for failed, 2 if the command line or a configuration was
+        wrong, 130 on Ctrl-C. `serve` has codes of its own; see `runner serve --help`.
     """
     try:
         arguments = _parser().parse_args(argv)
         return cast(Callable[[argparse.Namespace], int], arguments.run)(arguments)
-    except UsageError as error:
+    except (UsageError, ConfigError) as error:
         return _complain(error, 2)
     except BrokenPipeError:
         # Whoever read our output has seen enough. Python would complain once more while it closes stdout.
@@ -55,10 +56,18 @@ def _parser() -> Parser:
         epilog="`runner COMMAND --help` says more about each.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"runner {_version()}")
     subcommands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in (init, check, serve, describe, call):
         module.add(subcommands)
     return parser
+
+
+def _version() -> str:
+    try:
+        return version("runner")
+    except PackageNotFoundError:
+        return "(not installed: running from a source tree)"
 
 
 def _complain(error: Exception, code: int) -> int:

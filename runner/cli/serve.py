@@ -18,8 +18,9 @@ The directory holds model.py (or 1/model.py) with one subclass of ModelClass, an
 file given with --config wins over the directory's, and a flag over both. Once every replica is ready, the line
 `serving MODEL on HOST:PORT` is printed.
 
-SIGTERM and Ctrl-C finish the calls in flight, then exit with 0. Other exit codes: 1 wrong configuration, 2 wrong command
-line, 3 the model cannot be loaded, 4 the port cannot be had, 130 a second signal.
+SIGTERM and Ctrl-C finish the calls in flight, then exit with 0. Other exit codes: 1 something else failed, 2 wrong
+command line or configuration, 3 the model cannot be loaded, 4 the port cannot be had, 130 a second signal ended it at
+once.
 """
 
 
@@ -70,6 +71,8 @@ def _run(arguments: argparse.Namespace) -> int:
     # Read when grpcio is imported. Workers are spawned by fork and exec, so its handlers for forks that go on would
     # only log that they were skipped.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    # Its own lines about a taken port or a client that hung up would stand beside ours, which say what to do.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Imported here: the other subcommands do not need a server.
     from runner.config import load_server_config
     from runner.server.lifecycle import run

@@ -1,7 +1,7 @@
 """Admission and order: the state machine between the calls that come in and the replicas that can take them.
 
-Events go in as method calls; `offer` and `assign` say which calls go to which replica now. The caller owns the clock, the
-links and the futures.
+Events go in as method calls; `offer` and `assign` say which calls go to which replica now. The caller owns the clock,
+the links and the futures.
 
 A replica has room for so many calls in each lane, and a queue stands before each lane. A call goes out when some
 replica has room in its lane, to the one with the least work there. Room comes back with `release`, when the worker

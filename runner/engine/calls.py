@@ -45,7 +45,7 @@ class Wire(Protocol):
 class EngineCall:
     """What both kinds of call share. The engine writes the fields; the event methods are called on the loop."""
 
-    __slots__ = ("id", "request", "timer", "wire", "wire_id")
+    __slots__ = ("attempts", "id", "request", "timer", "wire", "wire_id")
 
     def __init__(self, call_id: CallId, request: Request) -> None:
         self.id = call_id
@@ -53,6 +53,12 @@ class EngineCall:
         self.timer: asyncio.TimerHandle | None = None
         self.wire: Wire | None = None  # set when a replica was chosen
         self.wire_id = 0  # the call's number on that replica's link
+        self.attempts = 0  # replicas it was sent to
+
+    @property
+    def repeatable(self) -> bool:
+        """True if the call can be run from its beginning again: nothing of its answer was sent, and it has a caller."""
+        return False
 
     def first_message(self) -> Call:
         """Return the message that starts the call on its replica."""
@@ -89,6 +95,11 @@ class UnaryCall(EngineCall):
     def __init__(self, call_id: CallId, request: Request, answer: asyncio.Future[Payload]) -> None:
         super().__init__(call_id, request)
         self.answer = answer
+
+    @property
+    def repeatable(self) -> bool:
+        """See `EngineCall`."""
+        return not self.answer.done()
 
     def finish(self, payload: Payload) -> None:
         """See `EngineCall`."""

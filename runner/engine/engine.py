@@ -11,18 +11,21 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from runner.dispatch.backoff import restart_delay
 from runner.dispatch.dispatcher import CallId, Dispatcher, ReplicaId, Statistics, Ticket
 from runner.engine.calls import EngineCall, Request, StreamCall, UnaryCall
 from runner.engine.replica import Host, Replica, ReplicaState, StartHost
-from runner.errors import CallError, Cancelled, DeadlineExceeded, Draining, LoadError, Overloaded, WorkerLost
+from runner.errors import Cancelled, DeadlineExceeded, Draining, LoadError, Overloaded, WorkerLost
 from runner.signature.published import Lane, Published
 from runner.wire.payload import Payload
 from runner.workers.messages import Load
 
 logger = logging.getLogger("runner.engine")
+
+_ATTEMPTS = 2
+"""Runs of a call of an idempotent method: one that two workers died of may be what kills them."""
 
 _EXIT_GRACE = 1.0
 """seconds between the end of a worker's link and the end of its process, before it is killed."""
@@ -58,6 +61,7 @@ class Engine:
         self._keepers: list[asyncio.Task[None]] = []
         self._closing = False
         self._known = asyncio.Event()
+        self._tell_ready: Callable[[bool], None] | None = None
         self._in_line: deque[asyncio.Future[None]] = deque()  # calls that wait for admission, oldest first
         self._max_in_line = max_queued_calls
 
@@ -103,6 +107,11 @@ class Engine:
     def ready(self) -> bool:
         """True if a replica can take calls."""
         return any(replica.state is ReplicaState.READY for replica in self._replicas.values())
+
+    def follow_ready(self, tell: Callable[[bool], None]) -> None:
+        """Have `tell` called with `ready`, now and at every change of it."""
+        self._tell_ready = tell
+        tell(self.ready)
 
     def check_room(self, calls: int) -> None:
         """Refuse a list of calls as a whole before any of it is taken. Raises `Overloaded`."""
@@ -221,6 +230,7 @@ class Engine:
         self._methods = replica.methods
         self._known.set()
         self._dispatcher.join(replica.name, replica.room)
+        self._ready_may_have_changed()
         self._dispatch()
 
     def call_over(self, replica: Replica, call: EngineCall) -> None:
@@ -291,14 +301,34 @@ class Engine:
             process.cancel()
 
     def _bury(self, replica: Replica) -> None:
+        """A replica is gone: the calls on it run again elsewhere if that does no harm, and fail otherwise."""
         self._replicas.pop(replica.name, None)
         self._dispatcher.leave(replica.name)
-        for call in replica.abandon(_worker_lost):
+        self._ready_may_have_changed()
+        for call in replica.abandon():
+            if self._may_run_again(call):
+                self._run_again(call)
+            else:
+                self._forget(call)
+                call.fail(WorkerLost("the worker that ran the call is gone; whether the method finished is not known"))
+
+    def _may_run_again(self, call: EngineCall) -> bool:
+        return call.repeatable and call.attempts < _ATTEMPTS and self._methods[call.request.method].idempotent
+
+    def _run_again(self, call: EngineCall) -> None:
+        call.wire = None
+        try:
+            where = self._dispatcher.offer(Ticket(call.id, call.request.lane, len(call.request.payload)))
+        except Overloaded as exc:
             self._forget(call)
+            call.fail(exc)
+        else:
+            if where is not None:
+                self._replicas[where].run(call)
+
+    def _ready_may_have_changed(self) -> None:
+        if self._tell_ready is not None:
+            self._tell_ready(self.ready)
 
     def __repr__(self) -> str:
         return f"<Engine {len(self._calls)} calls, {list(self._replicas.values())}>"
-
-
-def _worker_lost() -> CallError:
-    return WorkerLost("the worker that ran the call is gone; whether the method finished is not known")

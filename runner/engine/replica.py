@@ -9,7 +9,7 @@ from typing import Protocol
 
 from runner.dispatch.dispatcher import ReplicaId
 from runner.engine.calls import EngineCall
-from runner.errors import CallError, LoadError
+from runner.errors import LoadError
 from runner.signature.published import Lane, Published
 from runner.workers.link import Link, Receiver
 from runner.workers.messages import Cancel, Credit, Failed, Item, LoadFailed, Message, Ready, Result
@@ -78,6 +78,7 @@ class Replica:
         assert self._link is not None
         self._last_wire_id += 1
         call.wire_id = self._last_wire_id
+        call.attempts += 1
         self._calls[call.wire_id] = call
         self._link.send(call.first_message())
         call.dispatched(self._link)
@@ -123,11 +124,9 @@ class Replica:
         if not self.closed.done():
             self.closed.set_result(None)
 
-    def abandon(self, error: Callable[[], CallError]) -> list[EngineCall]:
-        """Fail every call that is still here; return them."""
+    def abandon(self) -> list[EngineCall]:
+        """Return the calls that are still here, and let go of them."""
         calls, self._calls = list(self._calls.values()), {}
-        for call in calls:
-            call.fail(error())
         return calls
 
     def __repr__(self) -> str:

@@ -4,8 +4,9 @@ listening      the port answers at once; health says NOT_SERVING, and calls wait
 serving        every replica was ready; the line `serving <model> on <host>:<port>` went to stdout
 draining       SIGTERM or Ctrl-C: NOT_SERVING first, while calls are still taken for `drain_delay_ms`; then no new
                ones, and those in flight have `grace_ms` to end
-exit           0 after a drain, and also while loading; `EXIT_CANNOT_LOAD` if the model cannot be loaded,
-               `EXIT_CANNOT_LISTEN` if the port cannot be had; a second signal ends it at once, `EXIT_FORCED`
+exit           0 after a drain, and also while loading; `EXIT_CONFIG` if the configuration is wrong,
+               `EXIT_CANNOT_LOAD` if the model cannot be loaded, `EXIT_CANNOT_LISTEN` if the port cannot be had;
+               a second signal ends it at once, `EXIT_FORCED`
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("runner.server")
 
+EXIT_CONFIG = 2
 EXIT_CANNOT_LOAD = 3
 EXIT_CANNOT_LISTEN = 4
 EXIT_FORCED = 130
@@ -61,8 +63,10 @@ async def _serve(model_dir: Path, config: ServerConfig, *, inline: bool) -> int:
         find_model_file(model_dir)
         host_for = inline_host(lambda: load_class(model_dir)) if inline else process_host
         engine = build_engine(config, model_dir, host_for)
-    except (LoadError, ConfigError) as exc:
+    except LoadError as exc:
         return _give_up(str(exc), EXIT_CANNOT_LOAD)
+    except ConfigError as exc:
+        return _give_up(str(exc), EXIT_CONFIG)
     service = build_service(config, engine)
     health = Health()
     handlers = ServiceHandlers(service, hide_model_errors=config.hide_model_errors)
@@ -79,11 +83,12 @@ async def _serve(model_dir: Path, config: ServerConfig, *, inline: bool) -> int:
             EXIT_CANNOT_LISTEN,
         )
     await server.start()
+    _warn_of_strangers(config)
     try:
         async with engine:
             if not await _started(engine, stop):
                 return 0
-            health.set_serving(True)
+            engine.follow_ready(lambda ready: health.set_serving(ready and not stop.asked))
             print(f"serving {config.model.id} on {config.listen.host}:{port}", flush=True)
             await stop.wait()
             health.set_serving(False)
@@ -124,6 +129,15 @@ async def _drain(server: grpc.aio.Server, handlers: ServiceHandlers, grace: floa
     await stopping
 
 
+def _warn_of_strangers(config: ServerConfig) -> None:
+    if config.listen.host not in ("127.0.0.1", "localhost", "::1", "[::1]") and not config.access.keys:
+        logger.warning(
+            "listening on %s without keys: whoever reaches the port may call the model; `keys` in the configuration "
+            "lists who may",
+            config.listen.host,
+        )
+
+
 class _Stop:
     """SIGTERM or Ctrl-C: the first asks for a drain, the second ends the process."""
 
@@ -132,6 +146,11 @@ class _Stop:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ask)
+
+    @property
+    def asked(self) -> bool:
+        """True after the first signal."""
+        return self._asked.is_set()
 
     async def wait(self) -> None:
         """Wait for the first signal."""

@@ -80,7 +80,7 @@ class MemoryLink:
 
 
 class SocketLink:
-    """One end of a link over two connected sockets. What is sent in neighbouring turns of the loop leaves in one write."""
+    """One end of a link over two connected sockets. What is sent in neighbouring turns leaves in one write."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, receiver: Receiver, quiet_turns: int) -> None:
         self.loop = loop
