@@ -12,7 +12,7 @@ they came, and a full lane never holds up another.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, NewType
 
@@ -84,27 +84,28 @@ class Dispatcher:
             return replica
         if self._waiting_calls >= self._max_calls:
             raise Overloaded(f"{self._waiting_calls} calls are waiting, and no more are taken; try again later")
-        # One call is always taken, however large: a limit below one message would refuse it for ever.
-        if self._waiting_calls and self._waiting_bytes + ticket.size > self._max_bytes:
-            raise Overloaded(
-                f"{self._waiting_bytes} bytes of calls are waiting, and no more are taken; try again later"
-            )
-        queue[ticket.id] = ticket
-        self._waiting_calls += 1
-        self._waiting_bytes += ticket.size
+        self._check_bytes(ticket.size)
+        self._wait(ticket)
         return None
 
-    def check_room(self, calls: int) -> None:
-        """Refuse a list of calls as a whole before any of it is taken.
+    def offer_list(self, tickets: Sequence[Ticket]) -> list[ReplicaId | None]:
+        """Take several calls of one lane, or none of them.
+
+        Returns:
+            For each call what `offer` would.
 
         Raises:
-            Overloaded: so many calls would not fit into the queues and the idle replicas together.
+            Overloaded: they do not all fit. Nothing has changed.
         """
-        if self._waiting_calls + calls > self._max_calls:
+        waiting = tickets[self._idle_room(tickets[0].lane) :]
+        if waiting and self._waiting_calls + len(waiting) > self._max_calls:
             raise Overloaded(
-                f"{self._waiting_calls} calls are waiting, and {calls} more do not fit under {self._max_calls}; "
+                f"{self._waiting_calls} calls are waiting, and {len(waiting)} more do not fit under {self._max_calls}; "
                 "send fewer at once or try again later"
             )
+        if waiting:
+            self._check_bytes(sum(ticket.size for ticket in waiting))
+        return [self._run_or_wait(ticket) for ticket in tickets]
 
     def withdraw(self, call: CallId, lane: Lane) -> ReplicaId | None:
         """Take a call out of its queue; return the replica that runs it if it is too late for that."""
@@ -160,6 +161,31 @@ class Dispatcher:
             if running < replica.room[lane] and (best is None or running < least):
                 best, least = name, running
         return best
+
+    def _idle_room(self, lane: Lane) -> int:
+        """Return how many calls of a lane would go out at once."""
+        if self._waiting[lane]:
+            return 0
+        return sum(max(replica.room[lane] - replica.running[lane], 0) for replica in self._replicas.values())
+
+    def _check_bytes(self, size: int) -> None:
+        # What comes alone is taken, however large: a limit below one message would refuse it for ever.
+        if self._waiting_calls and self._waiting_bytes + size > self._max_bytes:
+            raise Overloaded(
+                f"{self._waiting_bytes} bytes of calls are waiting, and no more are taken; try again later"
+            )
+
+    def _run_or_wait(self, ticket: Ticket) -> ReplicaId | None:
+        if not self._waiting[ticket.lane] and (replica := self._least_busy(ticket.lane)) is not None:
+            self._start(ticket, replica)
+            return replica
+        self._wait(ticket)
+        return None
+
+    def _wait(self, ticket: Ticket) -> None:
+        self._waiting[ticket.lane][ticket.id] = ticket
+        self._waiting_calls += 1
+        self._waiting_bytes += ticket.size
 
     def _start(self, ticket: Ticket, replica: ReplicaId) -> None:
         self._replicas[replica].running[ticket.lane] += 1

@@ -10,13 +10,13 @@ import asyncio
 import logging
 import random
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from runner.dispatch.backoff import restart_delay
 from runner.dispatch.dispatcher import CallId, Dispatcher, ReplicaId, Statistics, Ticket
 from runner.engine.calls import EngineCall, Request, StreamCall, UnaryCall
-from runner.engine.replica import Host, Replica, ReplicaState, StartHost
+from runner.engine.line import Line
+from runner.engine.replica import Replica, ReplicaState, StartHost
 from runner.errors import Cancelled, DeadlineExceeded, Draining, LoadError, Overloaded, WorkerLost
 from runner.signature.published import Lane, Published
 from runner.wire.payload import Payload
@@ -62,8 +62,7 @@ class Engine:
         self._closing = False
         self._known = asyncio.Event()
         self._tell_ready: Callable[[bool], None] | None = None
-        self._in_line: deque[asyncio.Future[None]] = deque()  # calls that wait for admission, oldest first
-        self._max_in_line = max_queued_calls
+        self._line = Line(max_queued_calls)
 
     async def __aenter__(self) -> Engine:
         loop = asyncio.get_running_loop()
@@ -77,6 +76,7 @@ class Engine:
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
+        self._line.let_in(self.stream)  # which now refuses everybody
         for call in list(self._calls.values()):
             self._forget(call)
             call.fail(Cancelled("the server is shutting down"))
@@ -113,10 +113,6 @@ class Engine:
         self._tell_ready = tell
         tell(self.ready)
 
-    def check_room(self, calls: int) -> None:
-        """Refuse a list of calls as a whole before any of it is taken. Raises `Overloaded`."""
-        self._dispatcher.check_room(calls)
-
     async def unary(self, request: Request) -> Payload:
         """Run a call of one input and one output; return the serialized output.
 
@@ -133,6 +129,32 @@ class Engine:
         except asyncio.CancelledError:
             self._abandon(call)
             raise
+
+    async def unary_list(self, requests: Sequence[Request]) -> list[Payload | BaseException]:
+        """Run several calls of one method; return the answers in order, an exception in the place of each that failed.
+
+        Raises:
+            Overloaded: there is no room for all of them; none has run.
+        """
+        loop = asyncio.get_running_loop()
+        calls = [UnaryCall(self._next_id(), request, loop.create_future()) for request in requests]
+        self._admit_list(calls)
+        try:
+            return await asyncio.gather(*(call.answer for call in calls), return_exceptions=True)
+        except asyncio.CancelledError:
+            for call in calls:
+                self._abandon(call)
+            raise
+
+    def stream_list(self, requests: Sequence[Request]) -> list[StreamCall]:
+        """Open several calls of one method with a stream on either side. The caller must `close` each.
+
+        Raises:
+            CallError: they were not all admitted; none has run.
+        """
+        calls = [StreamCall(self._next_id(), request, self._abandon) for request in requests]
+        self._admit_list(calls)
+        return calls
 
     def stream(self, request: Request) -> StreamCall:
         """Open a call with a stream on either side. The caller must `close` it.
@@ -154,15 +176,12 @@ class Engine:
         Raises:
             CallError: the call was not admitted in time.
         """
-        until = time.monotonic() + patience
-        while True:
+        if not self._line.before(request.lane):
             try:
                 return self.stream(request)
             except Overloaded:
-                left = until - time.monotonic()
-                if left <= 0 or len(self._in_line) >= self._max_in_line:
-                    raise
-            await self._room_came(left)
+                pass
+        return await self._line.wait(request, patience)
 
     def statistics(self) -> Statistics:
         """Return how much is where."""
@@ -175,13 +194,28 @@ class Engine:
         return CallId(self._last_id)
 
     def _admit(self, call: EngineCall) -> None:
-        request = call.request
+        left = self._time_left(call.request)
+        self._take(call, left, self._dispatcher.offer(_ticket(call)))
+
+    def _admit_list(self, calls: Sequence[EngineCall]) -> None:
+        """Admit all or none: nothing can come between the first and the last."""
+        left = self._time_left(calls[0].request)
+        for call, replica in zip(calls, self._dispatcher.offer_list([_ticket(call) for call in calls]), strict=True):
+            self._take(call, left, replica)
+
+    def _time_left(self, request: Request) -> float | None:
+        """Return the seconds until a new call's deadline; refuse a call that comes too late."""
         if self._closing:
             raise Draining("the server is shutting down; send the call elsewhere or later")
-        left = None
-        if request.deadline is not None and (left := request.deadline - time.monotonic()) <= 0:
+        if request.deadline is None:
+            return None
+        left = request.deadline - time.monotonic()
+        if left <= 0:
             raise DeadlineExceeded("the deadline had passed when the call arrived")
-        replica = self._dispatcher.offer(Ticket(call.id, request.lane, len(request.payload)))
+        return left
+
+    def _take(self, call: EngineCall, left: float | None, replica: ReplicaId | None) -> None:
+        """Keep a call that the dispatcher has taken, and run it if it said where."""
         self._calls[call.id] = call
         if left is not None:
             call.timer = asyncio.get_running_loop().call_later(left, self._expire, call)
@@ -191,6 +225,8 @@ class Engine:
     def _dispatch(self) -> None:
         for assignment in self._dispatcher.assign():
             self._replicas[assignment.replica].run(self._calls[assignment.call])
+        if self._line:
+            self._line.let_in(self.stream)
 
     def _expire(self, call: EngineCall) -> None:
         where = "waiting for its turn" if call.wire is None else "running"
@@ -202,24 +238,13 @@ class Engine:
         replica = self._dispatcher.withdraw(call.id, call.request.lane)
         if replica is None:
             self._forget(call)
+            if self._line:
+                self._line.let_in(self.stream)
         elif replica in self._replicas:
             self._replicas[replica].cancel(call)
 
-    async def _room_came(self, patience: float) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._in_line.append(turn)
-        try:
-            await asyncio.wait((turn,), timeout=patience)
-        finally:
-            turn.cancel()
-
     def _forget(self, call: EngineCall) -> None:
         self._calls.pop(call.id, None)
-        while self._in_line:
-            turn = self._in_line.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                break
         if call.timer is not None:
             call.timer.cancel()
 
@@ -273,32 +298,37 @@ class Engine:
         Raises:
             LoadError: it never became ready.
         """
-        host = await start(replica)
+        try:
+            host = await start(replica)
+        except OSError as exc:  # no memory, no descriptors: it may pass
+            raise LoadError(f"a worker cannot be started: {exc}") from exc
+        process = asyncio.get_running_loop().create_task(host.wait())
         try:
             replica.attach(host.link)
             self._replicas[replica.name] = replica
             host.link.send(load)
-            await replica.settled
+            await asyncio.wait((replica.settled, replica.closed, process), return_when=asyncio.FIRST_COMPLETED)
+            if not replica.settled.done():
+                ended = await self._ended(replica, process)
+                raise LoadError(f"the worker ended while it was loading the model: {ended}")
+            replica.settled.result()
             if not first.done():
                 first.set_result(None)
-            # Whichever comes first: a forked child of the model may keep the sockets open after the worker's death.
-            return await self._ended(replica, host)
+            return await self._ended(replica, process)
         finally:
+            process.cancel()
             self._bury(replica)
             await host.stop()
 
-    async def _ended(self, replica: Replica, host: Host) -> str:
+    async def _ended(self, replica: Replica, process: asyncio.Task[str]) -> str:
         """Wait for a worker's end, by its process or by its link; return how it ended."""
         # Either may come alone: a forked child of the model can keep the sockets open after the worker's death, and a
         # worker that closes its link may take its time to die.
-        process = asyncio.get_running_loop().create_task(host.wait())
+        await asyncio.wait((replica.closed, process), return_when=asyncio.FIRST_COMPLETED)
         try:
-            await asyncio.wait((replica.closed, process), return_when=asyncio.FIRST_COMPLETED)
             return await asyncio.wait_for(process, _EXIT_GRACE)
         except TimeoutError:
             return "closed its link and did not exit"
-        finally:
-            process.cancel()
 
     def _bury(self, replica: Replica) -> None:
         """A replica is gone: the calls on it run again elsewhere if that does no harm, and fail otherwise."""
@@ -318,7 +348,7 @@ class Engine:
     def _run_again(self, call: EngineCall) -> None:
         call.wire = None
         try:
-            where = self._dispatcher.offer(Ticket(call.id, call.request.lane, len(call.request.payload)))
+            where = self._dispatcher.offer(_ticket(call))
         except Overloaded as exc:
             self._forget(call)
             call.fail(exc)
@@ -332,3 +362,7 @@ class Engine:
 
     def __repr__(self) -> str:
         return f"<Engine {len(self._calls)} calls, {list(self._replicas.values())}>"
+
+
+def _ticket(call: EngineCall) -> Ticket:
+    return Ticket(call.id, call.request.lane, len(call.request.payload))

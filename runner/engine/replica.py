@@ -106,6 +106,8 @@ class Replica:
             case Credit():
                 if (call := self._calls.get(message.id)) is not None:
                     call.grant(message.items)
+            case Ready() | LoadFailed() if self.state is not ReplicaState.STARTING:
+                pass  # it was given up while it was loading
             case Ready():
                 self.methods = message.methods
                 self.state = ReplicaState.READY
@@ -119,13 +121,12 @@ class Replica:
     def on_closed(self) -> None:
         """See `link.Receiver`."""
         self.state = ReplicaState.GONE
-        if not self.settled.done():
-            self.settled.set_exception(LoadError("the worker ended while it was loading the model"))
         if not self.closed.done():
             self.closed.set_result(None)
 
     def abandon(self) -> list[EngineCall]:
-        """Return the calls that are still here, and let go of them."""
+        """Return the calls that are still here, and let go of them and of the worker."""
+        self.state = ReplicaState.GONE
         calls, self._calls = list(self._calls.values()), {}
         return calls
 

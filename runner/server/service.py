@@ -143,9 +143,7 @@ class Service:
         requests = self._requests(dialect, envelope, Cardinality.UNARY, call)
         if len(requests) == 1:
             return reply.success((await self._engine.unary(requests[0]),))
-        self._engine.check_room(len(requests))
-        answers = await asyncio.gather(*map(self._engine.unary, requests), return_exceptions=True)
-        return self._list_reply(answers)
+        return self._list_reply(await self._engine.unary_list(requests))
 
     def _list_reply(self, answers: Sequence[bytes | memoryview | BaseException]) -> bytes:
         """Return the reply to a list of inputs: each output in its place, a failed one with its own status."""
@@ -174,10 +172,8 @@ class Service:
 
     async def _streams(self, dialect: Dialect, requests: Sequence[Request]) -> AsyncIterator[bytes]:
         """Stream a list of inputs: every message has one output for each, an empty one where a stream is finished."""
-        self._engine.check_room(len(requests))
-        streams: list[StreamCall] = []
+        streams = self._engine.stream_list(requests)
         try:
-            streams.extend(self._engine.stream(request) for request in requests)
             live = dict(enumerate(streams))
             while live:
                 answers = await asyncio.gather(*map(anext, live.values()), return_exceptions=True)

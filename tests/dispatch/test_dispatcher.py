@@ -98,9 +98,28 @@ def test_more_bytes_than_the_bound_are_refused_but_one_large_call_is_taken() -> 
 def test_a_list_that_cannot_fit_is_refused_as_a_whole() -> None:
     under_test = dispatcher(calls=4)
     under_test.offer(ticket(1))
-    under_test.check_room(3)
-    with pytest.raises(Overloaded, match="4 more do not fit under 4"):
-        under_test.check_room(4)
+    with pytest.raises(Overloaded, match="1 calls are waiting, and 4 more do not fit under 4"):
+        under_test.offer_list([ticket(number) for number in range(2, 6)])
+    assert under_test.statistics().waiting_calls == 1
+    assert under_test.offer_list([ticket(number) for number in range(2, 5)]) == [None] * 3
+
+
+def test_a_list_goes_where_there_is_room_and_only_the_rest_has_to_fit() -> None:
+    under_test = dispatcher(calls=1)
+    under_test.join(ReplicaId(1), ROOM)
+    with pytest.raises(Overloaded, match="2 more do not fit under 1"):
+        under_test.offer_list([ticket(number) for number in range(4)])
+    assert under_test.offer_list([ticket(number) for number in range(3)]) == [1, 1, None]
+
+
+def test_a_list_of_too_many_bytes_is_refused_as_a_whole_unless_it_is_alone() -> None:
+    under_test = dispatcher(size=10)
+    under_test.offer(ticket(1, size=4))
+    with pytest.raises(Overloaded, match="4 bytes of calls are waiting"):
+        under_test.offer_list([ticket(2, size=4), ticket(3, size=4)])
+    assert under_test.statistics().waiting_bytes == 4
+    under_test.withdraw(CallId(1), Lane.THREADS)
+    assert under_test.offer_list([ticket(2, size=40), ticket(3, size=40)]) == [None, None]
 
 
 class AnyOrder(RuleBasedStateMachine):

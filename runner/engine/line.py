@@ -1,0 +1,86 @@
+"""Callers that wait for admission instead of being refused, in the order in which they came."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from runner.engine.calls import Request, StreamCall
+from runner.errors import CallError, Overloaded
+from runner.signature.published import Lane
+
+
+class _Waiting(NamedTuple):
+    request: Request
+    opened: asyncio.Future[StreamCall]
+
+
+class Line:
+    """One line before each lane. The engine lets in whom it has room for; nobody has to try again and lose a turn."""
+
+    def __init__(self, longest: int) -> None:
+        """Make the lines; at most `longest` callers stand in all of them together."""
+        self._longest = longest
+        self._length = 0
+        self._lines: dict[Lane, deque[_Waiting]] = {lane: deque() for lane in Lane}
+
+    def __len__(self) -> int:
+        return self._length
+
+    def before(self, lane: Lane) -> bool:
+        """True if somebody waits for this lane, so that a newcomer has to as well."""
+        return bool(self._lines[lane])
+
+    async def wait(self, request: Request, patience: float) -> StreamCall:
+        """Stand in line until the call has been opened. Cancelling the wait leaves nothing behind.
+
+        Args:
+            request: what to open.
+            patience: seconds to wait at most.
+
+        Raises:
+            CallError: the call was not admitted, `Overloaded` if it was not its turn in time.
+        """
+        if self._length >= self._longest:
+            raise Overloaded(f"{self._length} calls wait for admission, and no more can; try again later")
+        waiting = _Waiting(request, asyncio.get_running_loop().create_future())
+        line = self._lines[request.lane]
+        line.append(waiting)
+        self._length += 1
+        try:
+            async with asyncio.timeout(patience):
+                return await waiting.opened
+        except TimeoutError:
+            self._leave(waiting)
+            raise Overloaded(f"no room came within {patience:g} s; try again later") from None
+        except asyncio.CancelledError:
+            self._leave(waiting)
+            raise
+
+    def let_in(self, open_call: Callable[[Request], StreamCall]) -> None:
+        """Open the calls of those who wait, oldest first, until `open_call` raises `Overloaded`."""
+        for line in self._lines.values():
+            while line:
+                waiting = line[0]
+                if not waiting.opened.done():
+                    try:
+                        waiting.opened.set_result(open_call(waiting.request))
+                    except Overloaded:
+                        break
+                    except CallError as exc:
+                        waiting.opened.set_exception(exc)
+                line.popleft()
+                self._length -= 1
+
+    def _leave(self, waiting: _Waiting) -> None:
+        line = self._lines[waiting.request.lane]
+        if waiting in line:
+            line.remove(waiting)
+            self._length -= 1
+        elif not waiting.opened.cancelled() and waiting.opened.exception() is None:
+            waiting.opened.result().close()  # let in at the very moment of leaving
+
+    def __repr__(self) -> str:
+        return f"<Line {self._length} of {self._longest}>"

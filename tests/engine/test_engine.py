@@ -1,0 +1,389 @@
+"""The engine in front of scripted workers: admission, dispatch, cancellation and deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from runner.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    Draining,
+    InvalidInput,
+    ModelError,
+    Overloaded,
+    WorkerLost,
+)
+from runner.workers.messages import Call, Cancel
+from tests.engine.scripted import GENERATE, PREDICT, STREAM, Scripted, request, scripted
+from tests.running import on_loop, turns
+
+SOON = 0.02
+"""seconds; a deadline that passes while a test waits for it."""
+
+
+def start(under_test: Scripted, *payloads: bytes, method: int = PREDICT, **fields: object) -> list[asyncio.Task]:
+    return [asyncio.ensure_future(under_test.engine.unary(request(method, payload, **fields))) for payload in payloads]
+
+
+@on_loop
+async def test_a_call_goes_to_the_worker_and_its_answer_comes_back():
+    async with scripted() as under_test:
+        (task,) = start(under_test, b"question", params=b"p", request_id="r", metadata=b"[]")
+        (call,) = await under_test.workers[0].hears(Call)
+        assert call == Call(1, PREDICT, b"question", b"p", None, "r", b"[]")
+        under_test.workers[0].answer(call, b"answer")
+        assert await task == b"answer"
+        under_test.idle()
+
+
+@on_loop
+async def test_an_error_is_raised_as_it_was_told():
+    async with scripted() as under_test:
+        (task,) = start(under_test, b"x")
+        (call,) = await under_test.workers[0].hears(Call)
+        under_test.workers[0].fail(call, InvalidInput("no", path="text"))
+        with pytest.raises(InvalidInput, match="text: no"):
+            await task
+        under_test.idle()
+
+
+@on_loop
+async def test_more_calls_than_threads_wait_their_turn():
+    async with scripted() as under_test:
+        worker = under_test.workers[0]
+        tasks = start(under_test, b"1", b"2", b"3", b"4")
+        await turns()
+        assert [call.payload for call in worker.calls] == [b"1", b"2"]
+        assert under_test.engine.statistics().waiting_calls == 2
+        worker.answer(worker.calls[1])
+        assert [call.payload for call in worker.calls] == [b"1", b"2", b"3"]
+        for index in (0, 2, 3):
+            worker.answer(worker.calls[index])
+        await asyncio.gather(*tasks)
+        under_test.idle()
+
+
+@on_loop
+async def test_calls_are_spread_over_the_replicas():
+    async with scripted(replicas=2) as under_test:
+        tasks = start(under_test, b"1", b"2", b"3", b"4")
+        await turns()
+        assert [len(worker.calls) for worker in under_test.workers] == [2, 2]
+        for worker in under_test.workers:
+            for call in worker.calls:
+                worker.answer(call)
+        await asyncio.gather(*tasks)
+
+
+@on_loop
+async def test_a_replica_that_is_ready_first_does_not_wait_for_the_other():
+    async with scripted(ready=False, replicas=2) as under_test:
+        started = asyncio.ensure_future(under_test.engine.started())
+        (await under_test.worker(2)).ready()
+        (task,) = start(under_test, b"x")
+        (call,) = await under_test.workers[1].hears(Call)
+        under_test.workers[1].answer(call)
+        await task
+        assert under_test.engine.ready
+        assert not started.done()
+        under_test.workers[0].ready()
+        await started
+
+
+@on_loop
+async def test_calls_that_came_while_loading_go_out_in_order():
+    async with scripted(ready=False) as under_test:
+        worker = await under_test.worker()
+        tasks = start(under_test, b"1", b"2")
+        await turns()
+        assert worker.calls == []
+        assert not under_test.engine.ready
+        worker.ready()
+        assert [call.payload for call in worker.calls] == [b"1", b"2"]
+        for call in worker.calls:
+            worker.answer(call)
+        await asyncio.gather(*tasks)
+
+
+# Admission.
+
+
+@on_loop
+async def test_beyond_the_bound_calls_are_refused_at_once():
+    async with scripted(max_queued_calls=2) as under_test:
+        tasks = start(under_test, *[b"x"] * 4)
+        await turns()
+        with pytest.raises(Overloaded, match="2 calls are waiting"):
+            await under_test.engine.unary(request())
+        assert len(under_test.engine._calls) == 4
+        under_test.engine.stream(request(GENERATE)).close()  # another lane has room
+        worker = under_test.workers[0]
+        for call in worker.calls[:2]:
+            worker.answer(call)
+        for call in worker.calls[2:]:
+            worker.answer(call)
+        await asyncio.gather(*tasks)
+        under_test.idle()
+
+
+@on_loop
+async def test_more_bytes_than_the_bound_are_refused_at_once():
+    async with scripted(max_queued_bytes=10) as under_test:
+        tasks = start(under_test, b"x", b"x", b"a payload")
+        await turns()
+        with pytest.raises(Overloaded, match="9 bytes of calls are waiting"):
+            await under_test.engine.unary(request(payload=b"xx"))
+        worker = under_test.workers[0]
+        for index in range(3):
+            worker.answer(worker.calls[index])
+        await asyncio.gather(*tasks)
+        under_test.idle()
+
+
+@on_loop
+async def test_calls_that_would_be_refused_can_wait_in_line():
+    async with scripted(max_queued_calls=3, max_coroutines=1) as under_test:
+        engine, worker = under_test.engine, under_test.workers[0]
+        streams = [engine.stream(request(STREAM, b"%d" % number)) for number in range(4)]
+        in_line = [asyncio.ensure_future(engine.stream_in_turn(request(STREAM, b"%d" % n), 60)) for n in (4, 5, 6)]
+        await turns()
+        for number in range(7):
+            await turns()
+            assert [task.done() for task in in_line] == [position < number for position in range(3)]
+            assert [call.payload for call in worker.calls] == [b"%d" % started for started in range(number + 1)]
+            worker.answer(worker.calls[number], b"")
+        for stream in [*streams, *[await task for task in in_line]]:
+            stream.close()
+        under_test.idle()
+
+
+@on_loop
+async def test_nobody_overtakes_those_who_wait_in_line():
+    async with scripted(max_queued_calls=1, max_coroutines=1) as under_test:
+        engine, worker = under_test.engine, under_test.workers[0]
+        for _ in range(2):
+            engine.stream(request(STREAM))
+        first = asyncio.ensure_future(engine.stream_in_turn(request(STREAM, b"first"), 60))
+        await turns()
+        worker.answer(worker.calls[0], b"")
+        # The room that came is the first one's, although this call arrives before it has run again.
+        second = asyncio.ensure_future(engine.stream_in_turn(request(STREAM, b"second"), 60))
+        await turns()
+        assert (first.done(), second.done()) == (True, False)
+        second.cancel()
+        await turns()
+        assert not engine._line
+
+
+@on_loop
+async def test_those_in_line_are_let_in_when_a_replica_becomes_ready():
+    async with scripted(ready=False, max_queued_calls=2, max_coroutines=2) as under_test:
+        engine, worker = under_test.engine, await under_test.worker()
+        for _ in range(2):
+            engine.stream(request(STREAM))
+        in_line = [asyncio.ensure_future(engine.stream_in_turn(request(STREAM), 60)) for _ in range(2)]
+        await turns()
+        worker.ready()
+        await turns()
+        assert all(task.done() for task in in_line)  # two run, and these two wait
+
+
+@on_loop
+async def test_patience_ends_with_a_refusal_and_leaves_nothing_in_line():
+    async with scripted(max_queued_calls=1, max_coroutines=1) as under_test:
+        for _ in range(2):
+            under_test.engine.stream(request(STREAM))
+        for patience in (0.0, SOON):
+            with pytest.raises(Overloaded):
+                await under_test.engine.stream_in_turn(request(STREAM), patience)
+        assert not under_test.engine._line
+
+
+@on_loop
+async def test_the_line_has_an_end():
+    async with scripted(max_queued_calls=1, max_coroutines=1) as under_test:
+        engine = under_test.engine
+        for _ in range(2):
+            engine.stream(request(STREAM))
+        patient = asyncio.ensure_future(engine.stream_in_turn(request(STREAM), 60))
+        await turns()
+        with pytest.raises(Overloaded):
+            await engine.stream_in_turn(request(STREAM), 60)
+        patient.cancel()
+        await turns()
+        assert not engine._line
+
+
+@on_loop
+async def test_leaving_the_line_passes_the_turn_on():
+    async with scripted(max_queued_calls=2, max_coroutines=1) as under_test:
+        engine, worker = under_test.engine, under_test.workers[0]
+        for _ in range(3):
+            engine.stream(request(STREAM))
+        first, second = (asyncio.ensure_future(engine.stream_in_turn(request(STREAM), 60)) for _ in range(2))
+        await turns()
+        worker.answer(worker.calls[0], b"")
+        first.cancel()  # it may have been let in already: then the place is free again
+        await turns()
+        assert first.cancelled()
+        assert second.done()
+
+
+@on_loop
+async def test_a_closing_engine_takes_no_calls():
+    async with scripted() as under_test:
+        pass
+    with pytest.raises(Draining):
+        await under_test.engine.unary(request())
+
+
+# Cancellation.
+
+
+@on_loop
+async def test_a_call_cancelled_in_the_queue_never_reaches_a_worker():
+    async with scripted() as under_test:
+        worker = under_test.workers[0]
+        tasks = start(under_test, b"1", b"2", b"3")
+        await turns()
+        tasks[2].cancel()
+        await turns()
+        assert under_test.engine.statistics().waiting_calls == 0
+        for call in worker.calls:
+            worker.answer(call)
+        assert await asyncio.gather(*tasks[:2]) == [b"answer"] * 2
+        assert [call.payload for call in worker.calls] == [b"1", b"2"]
+        assert not worker.of(Cancel)
+        under_test.idle()
+
+
+@on_loop
+async def test_a_cancelled_running_call_keeps_its_room_until_the_worker_has_spoken():
+    async with scripted() as under_test:
+        worker = under_test.workers[0]
+        tasks = start(under_test, b"1", b"2", b"3")
+        await turns()
+        tasks[0].cancel()
+        await turns()
+        assert worker.of(Cancel) == [Cancel(worker.calls[0].id)]
+        assert len(worker.calls) == 2
+        worker.fail(worker.calls[0], Cancelled("stopped"))
+        assert len(worker.calls) == 3
+        for call in worker.calls[1:]:
+            worker.answer(call)
+        await asyncio.gather(*tasks[1:])
+        under_test.idle()
+
+
+@on_loop
+async def test_an_answer_that_crosses_a_cancel_frees_the_room_once():
+    async with scripted() as under_test:
+        worker = under_test.workers[0]
+        (task,) = start(under_test, b"1")
+        (call,) = await worker.hears(Call)
+        task.cancel()
+        worker.answer(call)
+        worker.answer(call)  # nobody says this twice; it must not free another call's room
+        await asyncio.gather(task, return_exceptions=True)
+        under_test.idle()
+
+
+# Deadlines.
+
+
+@on_loop
+async def test_a_deadline_that_has_passed_refuses_the_call():
+    async with scripted() as under_test:
+        with pytest.raises(DeadlineExceeded, match="had passed when the call arrived"):
+            await under_test.engine.unary(request(deadline=time.monotonic() - 1))
+        assert not under_test.workers[0].calls
+        under_test.idle()
+
+
+@on_loop
+async def test_a_deadline_ends_a_waiting_call():
+    async with scripted() as under_test:
+        worker = under_test.workers[0]
+        tasks = start(under_test, b"1", b"2")
+        await turns()
+        with pytest.raises(DeadlineExceeded, match="while the call was waiting for its turn"):
+            await under_test.engine.unary(request(deadline=time.monotonic() + SOON))
+        assert under_test.engine.statistics().waiting_calls == 0
+        assert len(worker.calls) == 2
+        for call in worker.calls:
+            worker.answer(call)
+        await asyncio.gather(*tasks)
+        under_test.idle()
+
+
+@on_loop
+async def test_a_deadline_ends_a_running_call_and_tells_the_worker():
+    async with scripted() as under_test:
+        worker = under_test.workers[0]
+        with pytest.raises(DeadlineExceeded, match="while the call was running"):
+            await under_test.engine.unary(request(deadline=time.monotonic() + SOON))
+        (call,) = worker.calls
+        assert call.time_left is not None
+        assert 0 < call.time_left <= SOON
+        assert worker.of(Cancel) == [Cancel(call.id)]
+        worker.fail(call, Cancelled("stopped"))
+        under_test.idle()
+
+
+@on_loop
+async def test_an_answer_in_time_disarms_the_deadline():
+    async with scripted() as under_test:
+        worker = under_test.workers[0]
+        (task,) = start(under_test, b"1", deadline=time.monotonic() + 600)
+        (call,) = await worker.hears(Call)
+        timer = under_test.engine._calls[next(iter(under_test.engine._calls))].timer
+        worker.answer(call)
+        await task
+        assert timer is not None
+        assert timer.cancelled()
+        under_test.idle()
+
+
+# The end.
+
+
+@on_loop
+async def test_leaving_the_engine_ends_every_call():
+    async with scripted(max_coroutines=1) as under_test:
+        tasks = start(under_test, b"1", b"2", b"3")
+        in_line_after = under_test.engine.stream(request(STREAM))
+        await turns()
+    for task in tasks[:2]:
+        with pytest.raises(WorkerLost):
+            await task
+    with pytest.raises(Cancelled, match="shutting down"):
+        await tasks[2]
+    with pytest.raises(WorkerLost):
+        await anext(in_line_after)
+
+
+@on_loop
+async def test_leaving_the_engine_ends_the_wait_in_line():
+    async with scripted(max_queued_calls=1, max_coroutines=1) as under_test:
+        for _ in range(2):
+            under_test.engine.stream(request(STREAM))
+        patient = asyncio.ensure_future(under_test.engine.stream_in_turn(request(STREAM), 60))
+        await turns()
+    with pytest.raises(Draining):
+        await patient
+
+
+@on_loop
+async def test_an_error_of_one_call_is_not_anothers():
+    async with scripted() as under_test:
+        worker = under_test.workers[0]
+        tasks = start(under_test, b"1", b"2")
+        await worker.hears(Call, 2)
+        worker.fail(worker.calls[0], ModelError("ValueError: no"))
+        worker.answer(worker.calls[1], b"yes")
+        with pytest.raises(ModelError):
+            await tasks[0]
+        assert await tasks[1] == b"yes"
