@@ -50,6 +50,7 @@ __all__ = [
     "Unauthenticated",
     "WorkerLost",
     "call_error",
+    "clip",
 ]
 
 MAX_TEXT_BYTES = 2048
@@ -229,3 +230,11 @@ _BY_KIND: dict[ErrorKind, type[CallError]] = {
 def call_error(kind: ErrorKind, message: str, *, details: str = "", path: str = "") -> CallError:
     """Return the exception that a kind stands for, as it arrives from another process."""
     return _BY_KIND[kind](message, details=details, path=path)
+
+
+def clip(text: str) -> str:
+    """Return a text that may travel: valid UTF-8 of `MAX_TEXT_BYTES` at most, cut between characters."""
+    encoded = text.encode("utf-8", "replace")  # a model may raise with half a surrogate pair in its text
+    if len(encoded) > MAX_TEXT_BYTES:
+        encoded = encoded[: MAX_TEXT_BYTES - 3] + "…".encode()
+    return encoded.decode("utf-8", "ignore")

@@ -11,6 +11,7 @@ from runner import context
 from runner.errors import CallError, Cancelled
 from runner.execution import failure
 from runner.execution.method import LoadedMethod
+from runner.execution.running import RunningCall
 from runner.execution.streams import BlockingGate, BlockingInputs
 from runner.execution.threads import ThreadLane
 from runner.wire.call import Arguments, EncodeError, Unresolved
@@ -20,23 +21,20 @@ if TYPE_CHECKING:
     from runner.execution.executor import Executor, Incoming
 
 
-class BlockingCall:
+class BlockingCall(RunningCall):
     """One call in a thread. Everything but `_work` and what it calls happens on the loop's thread."""
 
     def __init__(self, executor: Executor, method: LoadedMethod, call: Incoming, lane: ThreadLane) -> None:
-        self._executor = executor
-        self._method = method
-        self._call = call
+        self._gate = BlockingGate() if method.streams_output else None
+        inputs = BlockingInputs(self._decode_item, self._give_back) if method.streamed is not None else None
+        super().__init__(executor, method, call, inputs, self._gate)
         self._lane = lane
         self._arguments: Arguments | None = None
-        self._old_style = False
         self._fetching: asyncio.Task[None] | None = None
         self._awaited: concurrent.futures.Future[None] | None = None  # a fetch that the thread stands in
-        self._gate = BlockingGate() if method.streams_output else None
-        self._inputs = BlockingInputs(self._decode_item, self._give_back) if method.streamed is not None else None
 
     def start(self) -> None:
-        """See `Running`."""
+        """See `RunningCall`."""
         if not self._method.codec.carries_media:
             self._lane.submit(self._work)
             return
@@ -54,32 +52,13 @@ class BlockingCall:
         else:
             self._lane.submit(self._work)
 
-    def item(self, payload: Payload) -> None:
-        """See `Running`."""
-        if self._inputs is not None:
-            self._inputs.put(payload)
-
-    def end_input(self) -> None:
-        """See `Running`."""
-        if self._inputs is not None:
-            self._inputs.end()
-
-    def grant(self, items: int) -> None:
-        """See `Running`."""
-        if self._gate is not None:
-            self._gate.grant(items)
-
     def cancel(self) -> None:
-        """Flag the context, and end the waits in which the thread may stand. Python code is never interrupted."""
-        self._call.context.cancel()
+        """See `RunningCall`. Ends the waits in which the thread may stand; Python code is never interrupted."""
+        super().cancel()
         if self._fetching is not None:
             self._fetching.cancel()
         if self._awaited is not None:
             self._awaited.cancel()
-        if self._gate is not None:
-            self._gate.close()
-        if self._inputs is not None:
-            self._inputs.close()
 
     async def _fetch(self, arguments: Arguments) -> None:
         await self._executor.fetcher.resolve(self._method.codec.unresolved(arguments))
@@ -128,10 +107,7 @@ class BlockingCall:
         if self._arguments is None and (missing := self._method.codec.unresolved(decoded)):
             self._resolve(missing)  # only an old-style call brings a text by URL to a method without media
         arguments = self._method.codec.finish(decoded)
-        if self._inputs is not None and (streamed := self._method.streamed) is not None:
-            if streamed in arguments:
-                self._inputs.put_first(arguments[streamed])
-            arguments[streamed] = self._inputs
+        self._bind_inputs(arguments)
         return arguments
 
     def _run(self, arguments: dict[str, object]) -> bytes:

@@ -10,6 +10,7 @@ from runner import context
 from runner.errors import Cancelled, DeadlineExceeded
 from runner.execution import failure
 from runner.execution.method import LoadedMethod
+from runner.execution.running import RunningCall
 from runner.execution.streams import AsyncGate, AsyncInputs
 from runner.wire.call import EncodeError
 from runner.wire.payload import Payload
@@ -18,20 +19,17 @@ if TYPE_CHECKING:
     from runner.execution.executor import Executor, Incoming
 
 
-class CoroutineCall:
+class CoroutineCall(RunningCall):
     """One call on the loop. Cancelling it cancels the coroutine at its next `await`."""
 
     def __init__(self, executor: Executor, method: LoadedMethod, call: Incoming) -> None:
-        self._executor = executor
-        self._method = method
-        self._call = call
-        self._old_style = False
-        self._task: asyncio.Task[None] | None = None
         self._gate = AsyncGate() if method.streams_output else None
-        self._inputs = AsyncInputs(self._decode_item, self._give_back) if method.streamed is not None else None
+        inputs = AsyncInputs(self._decode_item, self._give_back) if method.streamed is not None else None
+        super().__init__(executor, method, call, inputs, self._gate)
+        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """See `Running`."""
+        """See `RunningCall`."""
         self._task = self._executor.spawn(self._run())
         self._task.add_done_callback(self._ended)
 
@@ -40,28 +38,9 @@ class CoroutineCall:
         if task.cancelled():
             self._executor.fail(self._call.id, Cancelled("the call was cancelled"))
 
-    def item(self, payload: Payload) -> None:
-        """See `Running`."""
-        if self._inputs is not None:
-            self._inputs.put(payload)
-
-    def end_input(self) -> None:
-        """See `Running`."""
-        if self._inputs is not None:
-            self._inputs.end()
-
-    def grant(self, items: int) -> None:
-        """See `Running`."""
-        if self._gate is not None:
-            self._gate.grant(items)
-
     def cancel(self) -> None:
-        """See `Running`."""
-        self._call.context.cancel()
-        if self._gate is not None:
-            self._gate.close()
-        if self._inputs is not None:
-            self._inputs.close()
+        """See `RunningCall`."""
+        super().cancel()
         if self._task is not None:
             self._task.cancel()
 
@@ -92,10 +71,7 @@ class CoroutineCall:
             await self._executor.fetcher.resolve(missing)
         self._old_style = decoded.old_style
         arguments = codec.finish(decoded)
-        if self._inputs is not None and (streamed := self._method.streamed) is not None:
-            if streamed in arguments:
-                self._inputs.put_first(arguments[streamed])
-            arguments[streamed] = self._inputs
+        self._bind_inputs(arguments)
         return arguments
 
     async def _answer(self, arguments: dict[str, object]) -> bytes:

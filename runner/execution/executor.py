@@ -18,6 +18,7 @@ from runner.execution.coroutine import CoroutineCall
 from runner.execution.fetch import Fetcher
 from runner.execution.mailbox import Mailbox
 from runner.execution.method import LoadedMethod
+from runner.execution.running import RunningCall
 from runner.execution.threads import ThreadLane
 from runner.signature.published import Lane
 from runner.wire.payload import Payload
@@ -58,25 +59,6 @@ class Outlet(Protocol):
         """The call ended badly. Nothing more is said of it."""
 
 
-class Running(Protocol):
-    """A call under way, however its function is written."""
-
-    def start(self) -> None:
-        """Begin. Errors are told through the executor, not raised."""
-
-    def item(self, payload: Payload) -> None:
-        """One more input."""
-
-    def end_input(self) -> None:
-        """No more inputs."""
-
-    def grant(self, items: int) -> None:
-        """So many more outputs may be sent."""
-
-    def cancel(self) -> None:
-        """Stop as soon as the function can be stopped; the end is still told."""
-
-
 class Executor:
     """Owns every call under way, the threads and tasks that run them, and the fetcher of their URLs."""
 
@@ -98,7 +80,7 @@ class Executor:
             Lane.THREADS: ThreadLane("method", num_threads),
             Lane.STREAMS: ThreadLane("stream", max_streams),
         }
-        self._calls: dict[int, Running] = {}
+        self._calls: dict[int, RunningCall] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, call: Incoming) -> None:
@@ -107,7 +89,7 @@ class Executor:
             self._outlet.failed(call.id, MethodNotFound(f"this worker has no method number {call.method}"))
             return
         method = self._methods[call.method]
-        running: Running
+        running: RunningCall
         if method.lane is Lane.COROUTINES:
             running = CoroutineCall(self, method, call)
         else:

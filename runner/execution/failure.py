@@ -6,7 +6,6 @@ import asyncio
 import logging
 
 from runner.errors import (
-    MAX_TEXT_BYTES,
     CallError,
     Cancelled,
     DeadlineExceeded,
@@ -15,6 +14,7 @@ from runner.errors import (
     InvalidInput,
     ModelError,
     call_error,
+    clip,
 )
 from runner.wire.call import EncodeError
 
@@ -40,9 +40,9 @@ def of_model(exc: BaseException, method: str, *, cancelled: bool) -> CallError:
         return Cancelled("the call was cancelled")
     if isinstance(exc, EncodeError):
         logger.error("%s: %s", method, exc)
-        return ModelError(clipped(str(exc)))
+        return ModelError(clip(str(exc)))
     logger.error("%s raised %s", method, type(exc).__name__, exc_info=exc)
-    return ModelError(clipped(f"{type(exc).__name__}: {text_of(exc)}"))
+    return ModelError(clip(f"{type(exc).__name__}: {text_of(exc)}"))
 
 
 def of_ours(exc: BaseException, doing: str) -> CallError:
@@ -57,7 +57,7 @@ def of_ours(exc: BaseException, doing: str) -> CallError:
 
 def _plain(exc: CallError) -> CallError:
     """Return an error that can travel: a model's may be of a class of its own, and may hold anything for a text."""
-    message, details, path = (clipped(text_of(getattr(exc, name, ""))) for name in ("message", "details", "path"))
+    message, details, path = (clip(text_of(getattr(exc, name, ""))) for name in ("message", "details", "path"))
     return call_error(exc.kind, message or type(exc).__name__, details=details, path=path)
 
 
@@ -67,11 +67,3 @@ def text_of(value: object) -> str:
         return str(value)
     except Exception as broken:
         return f"<its text raised {type(broken).__name__}>"
-
-
-def clipped(text: str) -> str:
-    """Return text that is valid UTF-8 of at most `MAX_TEXT_BYTES`."""
-    data = text.encode("utf-8", errors="replace")
-    if len(data) <= MAX_TEXT_BYTES:
-        return data.decode("utf-8")
-    return data[: MAX_TEXT_BYTES - 3].decode("utf-8", errors="ignore") + "…"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from runner.errors import MAX_TEXT_BYTES, CallError, ErrorKind
+from runner.errors import CallError, ErrorKind, clip
 from runner.wire.pb import inference_pb2 as pb
 
 
@@ -124,11 +124,3 @@ def rpc_status(error: CallError, *, hide_model_errors: bool = False) -> tuple[in
     status = pb.RpcStatus(code=code, message=message)
     status.details.add().Pack(pb.ErrorDetail(kind=error.kind.value, message=message, details=details, path=path))
     return code, message, status.SerializeToString()
-
-
-def clip(text: str) -> str:
-    """Return a text that fits a status: valid UTF-8 of `MAX_TEXT_BYTES` at most, cut between characters."""
-    encoded = text.encode("utf-8", "replace")  # a model may raise with half a surrogate pair in its text
-    if len(encoded) > MAX_TEXT_BYTES:
-        encoded = encoded[: MAX_TEXT_BYTES - 3] + b"..."
-    return encoded.decode("utf-8", "ignore")

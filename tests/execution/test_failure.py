@@ -8,7 +8,6 @@ import logging
 import pytest
 
 from runner.errors import (
-    MAX_TEXT_BYTES,
     Cancelled,
     DeadlineExceeded,
     FetchFailed,
@@ -67,11 +66,3 @@ def test_our_own_errors_are_told_in_general(caplog):
     assert type(failure.of_ours(asyncio.CancelledError(), "reading")) is Cancelled
     error = InvalidInput("told")
     assert failure.of_ours(error, "reading") is error
-
-
-@pytest.mark.parametrize("text", ["a" * 5000, "ß" * 5000, "😀" * 5000, "\ud800" * 5000])
-def test_a_clipped_text_fits_and_is_valid(text):
-    clipped = failure.clipped(text)
-    assert len(clipped.encode()) <= MAX_TEXT_BYTES
-    assert clipped.endswith("…")
-    assert failure.clipped("short") == "short"

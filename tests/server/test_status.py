@@ -7,7 +7,7 @@ import pytest
 
 from runner import errors
 from runner.errors import ErrorKind, InvalidInput, ModelError, call_error
-from runner.server.status import Code, clip, code_of, grpc_code_of, rpc_status
+from runner.server.status import Code, code_of, grpc_code_of, rpc_status
 from runner.wire.pb import inference_pb2 as pb
 
 RETRIED_BY_OFFICIAL_CLIENTS = {21351, 21354, 21355, 11003, 11005}
@@ -87,9 +87,6 @@ def test_rpc_status() -> None:
     assert detail == pb.ErrorDetail(kind="invalid_input", message="is wrong", details="because", path="x")
 
 
-@pytest.mark.parametrize("text", ["x" * 5_000, "ä" * 5_000, "a" + "😀" * 5_000, "\ud800", "\ud800" * 5_000, ""])
-def test_texts_fit(text: str) -> None:
-    clipped = clip(text)
-    assert len(clipped.encode()) <= errors.MAX_TEXT_BYTES
-    assert clipped[:1] == text[:1].replace("\ud800", "?")
-    assert code_of(ModelError(text)).details == clipped
+@pytest.mark.parametrize("text", ["x" * 5_000, "\ud800", ""])
+def test_texts_are_clipped(text: str) -> None:
+    assert code_of(ModelError(text)).details == errors.clip(text)

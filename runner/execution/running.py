@@ -1,0 +1,86 @@
+"""What every call under way has in common: its streams on the loop's side, and how it is told to stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from runner.execution.method import LoadedMethod
+from runner.wire.payload import Payload
+
+if TYPE_CHECKING:
+    from runner.execution.executor import Executor, Incoming
+
+
+class Inputs(Protocol):
+    """The iterator of inputs, from the side that fills it."""
+
+    def put_first(self, value: object) -> None:
+        """Add the value that came, already decoded, with the call itself."""
+
+    def put(self, payload: Payload) -> None:
+        """Add one input."""
+
+    def end(self) -> None:
+        """No more inputs will come."""
+
+    def close(self) -> None:
+        """The caller is gone."""
+
+
+class Gate(Protocol):
+    """What a method's outputs wait at, from the side that opens it."""
+
+    def grant(self, items: int) -> None:
+        """Credits came back."""
+
+    def close(self) -> None:
+        """The caller is gone."""
+
+
+class RunningCall:
+    """A call under way. Its methods are called on the loop's thread, and raise nothing: the executor is told."""
+
+    def __init__(
+        self, executor: Executor, method: LoadedMethod, call: Incoming, inputs: Inputs | None, gate: Gate | None
+    ) -> None:
+        self._executor = executor
+        self._method = method
+        self._call = call
+        self._old_style = False
+        self._fed = inputs
+        self._gated = gate
+
+    def start(self) -> None:
+        """Begin."""
+        raise NotImplementedError
+
+    def item(self, payload: Payload) -> None:
+        """Take one more input."""
+        if self._fed is not None:
+            self._fed.put(payload)
+
+    def end_input(self) -> None:
+        """There are no more inputs."""
+        if self._fed is not None:
+            self._fed.end()
+
+    def grant(self, items: int) -> None:
+        """So many more outputs may be sent."""
+        if self._gated is not None:
+            self._gated.grant(items)
+
+    def cancel(self) -> None:
+        """Stop as soon as the function can be stopped: flag the context, and end the waits for streams."""
+        self._call.context.cancel()
+        if self._gated is not None:
+            self._gated.close()
+        if self._fed is not None:
+            self._fed.close()
+
+    def _bind_inputs(self, arguments: dict[str, object]) -> None:
+        """Put the iterator of inputs where the first input was decoded to."""
+        streamed = self._method.streamed
+        if self._fed is not None and streamed is not None:
+            if streamed in arguments:
+                self._fed.put_first(arguments[streamed])
+            arguments[streamed] = self._fed
