@@ -156,8 +156,13 @@ class Service:
             # All failed alike, of overload perhaps: the list is refused as one call would be.
             status = code_of(failures[0], hide_model_errors=self._options.hide_model_errors)
             return reply.failure(status.code, status.description, status.details, outputs=outputs)
-        description = f"{len(failures)} of {len(answers)} inputs failed; each output has its own status"
-        return reply.failure(Code.MIXED_STATUS, description, str(failures[0]), outputs=outputs)
+        return self._mixed(failures, outputs)
+
+    def _mixed(self, failures: Sequence[CallError], outputs: Sequence[bytes | memoryview]) -> bytes:
+        """Return the reply to a list of which some inputs failed; its details are those of the first."""
+        description = f"{len(failures)} of {len(outputs)} inputs failed; each output has its own status"
+        first = code_of(failures[0], hide_model_errors=self._options.hide_model_errors)
+        return reply.failure(Code.MIXED_STATUS, description, first.details, outputs=outputs)
 
     def _output(self, answer: bytes | memoryview | BaseException) -> bytes | memoryview:
         if not isinstance(answer, BaseException):
@@ -188,12 +193,7 @@ class Service:
                         failures.append(_call_error(answer))
                     outputs[position] = self._output(answer)
                 if failures:
-                    yield reply.failure(
-                        Code.MIXED_STATUS,
-                        f"{len(failures)} of {len(streams)} inputs failed; each output has its own status",
-                        str(failures[0]),
-                        outputs=outputs,
-                    )
+                    yield self._mixed(failures, outputs)
                 elif live or not all(isinstance(answer, StopAsyncIteration) for answer in answers):
                     yield reply.success(outputs)
         finally:

@@ -1,0 +1,415 @@
+"""Unary calls through the service: both dialects, how methods are found, lists, refusals, and waits for the model."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from runner.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    ErrorKind,
+    FetchFailed,
+    InvalidInput,
+    MessageTooLarge,
+    MethodNotFound,
+    ModelError,
+    ModelLoading,
+    ModelNotFound,
+    Overloaded,
+    Unauthenticated,
+    WorkerLost,
+    call_error,
+)
+from runner.server.service import CallInfo
+from runner.server.status import Code
+from runner.wire.pb import inference_pb2 as pb
+from runner.workers.messages import Call, Cancel, unpack_pairs
+from tests.engine.scripted import COLLECT, GENERATE, PREDICT
+from tests.running import on_loop, turns
+from tests.server.desk import CLARIFAI, NATIVE, desk, output, request, text_of
+
+BOTH = pytest.mark.parametrize("dialect", [CLARIFAI, NATIVE])
+
+
+@BOTH
+@on_loop
+async def test_one_input_has_one_output(dialect):
+    async with desk() as under_test:
+        task = under_test.post(request("predict", "question"), dialect)
+        (call,) = await under_test.worker.hears(Call)
+        assert (call.method, text_of(call)) == (PREDICT, "question")
+        under_test.worker.answer(call, output("answer"))
+        reply = await task
+        assert (reply.code, reply.texts, reply.codes) == (10000, ["answer"], [10000])
+        under_test.scripted.idle()
+
+
+@on_loop
+async def test_what_the_transport_knows_goes_with_the_call():
+    async with desk() as under_test:
+        info = CallInfo(time.monotonic() + 600, (("language", "de"), ("authorization", "Key k")), "r7")
+        task = under_test.post(request("predict", "x"), call=info)
+        (call,) = await under_test.worker.hears(Call)
+        assert call.request_id == "r7"
+        assert call.time_left is not None
+        assert 590 < call.time_left <= 600
+        assert unpack_pairs(call.metadata) == (("language", "de"),)
+        under_test.worker.answer(call, output(""))
+        await task
+
+
+@pytest.mark.parametrize("kind", ErrorKind)
+@on_loop
+async def test_an_error_is_a_reply_in_one_dialect_and_raised_in_the_other(kind):
+    error = call_error(kind, "told", path="text")
+    async with desk() as under_test:
+        replied, raised = (under_test.post(request("predict", "x"), dialect) for dialect in (CLARIFAI, NATIVE))
+        for call in await under_test.worker.hears(Call, 2):
+            under_test.worker.fail(call, error)
+        reply = await replied
+        assert reply.code not in (10000, 0)
+        assert reply.description == reply.details == "text: told"
+        assert reply.texts == []
+        with pytest.raises(type(error)) as told:
+            await raised
+        assert told.value is error
+
+
+@on_loop
+async def test_a_models_own_words_can_be_hidden():
+    async with desk(hide_model_errors=True) as under_test:
+        one = under_test.post(request("predict", "x"))
+        both = under_test.post(request("predict", "x", "y"))
+        await under_test.worker.hears(Call, 2)
+        under_test.worker.fail(under_test.worker.calls[0], ModelError("ValueError: secret"))
+        under_test.worker.fail(under_test.worker.calls[1], ModelError("ValueError: secret"))
+        under_test.worker.answer(under_test.worker.calls[2], output("y"))
+        for reply in (await one, await both):
+            assert "secret" not in f"{reply!r} {reply.details}"
+
+
+# Finding the method.
+
+
+@on_loop
+async def test_a_request_without_a_name_means_the_usual_method():
+    async with desk() as under_test:
+        task = under_test.post(request(None, "x"))
+        (call,) = await under_test.worker.hears(Call)
+        assert call.method == PREDICT
+        under_test.worker.answer(call, output(""))
+        await task
+
+
+@BOTH
+@on_loop
+async def test_an_unknown_method_is_told_with_the_known_ones(dialect):
+    async with desk() as under_test:
+        task = under_test.post(request("predicct", "x"), dialect)
+        if dialect is NATIVE:
+            with pytest.raises(MethodNotFound) as told:
+                await task
+            text = str(told.value)
+        else:
+            reply = await task
+            assert reply.code == Code.NOT_IMPLEMENTED
+            text = reply.description
+        # The Clarifai service has no word for a stream of inputs with one output.
+        names = "predict, generate, stream" + (", collect" if dialect is NATIVE else "")
+        assert text == f"there is no method 'predicct'; this model has {names}"
+
+
+@on_loop
+async def test_a_method_called_through_the_wrong_rpc_is_told_the_right_one():
+    async with desk() as under_test:
+        reply = await under_test.post(request("generate", "x"))
+        assert reply.code == Code.NOT_IMPLEMENTED
+        assert reply.description == (
+            "'generate' is a server-stream method: call it through GenerateModelOutputs, not PostModelOutputs"
+        )
+        with pytest.raises(MethodNotFound, match="'collect' is a client-stream method: call it through Collect"):
+            await under_test.post(request("collect", "x"), NATIVE)
+        assert "no method 'collect'" in (await under_test.post(request("collect", "x"))).description
+        (reply,) = [reply async for reply in under_test.generate(request("predict", "x"))]
+        assert "'predict' is a unary method: call it through PostModelOutputs" in reply.description
+        assert not under_test.worker.calls
+
+
+@on_loop
+async def test_signatures_are_answered_without_a_worker():
+    async with desk() as under_test:
+        reply = await under_test.post(request("_GET_SIGNATURES", "x"))
+        assert reply.code == 10000
+        assert '"predict"' in str(reply.message.outputs[0].data).replace("\\", "")
+        assert not under_test.worker.calls
+
+
+# Refusals.
+
+
+@pytest.mark.parametrize(
+    ("message", "error", "code", "text"),
+    [
+        (b"\xff\xff", InvalidInput, Code.MODEL_INVALID_REQUEST, "not a valid message"),
+        (b"", InvalidInput, Code.MODEL_INVALID_REQUEST, "the request has no inputs"),
+        (request("predict", "x" * 2000), MessageTooLarge, Code.MODEL_INVALID_REQUEST, "this server takes 1000"),
+        (
+            pb.PostModelOutputsRequest(model_id="other", inputs=[pb.Input()]).SerializeToString(),
+            ModelNotFound,
+            Code.MODEL_DOES_NOT_EXIST,
+            "other",
+        ),
+    ],
+    ids=["garbage", "no inputs", "too large", "another model"],
+)
+@on_loop
+async def test_a_request_that_cannot_be_run_reaches_no_worker(message, error, code, text):
+    async with desk(strict_ids=True, max_message_bytes=1000) as under_test:
+        reply = await under_test.post(message)
+        assert reply.code == code
+        assert text in reply.description
+        with pytest.raises(error, match=text):
+            await under_test.post(message, NATIVE)
+        assert not under_test.worker.calls
+
+
+@on_loop
+async def test_every_way_in_wants_the_key():
+    async with desk(keys=("k",)) as under_test:
+        message = request("predict", "x")
+        assert (await under_test.post(message)).code == Code.CREDENTIALS_INVALID
+        (reply,) = [reply async for reply in under_test.generate(message)]
+        assert reply.code == Code.CREDENTIALS_INVALID
+
+        async def requests():
+            yield message
+
+        (reply,) = [reply async for reply in under_test.chat(requests())]
+        assert reply.code == Code.CREDENTIALS_INVALID
+        for refused in (
+            under_test.post(message, NATIVE),
+            under_test.collect(requests()),
+            under_test.service.unary(NATIVE, "GetModel", b"", CallInfo()),
+        ):
+            with pytest.raises(Unauthenticated):
+                await refused
+        task = under_test.post(message, call=CallInfo(metadata=(("authorization", "Key k"),)))
+        (call,) = await under_test.worker.hears(Call)
+        under_test.worker.answer(call, output(""))
+        assert (await task).code == 10000
+
+
+@on_loop
+async def test_overload_is_told_at_once():
+    async with desk(max_queued_calls=1) as under_test:
+        tasks = [under_test.post(request("predict", "x")) for _ in range(3)]
+        await turns()
+        assert (await under_test.post(request("predict", "x"))).code == Code.MODEL_BUSY_PLEASE_RETRY
+        with pytest.raises(Overloaded):
+            await under_test.post(request("predict", "x"), NATIVE)
+        for task in tasks:
+            task.cancel()
+
+
+@on_loop
+async def test_deadlines_and_lost_workers_have_their_codes():
+    async with desk() as under_test:
+        soon = CallInfo(time.monotonic() + 0.02)
+        assert (await under_test.post(request("predict", "x"), call=soon)).code == Code.REQUEST_TIMEOUT
+        late = CallInfo(time.monotonic() - 1)
+        with pytest.raises(DeadlineExceeded):
+            await under_test.post(request("predict", "x"), NATIVE, late)
+        task = under_test.post(request("predict", "x"))
+        await under_test.worker.hears(Call, 2)
+        under_test.worker.die()
+        assert (await task).code == Code.RUNNER_PROCESSING_FAILED
+
+
+@on_loop
+async def test_cancelling_the_request_cancels_the_call():
+    async with desk() as under_test:
+        task = under_test.post(request("predict", "x"))
+        (call,) = await under_test.worker.hears(Call)
+        task.cancel()
+        await turns()
+        assert under_test.worker.of(Cancel) == [Cancel(call.id)]
+        under_test.worker.fail(call, Cancelled("stopped"))
+        under_test.scripted.idle()
+
+
+# Lists.
+
+
+@BOTH
+@on_loop
+async def test_a_list_runs_at_once_and_is_answered_in_order(dialect):
+    async with desk() as under_test:
+        task = under_test.post(request("predict", "a", "b", "c"), dialect)
+        await turns()
+        worker = under_test.worker
+        assert [text_of(call) for call in worker.calls] == ["a", "b"]
+        worker.answer(worker.calls[1], output("B"))
+        worker.answer(worker.calls[2], output("C"))
+        worker.answer(worker.calls[0], output("A"))
+        reply = await task
+        assert (reply.code, reply.texts) == (10000, ["A", "B", "C"])
+        under_test.scripted.idle()
+
+
+@BOTH
+@on_loop
+async def test_a_failed_input_fails_in_its_place(dialect):
+    async with desk() as under_test:
+        task = under_test.post(request("predict", "a", "b", "c"), dialect)
+        worker = under_test.worker
+        await worker.hears(Call, 2)
+        worker.fail(worker.calls[0], InvalidInput("bad", path="text"))
+        worker.fail(worker.calls[1], FetchFailed("gone"))
+        worker.answer(worker.calls[2], output("C"))
+        reply = await task
+        assert reply.code == Code.MIXED_STATUS
+        assert reply.description.startswith("2 of 3 inputs failed")
+        assert reply.codes == [Code.MODEL_INVALID_REQUEST, Code.INPUT_DOWNLOAD_FAILED, 10000]
+        assert reply.texts == ["", "", "C"]
+        assert reply.kinds == ["invalid_input", "fetch_failed", ""]
+        assert reply.paths == ["text", "", ""]
+
+
+@on_loop
+async def test_a_list_that_failed_of_one_cause_has_its_code():
+    async with desk() as under_test:
+        task = under_test.post(request("predict", "a", "b"))
+        await under_test.worker.hears(Call, 2)
+        under_test.worker.die()
+        reply = await task
+        assert reply.code == Code.RUNNER_PROCESSING_FAILED
+        assert reply.codes == [Code.RUNNER_PROCESSING_FAILED] * 2
+
+
+@BOTH
+@on_loop
+async def test_a_list_is_admitted_whole_or_not_at_all(dialect):
+    async with desk(max_queued_calls=3) as under_test:
+        first = under_test.post(request("predict", "a", "b", "c"), dialect)  # two run, one waits
+        # In the same turn of the loop: each of these would fit, and not both.
+        second, third = (under_test.post(request("predict", text, text), dialect) for text in "de")
+        await turns()
+        assert not second.done()
+        if dialect is NATIVE:
+            with pytest.raises(Overloaded):
+                await third
+        else:
+            assert (await third).code == Code.MODEL_BUSY_PLEASE_RETRY
+        worker = under_test.worker
+        for number in range(5):
+            worker.answer(worker.calls[number], output(text_of(worker.calls[number])))
+        assert (await first).texts == ["a", "b", "c"]
+        assert (await second).texts == ["d", "d"]
+        under_test.scripted.idle()
+
+
+@on_loop
+async def test_a_list_of_too_many_bytes_is_refused_whole():
+    async with desk(max_queued_bytes=100) as under_test:
+        tasks = [under_test.post(request("predict", "x")) for _ in range(3)]
+        await turns()
+        assert (await under_test.post(request("predict", "y" * 20, "z" * 20))).code == Code.MODEL_BUSY_PLEASE_RETRY
+        assert under_test.engine.statistics().waiting_calls == 1
+        for task in tasks:
+            task.cancel()
+
+
+@on_loop
+async def test_cancelling_a_list_cancels_every_call():
+    async with desk() as under_test:
+        task = under_test.post(request("predict", "a", "b", "c"))
+        await under_test.worker.hears(Call, 2)
+        task.cancel()
+        await turns()
+        assert len(under_test.worker.of(Cancel)) == 2
+        for call in list(under_test.worker.calls):
+            under_test.worker.fail(call, Cancelled("stopped"))
+        assert len(under_test.worker.calls) == 2
+        under_test.scripted.idle()
+
+
+# While the model is loading.
+
+
+@on_loop
+async def test_calls_wait_for_the_model():
+    async with desk(ready=False) as under_test:
+        task = under_test.post(request("predict", "x"))
+        about = asyncio.ensure_future(under_test.service.unary(CLARIFAI, "GetModel", b"", CallInfo()))
+        worker = await under_test.scripted.worker()
+        await turns()
+        assert not task.done()
+        worker.ready()
+        (call,) = await worker.hears(Call)
+        worker.answer(call, output("answer"))
+        assert (await task).texts == ["answer"]
+        assert pb.SingleModelResponse.FromString(await about).model.id == "m"
+
+
+@on_loop
+async def test_the_wait_for_the_model_has_an_end():
+    async with desk(ready=False, max_loading_wait=0.01) as under_test:
+        assert (await under_test.post(request("predict", "x"))).code == Code.MODEL_DEPLOYING
+        with pytest.raises(ModelLoading):
+            await under_test.post(request("predict", "x"), NATIVE)
+        with pytest.raises(ModelLoading):
+            await under_test.service.unary(NATIVE, "GetModel", b"", CallInfo())
+        (reply,) = [reply async for reply in under_test.generate(request("generate", "x"))]
+        assert reply.code == Code.MODEL_DEPLOYING
+        (await under_test.scripted.worker()).ready()
+        task = under_test.post(request("predict", "x"))
+        (call,) = await under_test.worker.hears(Call)
+        under_test.worker.answer(call, output("now"))
+        assert (await task).texts == ["now"]
+
+
+@on_loop
+async def test_only_so_many_calls_wait_for_the_model():
+    async with desk(ready=False, max_loading_calls=2) as under_test:
+        waiting = [under_test.post(request("predict", "x")) for _ in range(2)]
+        await turns()
+        assert (await under_test.post(request("predict", "x"))).code == Code.MODEL_DEPLOYING
+        waiting[0].cancel()  # leaves its place to another
+        await turns()
+        waiting.append(under_test.post(request("predict", "x")))
+        await turns()
+        assert not waiting[2].done()
+        for task in waiting:
+            task.cancel()
+
+
+@on_loop
+async def test_bad_bytes_are_told_before_the_model_has_loaded():
+    async with desk(ready=False) as under_test:
+        assert (await under_test.post(b"\xff\xff")).code == Code.MODEL_INVALID_REQUEST
+
+
+@on_loop
+async def test_an_rpc_about_the_model_is_answered_or_refused():
+    async with desk() as under_test:
+        with pytest.raises(MethodNotFound, match="there is no RPC 'GetNothing'"):
+            await under_test.service.unary(NATIVE, "GetNothing", b"", CallInfo())
+        reply = await under_test.service.unary(CLARIFAI, "GetModel", b"\xff", CallInfo())
+        assert pb.SingleModelResponse.FromString(reply).status.code == Code.MODEL_INVALID_REQUEST
+
+
+@on_loop
+async def test_a_lost_worker_is_no_reason_to_send_a_call_again():
+    async with desk() as under_test:
+        task = under_test.post(request("predict", "x"), NATIVE)
+        await under_test.worker.hears(Call)
+        under_test.worker.hang_up()
+        with pytest.raises(WorkerLost):
+            await task
+
+
+def test_the_scripted_methods_are_the_ones_the_tests_mean():
+    assert (PREDICT, GENERATE, COLLECT) == (0, 1, 3)
