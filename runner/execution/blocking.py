@@ -47,8 +47,7 @@ class BlockingCall(RunningCall):
             return
         self._arguments = arguments
         if missing:
-            self._fetching = self._executor.spawn(self._fetch(arguments))
-            self._fetching.add_done_callback(self._fetched)
+            self._fetching = self._executor.spawn(self._fetch(arguments), self._fetched)
         else:
             self._lane.submit(self._work)
 

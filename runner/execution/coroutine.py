@@ -30,8 +30,7 @@ class CoroutineCall(RunningCall):
 
     def start(self) -> None:
         """See `RunningCall`."""
-        self._task = self._executor.spawn(self._run())
-        self._task.add_done_callback(self._ended)
+        self._task = self._executor.spawn(self._run(), self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A task that is cancelled before its first step never enters `_run`, and would tell nobody."""

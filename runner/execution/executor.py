@@ -7,9 +7,8 @@ what a call has to say goes out through an `Outlet`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from runner.context import CallContext
 from runner.errors import CallError, MethodNotFound
@@ -24,23 +23,19 @@ from runner.signature.published import Lane
 from runner.wire.payload import Payload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
-    """A call as it arrives.
-
-    Attributes:
-        id: the number under which everything about the call is said.
-        method: index into the loaded methods.
-        payload: one serialized input.
-        params: old-style parameters, a serialized struct; usually empty.
-        context: what the method sees as `self.context`.
-    """
+class Incoming(NamedTuple):
+    """A call as it arrives."""
 
     id: int
+    """The number under which everything about the call is said."""
     method: int
+    """Index into the loaded methods."""
     payload: Payload
+    """One serialized input."""
     params: bytes
+    """Old-style parameters, a serialized struct; usually empty."""
     context: CallContext
+    """What the method sees as `self.context`."""
 
 
 class Outlet(Protocol):
@@ -131,11 +126,18 @@ class Executor:
 
     # What calls use. All of it runs on the loop.
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run a coroutine that tells its own errors; `close` waits for it."""
+    def spawn(
+        self, coroutine: Coroutine[Any, Any, None], ended: Callable[[asyncio.Task[None]], None]
+    ) -> asyncio.Task[None]:
+        """Run a coroutine; `ended` is told of its end, however it came, and `close` waits for it."""
         task = self.loop.create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+        def forget(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            ended(task)
+
+        task.add_done_callback(forget)
         return task
 
     def emit(self, call_id: int, output: bytes) -> None:

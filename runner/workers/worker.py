@@ -91,9 +91,7 @@ class Worker:
             return
         deadline = None if call.time_left is None else time.monotonic() + call.time_left
         context = CallContext(request_id=call.request_id, deadline=deadline, metadata=self._metadata_of(call.metadata))
-        self._executor.start(
-            Incoming(id=call.id, method=call.method, payload=call.payload, params=call.params, context=context)
-        )
+        self._executor.start(Incoming(call.id, call.method, call.payload, call.params, context))
 
     def _metadata_of(self, packed: bytes) -> dict[str, str]:
         metadata = self._metadata.get(packed)
