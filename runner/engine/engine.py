@@ -17,7 +17,7 @@ from runner.dispatch.dispatcher import CallId, Dispatcher, ReplicaId, Statistics
 from runner.engine.calls import EngineCall, Request, StreamCall, UnaryCall
 from runner.engine.line import Line
 from runner.engine.replica import Replica, ReplicaState, StartHost
-from runner.errors import Cancelled, DeadlineExceeded, Draining, LoadError, Overloaded, WorkerLost
+from runner.errors import Cancelled, DeadlineExceeded, Draining, InvalidInput, LoadError, Overloaded, WorkerLost
 from runner.signature.published import Lane, Published
 from runner.wire.payload import Payload
 from runner.workers.messages import Load
@@ -152,6 +152,10 @@ class Engine:
         Raises:
             CallError: they were not all admitted; none has run.
         """
+        # Their reader goes on in step. One that had to wait for another to end would wait for ever.
+        at_once = sum(self._room(load)[requests[0].lane] for _, load, _ in self._starts)
+        if len(requests) > at_once:
+            raise InvalidInput(f"a list of {len(requests)} streams, and at most {at_once} run at once; send fewer")
         calls = [StreamCall(self._next_id(), request, self._abandon) for request in requests]
         self._admit_list(calls)
         return calls
@@ -285,12 +289,15 @@ class Engine:
 
     def _new_replica(self, label: str, load: Load) -> Replica:
         self._last_replica += 1
-        room = {
+        return Replica(ReplicaId(self._last_replica), label, self._room(load), self)
+
+    def _room(self, load: Load) -> dict[Lane, int]:
+        """Return how many calls a replica runs at once in each lane."""
+        return {
             Lane.THREADS: load.num_threads,
             Lane.STREAMS: load.max_streams,
             Lane.COROUTINES: self._max_coroutines,
         }
-        return Replica(ReplicaId(self._last_replica), label, room, self)
 
     async def _live(self, replica: Replica, load: Load, start: StartHost, first: asyncio.Future[None]) -> str:
         """One life of a replica; returns how it ended.

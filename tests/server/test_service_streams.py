@@ -116,11 +116,28 @@ async def test_a_stream_of_a_list_fails_in_its_place_and_the_others_go_on():
 @on_loop
 async def test_a_list_of_streams_is_admitted_whole_or_not_at_all():
     async with desk(max_queued_calls=1) as under_test:
-        (reply,) = await all_of(under_test.generate(request("generate", *"abcd")))
+        running = all_of(under_test.generate(request("generate", "a")))
+        waiting = all_of(under_test.generate(request("generate", "b", "c")))  # one of them runs
+        await turns()
+        (reply,) = await all_of(under_test.generate(request("generate", "d", "e")))
         assert reply.code == Code.MODEL_BUSY_PLEASE_RETRY
-        assert not under_test.worker.calls
         with pytest.raises(Overloaded):
-            await all_of(under_test.generate(request("generate", *"abcd"), NATIVE))
+            await all_of(under_test.generate(request("generate", "d", "e"), NATIVE))
+        worker = under_test.worker
+        assert [text_of(call) for call in worker.calls] == ["a", "b"]
+        for number in range(3):
+            worker.answer(worker.calls[number], b"")
+        assert await asyncio.gather(running, waiting) == [[], []]
+        under_test.scripted.idle()
+
+
+@on_loop
+async def test_a_list_of_more_streams_than_ever_run_at_once_is_refused():
+    """It goes on in step: the last would wait for a place, and the first for the reader, who waits for the last."""
+    async with desk() as under_test:
+        (reply,) = await all_of(under_test.generate(request("generate", *"abc")))
+        assert reply.code == Code.MODEL_INVALID_REQUEST
+        assert reply.description == "a list of 3 streams, and at most 2 run at once; send fewer"
         under_test.scripted.idle()
 
 
