@@ -7,6 +7,7 @@ end-of-file on the link ends it, whatever the model's threads are doing, and so 
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import os
 import signal
@@ -14,6 +15,7 @@ import socket
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import cast
 
 import uvloop
 
@@ -87,11 +89,15 @@ def main(argv: list[str]) -> int:
     _leave_stopping_to_the_server()
     # What a model prints goes to the log: the server's stdout is for the server's own lines.
     os.dup2(2, 1)
+    # Line by line: a worker's end is mostly SIGKILL, which would take what waits in a buffer along.
+    cast(io.TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if len(os.sched_getaffinity(0)) > 1:
         sys.setswitchinterval(_SWITCH_INTERVAL)
         set_timer_slack(1)
     data, control = (socket.socket(fileno=int(descriptor)) for descriptor in argv)
+    for end in (data, control):
+        end.set_inheritable(False)  # a program that the model starts must not hold the link open after our death
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(serve(data, control))
 

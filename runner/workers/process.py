@@ -9,8 +9,11 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from runner.workers.link import SERVER_QUIET_TURNS, Receiver, SocketLink
+
+_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
 class WorkerProcess:
@@ -34,6 +37,7 @@ class WorkerProcess:
             descriptors = (child_data.fileno(), child_control.fileno())
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                *_safe_path(),
                 "-m",
                 "runner.workers.child",
                 *map(str, descriptors),
@@ -66,6 +70,12 @@ class WorkerProcess:
 
     def __repr__(self) -> str:
         return f"<WorkerProcess {self.pid} returncode={self._process.returncode}>"
+
+
+def _safe_path() -> tuple[str, ...]:
+    # With `-m`, Python puts the current directory first on the path, and with it a `runner.py` or `signal.py` that
+    # happens to lie there. We need it only where the package is run from its checkout.
+    return () if Path.cwd() == _PACKAGE_ROOT else ("-P",)
 
 
 def _environment(wanted: Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,60 @@
+"""What a worker process has to survive, and what it may not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+
+from runner import ModelClass
+
+
+class Spawned(ModelClass):
+    """Prints, exits, hangs."""
+
+    def load_model(self) -> None:
+        print("printed while loading")
+
+    @ModelClass.method
+    def shout(self, text: str) -> str:
+        return text.upper()
+
+    @ModelClass.method
+    def pid(self) -> int:
+        return os.getpid()
+
+    @ModelClass.method
+    def say(self, text: str) -> str:
+        print(text)
+        return "said"
+
+    @ModelClass.method
+    def leave(self) -> str:
+        sys.exit("leaving")
+
+    @ModelClass.method
+    def die(self) -> str:
+        os._exit(7)
+
+    @ModelClass.method
+    def hang(self) -> Iterator[str]:
+        """Says that it runs, and then neither returns nor looks at anything."""
+        yield "hanging"
+        while True:
+            time.sleep(60)
+
+    @ModelClass.method
+    def leave_a_child(self) -> int:
+        """Starts a process that outlives its worker; returns its id."""
+        return subprocess.Popen(["sleep", "30"], close_fds=False).pid
+
+    @ModelClass.method
+    async def count(self, stop: int) -> AsyncIterator[int]:
+        for number in range(stop):
+            yield number
+
+    @ModelClass.method
+    def weigh(self, data: str) -> int:
+        return len(data)

@@ -1,0 +1,205 @@
+"""Workers as real processes behind an engine: what crosses, and what their death does to the calls on them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+import runner
+from runner.engine import Engine, Request, StreamCall
+from runner.errors import LoadError, ModelError, WorkerLost
+from runner.execution.loading import load_class
+from runner.execution.method import load_methods
+from runner.model import instantiate
+from runner.workers.messages import Load
+from runner.workers.process import WorkerProcess
+from tests.running import on_loop
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counts on signals and descriptors as Linux has them")
+
+MODEL = Path(__file__).parent / "models" / "spawned"
+
+
+def load_of(directory: Path) -> Load:
+    return Load(
+        model_dir=str(directory),
+        device="cpu",
+        num_threads=4,
+        max_streams=4,
+        allow_private_urls=False,
+        fetch_timeout=1.0,
+        fetch_max_bytes=1000,
+        fetch_max_redirects=0,
+    )
+
+
+class Served:
+    """An engine with worker processes, spoken to in values."""
+
+    def __init__(self, directory: Path, environment: dict[str, str]) -> None:
+        self.workers: list[WorkerProcess] = []
+        self.spawned = asyncio.Event()
+        self._environment = environment
+        self.engine = Engine(
+            [("cpu", load_of(directory), self._start)],
+            max_queued_calls=10,
+            max_queued_bytes=1 << 30,
+            max_coroutines=4,
+        )
+        # Read here as well, for the codecs.
+        self._methods, self._published = load_methods(instantiate(load_class(MODEL), "cpu"))
+        self._index = {method.name: index for index, method in enumerate(self._published)}
+
+    async def _start(self, receiver: object) -> WorkerProcess:
+        worker = await WorkerProcess.spawn(receiver, self._environment)  # pyright: ignore[reportArgumentType]
+        self.workers.append(worker)
+        self.spawned.set()
+        return worker
+
+    def request(self, method: str, **arguments: object) -> Request:
+        index = self._index[method]
+        return Request(index, self._published[index].lane, self._methods[index].codec.encode_call(arguments))
+
+    async def call(self, method: str, **arguments: object) -> object:
+        answer = await self.engine.unary(self.request(method, **arguments))
+        return self._methods[self._index[method]].codec.decode_output(answer)
+
+    def stream(self, method: str, **arguments: object) -> StreamCall:
+        return self.engine.stream(self.request(method, **arguments))
+
+    def decode(self, method: str, output: object) -> object:
+        return self._methods[self._index[method]].codec.decode_output(output)  # pyright: ignore[reportArgumentType]
+
+
+@asynccontextmanager
+async def served(directory: Path = MODEL, **environment: str) -> AsyncIterator[Served]:
+    under_test = Served(directory, environment)
+    async with under_test.engine:
+        await under_test.engine.started()
+        yield under_test
+    assert not under_test.engine._calls
+    for worker in under_test.workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(worker.pid, 0)
+
+
+@on_loop
+async def test_calls_streams_and_large_payloads_cross_and_errors_come_back():
+    async with served() as under_test:
+        assert under_test.engine.methods == under_test._published
+        assert await under_test.call("shout", text="a") == "A"
+        stream = under_test.stream("count", stop=1000)
+        numbers = [under_test.decode("count", output) async for output in stream]
+        assert numbers == list(range(1000))
+        size = 20_000_000
+        assert await under_test.call("weigh", data="x" * size) == size
+        with pytest.raises(ModelError, match="SystemExit: leaving"):
+            await under_test.call("leave")
+        assert await under_test.call("pid") == under_test.workers[0].pid
+        assert len(under_test.workers) == 1
+
+
+@on_loop
+async def test_killing_a_worker_loses_its_calls_and_another_takes_its_place():
+    async with served() as under_test:
+        stream = under_test.stream("hang")
+        assert under_test.decode("hang", await anext(stream)) == "hanging"
+        (worker,) = under_test.workers
+        os.kill(worker.pid, signal.SIGKILL)
+        with pytest.raises(WorkerLost):
+            await anext(stream)
+        assert await under_test.call("shout", text="again") == "AGAIN"
+        assert await worker.wait() == "killed by SIGKILL"
+        assert len(under_test.workers) == 2
+
+
+@on_loop
+async def test_a_worker_that_exits_says_how():
+    async with served() as under_test:
+        with pytest.raises(WorkerLost):
+            await under_test.call("die")
+        assert await under_test.workers[0].wait() == "exited with code 7"
+        assert await under_test.call("shout", text="again") == "AGAIN"
+
+
+@on_loop
+async def test_a_method_that_never_returns_does_not_keep_a_worker_alive():
+    async with served() as under_test:
+        stream = under_test.stream("hang")
+        await anext(stream)
+        stream.close()
+
+
+@on_loop
+async def test_a_program_that_the_model_started_does_not_hold_the_link():
+    async with served() as under_test:
+        child = await under_test.call("leave_a_child")
+        assert isinstance(child, int)
+        try:
+            assert not [name for name in descriptors(child) if name.startswith("socket:")]
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+def descriptors(pid: int) -> list[str]:
+    return [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+
+
+@on_loop
+async def test_what_a_model_prints_is_in_the_log_before_its_call_is_answered(capfd, monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    async with served() as under_test:
+        assert await under_test.call("say", text="printed in a call") == "said"
+        out, err = capfd.readouterr()
+        assert out == ""  # the server's own lines go there
+        assert "printed while loading\n" in err
+        assert "printed in a call\n" in err
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("import os; os._exit(9)", "the worker ended while it was loading the model: exited with code 9"),
+        (
+            "import os; os.kill(os.getpid(), 9)",
+            "the worker ended while it was loading the model: killed by SIGKILL",
+        ),
+        ("1 / 0", "model.py cannot be imported: ZeroDivisionError: division by zero"),
+    ],
+)
+@on_loop
+async def test_a_model_that_cannot_be_loaded_is_told(source, text, tmp_path):
+    (tmp_path / "model.py").write_text(source)
+    under_test = Served(tmp_path, {})
+    async with under_test.engine:
+        with pytest.raises(LoadError) as told:
+            await under_test.engine.started()
+        assert text in str(told.value)
+    assert len(under_test.workers) == 1
+
+
+@on_loop
+async def test_files_where_the_server_was_started_shadow_nothing(tmp_path, monkeypatch):
+    for name in ("runner", "signal", "uvloop", "typing_extensions"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('shadowed')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(runner.__file__).parents[1]))
+    async with served() as under_test:
+        assert await under_test.call("shout", text="a") == "A"
+
+
+@on_loop
+async def test_leaving_while_a_worker_is_loading_ends_it(tmp_path):
+    (tmp_path / "model.py").write_text("import time; time.sleep(60)")
+    under_test = Served(tmp_path, {})
+    async with under_test.engine:
+        await under_test.spawned.wait()
+    (worker,) = under_test.workers
+    assert await worker.wait() == "killed by SIGKILL"
