@@ -49,5 +49,5 @@ def test_a_wrong_setting_is_one_line(runner, started, tmp_path):
     code, _, err = runner("serve", str(ODD), "--config", str(file))
     assert (code, err.count("\n")) == (2, 1)
     assert "prot: no such key, did you mean port" in err
-    assert runner("serve", str(ODD), "--port", "70000")[0] == 1
+    assert runner("serve", str(ODD), "--port", "70000")[0] == 2
     assert started == []
