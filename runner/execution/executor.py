@@ -120,7 +120,7 @@ class Executor:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        # From Python 3.12 on, that does not wait for tasks that are done already: let their callbacks run, which are due.
+        # From Python 3.12 on, that does not yield where all tasks are done already: let their callbacks run, now due.
         await asyncio.sleep(0)
         for lane in self._threads.values():
             lane.close()
