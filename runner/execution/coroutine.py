@@ -44,50 +44,41 @@ class CoroutineCall(RunningCall):
             self._task.cancel()
 
     async def _run(self) -> None:
-        call, executor = self._call, self._executor
+        # In one piece, since every `await` of a function of our own is one more frame in each step of the model's.
+        call, executor, method = self._call, self._executor, self._method
         context.current.set(call.context)  # a task has a context of its own, so there is nothing to put back
         try:
-            arguments = await self._prepare()
+            self._check_caller()
+            decoded = method.codec.decode_call(call.payload, call.params)
+            if missing := method.codec.unresolved(decoded):
+                await executor.fetcher.resolve(missing)
+            self._old_style = decoded.old_style
+            arguments = method.codec.finish(decoded)
+            self._bind_inputs(arguments)
         except (Exception, asyncio.CancelledError) as exc:
             executor.fail(call.id, failure.of_ours(exc, "reading the arguments"))
             return
         try:
-            output = await self._answer(arguments)
+            result: Any = method.function(**arguments)
+            if method.awaited:
+                result = await result
+            if self._gate is None:
+                output = method.codec.encode_output(result, call.context.take_usage(), old_style=self._old_style)
+            else:
+                await self._stream(_iterator(result, method), self._gate)
+                output = b""
         except BaseException as exc:
             # Also what only a process should raise: a model's `sys.exit()` ends its own call.
-            executor.fail(call.id, failure.of_model(exc, self._method.name, cancelled=call.context.cancelled))
+            executor.fail(call.id, failure.of_model(exc, method.name, cancelled=call.context.cancelled))
         else:
             executor.end(call.id, output)
 
-    async def _prepare(self) -> dict[str, object]:
-        codec, call = self._method.codec, self._call
-        if call.context.cancelled:
+    def _check_caller(self) -> None:
+        """Refuse to start for nobody."""
+        if self._call.context.cancelled:
             raise Cancelled("the caller is gone")
-        if (left := call.context.time_left) is not None and left <= 0:
+        if (left := self._call.context.time_left) is not None and left <= 0:
             raise DeadlineExceeded("the caller's deadline passed before the method could start")
-        decoded = codec.decode_call(call.payload, call.params)
-        if missing := codec.unresolved(decoded):
-            await self._executor.fetcher.resolve(missing)
-        self._old_style = decoded.old_style
-        arguments = codec.finish(decoded)
-        self._bind_inputs(arguments)
-        return arguments
-
-    async def _answer(self, arguments: dict[str, object]) -> bytes:
-        """Run the method; return the serialized output, or nothing after a stream."""
-        codec, call = self._method.codec, self._call
-        result: Any = self._method.function(**arguments)
-        if self._method.awaited:
-            result = await result
-        if self._gate is None:
-            return codec.encode_output(result, call.context.take_usage(), old_style=self._old_style)
-        if not hasattr(result, "__aiter__"):
-            raise EncodeError(
-                f"{self._method.name} is declared to return an iterator and returned {type(result).__name__}; "
-                "write it as an async generator, or return an async iterator"
-            )
-        await self._stream(aiter(cast(AsyncIterable[object], result)), self._gate)
-        return b""
 
     async def _stream(self, outputs: AsyncIterator[object], gate: AsyncGate) -> None:
         codec, call, executor = self._method.codec, self._call, self._executor
@@ -115,3 +106,12 @@ class CoroutineCall(RunningCall):
 
     def _give_back(self, items: int) -> None:
         self._executor.consumed(self._call.id, items)
+
+
+def _iterator(result: object, method: LoadedMethod) -> AsyncIterator[object]:
+    if not hasattr(result, "__aiter__"):
+        raise EncodeError(
+            f"{method.name} is declared to return an iterator and returned {type(result).__name__}; "
+            "write it as an async generator, or return an async iterator"
+        )
+    return aiter(cast(AsyncIterable[object], result))

@@ -4,6 +4,9 @@ A frame is `u32 length, u8 tag, body`; the length counts what follows it. Number
 frame's pieces to a list, so that a large payload is never joined or copied; `unpack` is its inverse. There are two
 sockets to a worker: messages marked `CONTROL` take the second one and overtake payloads that are still on their way.
 Nothing is pickled, and nothing here knows sockets or loops.
+
+Messages are frozen. The three that every call costs are named tuples, which are made three times as fast as frozen
+dataclasses.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import json
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias, cast
+from typing import ClassVar, NamedTuple, TypeAlias, cast
 
 from runner.errors import CallError, ErrorKind, call_error
 from runner.signature.method import Cardinality
@@ -59,39 +62,35 @@ class Load:
     fetch_max_redirects: int
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """Run a method.
-
-    Attributes:
-        id: unique on this link, and larger than every one before it.
-        method: index into the methods of `Ready`.
-        payload: one serialized input; the first one of an input stream.
-        params: old-style parameters, a serialized struct; usually empty.
-        time_left: seconds until the caller's deadline; None without one.
-    """
-
-    TAG: ClassVar[int] = 2
-    CONTROL: ClassVar[bool] = False
+class Call(NamedTuple):
+    """Run a method."""
 
     id: int
+    """Unique on this link, and larger than every one before it."""
     method: int
+    """Index into the methods of `Ready`."""
     payload: Payload
+    """One serialized input; the first one of an input stream."""
     params: bytes
+    """Old-style parameters, a serialized struct; usually empty."""
     time_left: float | None
+    """Seconds until the caller's deadline; None without one."""
     request_id: str
     metadata: bytes
+    """Packed by `pack_pairs`."""
+
+    TAG = 2
+    CONTROL = False
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One more input of a streamed call (to the worker), or one more of its outputs (from it)."""
-
-    TAG: ClassVar[int] = 3
-    CONTROL: ClassVar[bool] = False
 
     id: int
     payload: Payload
+
+    TAG = 3
+    CONTROL = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,18 +145,15 @@ class LoadFailed:
     details: str
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A call's last message when all went well.
-
-    `payload` is the serialized output of a call whose answer is one value, and empty at the end of an output stream.
-    """
-
-    TAG: ClassVar[int] = 18
-    CONTROL: ClassVar[bool] = False
+class Result(NamedTuple):
+    """A call's last message when all went well."""
 
     id: int
     payload: Payload
+    """The serialized output of a call whose answer is one value; empty at the end of an output stream."""
+
+    TAG = 18
+    CONTROL = False
 
 
 @dataclass(frozen=True, slots=True)

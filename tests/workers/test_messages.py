@@ -80,7 +80,9 @@ def framed(message: Message) -> bytes:
 def test_unpack_is_the_inverse_of_pack(message: Message) -> None:
     data = framed(message)
     assert struct.unpack_from("<I", data)[0] == len(data) - 4
-    assert unpack(memoryview(bytearray(data))) == message
+    arrived = unpack(memoryview(bytearray(data)))
+    assert type(arrived) is type(message)
+    assert arrived == message
 
 
 @pytest.mark.parametrize("kind", ErrorKind)
