@@ -195,7 +195,9 @@ class _Reader:
     def _docstring(self) -> str:
         """Return the method's docstring, or that of the method it overrides."""
         for owner in self._owner.__mro__:
-            text = cast(object, getattr(vars(owner).get(self._name), "__doc__", None))
+            if self._name not in vars(owner):
+                continue
+            text = cast(object, getattr(vars(owner)[self._name], "__doc__", None))
             if isinstance(text, str) and text:
                 return inspect.cleandoc(text)
         return inspect.cleandoc(self._function.__doc__ or "")

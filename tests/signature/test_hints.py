@@ -113,7 +113,11 @@ def test_an_override_without_docstring_has_the_inherited_one():
     class Derived(Base):
         def predict(self) -> str: ...
 
+    class Heir(Base):
+        pass
+
     assert read(Derived.predict, Derived).description == "Answer."
+    assert read(Heir.predict, Heir).description == "Answer."
 
 
 class Refused:
