@@ -58,7 +58,8 @@ class MemoryCall:
 
     def taken(self) -> None:
         """Say that a reply was read, so that the next one may be made."""
-        self._loop.call_soon_threadsafe(self._room.release)
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and the call is over
+            self._loop.call_soon_threadsafe(self._room.release)
 
     def cancel(self, failure: BaseException | None = None) -> None:
         """End the call unless it is over; `failure` is then delivered in the place of `Cancelled`."""

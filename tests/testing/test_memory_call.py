@@ -83,6 +83,18 @@ def test_a_waiting_sender_is_woken_by_the_end(loop):
     assert not waiting.result(5)
 
 
+def test_a_reply_is_read_after_the_service_has_gone():
+    async def one(_: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+        yield b"one"
+        await asyncio.get_running_loop().create_future()
+
+    with asyncio.Runner() as service:
+        call, delivered = start(service.get_loop(), one)
+        assert service.run(asyncio.to_thread(delivered.get, timeout=5)) == b"one"
+    call.taken()
+    assert isinstance(delivered.get(timeout=5), Cancelled)
+
+
 def test_how_a_call_ends(loop):
     async def fail(_: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
         raise ModelError("no")
