@@ -24,6 +24,7 @@ from runner.server.status import Code, GrpcCode, code_of, grpc_code_of
 from runner.signature.publish import publish
 from runner.testing.server_process import ServerProcess
 from runner.workers import messages
+from tests.official import require_sdk
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -331,7 +332,7 @@ def test_the_readme_from_top_to_bottom(served, tmp_path, monkeypatch):
     (answer,) = fences(README, "text")
     port = served(README, "greeter")
     assert run(ours, port, {}) == answer
-    pytest.importorskip("clarifai")
+    require_sdk()
     assert run(official, port, {}) == answer
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
@@ -354,6 +355,6 @@ def test_the_client_page_from_top_to_bottom(served):
     assert printed[2] == "chunk 0\nchunk 1\nchunk 2\nchunk 0\n"
     for block in blocks:
         if "clarifai" in block:
-            pytest.importorskip("clarifai")
+            require_sdk()
             assert run(block, port, names) == "HELLO\n['chunk 0', 'chunk 1']\n"
     names["model"].close()

@@ -23,6 +23,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.official import require_sdk
+
 MODELS = Path(__file__).parent / "models"
 START_TIMEOUT = 30.0  # seconds until the `serving` line; a loaded machine imports slowly
 STOP_TIMEOUT = 10.0
@@ -164,6 +166,7 @@ def config_file(tmp_path: Path) -> Callable[[str], str]:
 @pytest.fixture(scope="session")
 def open_model():
     """Return the official client's `Model` for a server."""
+    require_sdk()
     from clarifai.client import Model
 
     def open(server: ServerProcess, **kwargs: object) -> Model:
@@ -233,6 +236,7 @@ def run_page(samples: str, cat: bytes, tmp_path: Path):
 
     Only URL, base and PAT are changed, and where its pictures come from.
     """
+    require_sdk()
     picture = tmp_path / "image.jpg"
     picture.write_bytes(cat)
 
@@ -257,6 +261,7 @@ def run_page(samples: str, cat: bytes, tmp_path: Path):
 @pytest.fixture
 def run_page_alone(samples: str):
     """Run a snippet in an interpreter of its own whose default base is the server: some clients read it on import."""
+    require_sdk()
 
     def run(snippet: str, server: ServerProcess) -> str:
         snippet = snippet.replace("MODEL_URL_HERE", MODEL_URL).replace("https://samples.clarifai.com", samples)

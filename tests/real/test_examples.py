@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from runner.client import Model as OurModel
+from tests.official import require_sdk
 
 pytestmark = pytest.mark.real
 
@@ -37,6 +38,7 @@ def example(serve) -> Callable[[str], str]:
 
 
 def official(base_url: str):
+    require_sdk()
     from clarifai.client import Model
 
     return Model(url="https://clarifai.com/local/local/models/any", base_url=base_url, pat="none needed")

@@ -6,7 +6,12 @@ import io
 
 import numpy as np
 import pytest
-from clarifai.runners.utils.data_types import (
+
+from tests.official import require_sdk
+
+require_sdk()
+
+from clarifai.runners.utils.data_types import (  # noqa: E402
     Audio,
     Concept,
     Frame,

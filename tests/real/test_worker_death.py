@@ -8,6 +8,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from runner.client import Model
 from runner.errors import WorkerLost
+from tests.official import require_sdk
 
 pytestmark = pytest.mark.real
 
@@ -31,6 +32,7 @@ def test_a_call_on_a_killed_worker_fails_and_the_next_one_is_served_by_its_succe
 
 
 def test_the_official_client_is_told_25608(server):
+    require_sdk()
     from clarifai.client import Model as OfficialModel
 
     official = OfficialModel(url="https://clarifai.com/a/b/models/c", base_url=server.base_url, pat="none needed")

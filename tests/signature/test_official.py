@@ -13,10 +13,12 @@ from runner import ModelClass
 from runner.signature.dialect import Dialect
 from runner.signature.hints import read_method
 from runner.signature.publish import from_proto, signatures_json, to_proto
+from tests.official import require_sdk
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    sdk = pytest.importorskip("clarifai.runners.utils.method_signatures")
+    require_sdk()
+    from clarifai.runners.utils import method_signatures as sdk
     from clarifai_grpc.grpc.api import resources_pb2
 
 _spec = importlib.util.spec_from_file_location("signature_methods", Path(__file__).with_name("methods.py"))

@@ -25,12 +25,13 @@ from runner.signature.tree import (
 )
 from runner.types import JSON, Audio, Concept, Frame, Image, NamedFields, Region, Text, Video
 from runner.wire.call import CallCodec
+from tests.official import require_sdk
 
-pytest.importorskip("clarifai")
+require_sdk()
 
-from clarifai.runners.utils import method_signatures as theirs
-from clarifai.runners.utils.data_types import data_types as official
-from clarifai_grpc.grpc.api import resources_pb2
+from clarifai.runners.utils import method_signatures as theirs  # noqa: E402
+from clarifai.runners.utils.data_types import data_types as official  # noqa: E402
+from clarifai_grpc.grpc.api import resources_pb2  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
