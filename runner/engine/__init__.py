@@ -2,5 +2,6 @@
 
 from runner.engine.calls import Request, StreamCall
 from runner.engine.engine import Engine
+from runner.engine.keeper import Place
 
-__all__ = ["Engine", "Request", "StreamCall"]
+__all__ = ["Engine", "Place", "Request", "StreamCall"]

@@ -1,34 +1,26 @@
-"""The engine of one served model: admits calls, sends them to replicas, keeps the replicas alive.
+"""The engine of one served model: admits calls, sends them to replicas, answers them.
 
 The order of things is decided by `dispatch`, which is pure; this is its shell. It owns the replicas, the calls under
-way, one timer for each call that has a deadline, and one task for each replica.
+way, one timer for each call that has a deadline, and the task of each replica's keeper.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
 import time
 from collections.abc import Callable, Sequence
 
-from runner.dispatch.backoff import restart_delay
 from runner.dispatch.dispatcher import CallId, Dispatcher, ReplicaId, Statistics, Ticket
 from runner.engine.calls import EngineCall, Request, StreamCall, UnaryCall
+from runner.engine.keeper import Keeper, Place
 from runner.engine.line import Line
-from runner.engine.replica import Replica, ReplicaState, StartHost
-from runner.errors import Cancelled, DeadlineExceeded, Draining, InvalidInput, LoadError, Overloaded, WorkerLost
-from runner.signature.published import Lane, Published
+from runner.engine.replica import Replica, ReplicaState
+from runner.errors import Cancelled, DeadlineExceeded, Draining, InvalidInput, Overloaded, WorkerLost
+from runner.signature.published import Published
 from runner.wire.payload import Payload
-from runner.workers.messages import Load
-
-logger = logging.getLogger("runner.engine")
 
 _ATTEMPTS = 2
 """Runs of a call of an idempotent method: one that two workers died of may be what kills them."""
-
-_EXIT_GRACE = 1.0
-"""seconds between the end of a worker's link and the end of its process, before it is killed."""
 
 
 class Engine:
@@ -36,52 +28,48 @@ class Engine:
 
     def __init__(
         self,
-        starts: Sequence[tuple[str, Load, StartHost]],
+        places: Sequence[Place],
         *,
         max_queued_calls: int,
         max_queued_bytes: int,
-        max_coroutines: int,
     ) -> None:
         """Prepare; nothing is started yet.
 
         Args:
-            starts: for each replica the label of its place, the message that loads the model, and how to start a host.
+            places: where the replicas live, one in each.
             max_queued_calls: calls that may wait.
             max_queued_bytes: bytes of payload that may wait.
-            max_coroutines: calls of `async def` methods that may run at once in a replica.
         """
-        self._starts = starts
+        self._places = places
         self._dispatcher = Dispatcher(max_queued_calls=max_queued_calls, max_queued_bytes=max_queued_bytes)
-        self._max_coroutines = max_coroutines
         self._replicas: dict[ReplicaId, Replica] = {}
         self._calls: dict[CallId, EngineCall] = {}
         self._last_id = 0
         self._last_replica = 0
         self._methods: tuple[Published, ...] = ()
-        self._keepers: list[asyncio.Task[None]] = []
+        self._keepers: list[Keeper] = []
+        self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
         self._known = asyncio.Event()
         self._tell_ready: Callable[[bool], None] | None = None
         self._line = Line(max_queued_calls)
 
     async def __aenter__(self) -> Engine:
-        loop = asyncio.get_running_loop()
-        self._first = [loop.create_future() for _ in self._starts]
-        for first, (label, load, start) in zip(self._first, self._starts, strict=True):
-            self._keepers.append(loop.create_task(self._keep(first, label, load, start)))
+        self._keepers = [Keeper(place, self) for place in self._places]
+        self._tasks = [asyncio.get_running_loop().create_task(keeper.run()) for keeper in self._keepers]
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._closing = True
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._line.let_in(self.stream)  # which now refuses everybody
         for call in list(self._calls.values()):
             self._forget(call)
             call.fail(Cancelled("the server is shutting down"))
-        for first in self._first:
-            first.cancel()
+        for keeper in self._keepers:
+            keeper.first.cancel()
 
     # What the service asks.
 
@@ -91,7 +79,7 @@ class Engine:
         Raises:
             LoadError: a replica cannot load the model.
         """
-        await asyncio.gather(*self._first)
+        await asyncio.gather(*(keeper.first for keeper in self._keepers))
 
     async def methods_known(self) -> tuple[Published, ...]:
         """Wait for the first replica to say what the model's methods are, and return them."""
@@ -153,7 +141,7 @@ class Engine:
             CallError: they were not all admitted; none has run.
         """
         # Their reader goes on in step. One that had to wait for another to end would wait for ever.
-        at_once = sum(self._room(load)[requests[0].lane] for _, load, _ in self._starts)
+        at_once = sum(place.room[requests[0].lane] for place in self._places)
         if len(requests) > at_once:
             raise InvalidInput(f"a list of {len(requests)} streams, and at most {at_once} run at once; send fewer")
         calls = [StreamCall(self._next_id(), request, self._abandon) for request in requests]
@@ -268,77 +256,19 @@ class Engine:
         self._forget(call)
         self._dispatch()
 
-    # Replicas.
+    # What keepers say (see `Owner`).
 
-    async def _keep(self, first: asyncio.Future[None], label: str, load: Load, start: StartHost) -> None:
-        """Keep one replica alive. A model that cannot be loaded the first time ends the attempt: `started` tells."""
-        deaths = 0
-        while True:
-            replica = self._new_replica(label, load)
-            try:
-                ended = await self._live(replica, load, start, first)
-            except LoadError as exc:
-                if not first.done():
-                    first.set_exception(exc)
-                    return
-                ended = str(exc)
-            deaths = 0 if replica.answered else deaths + 1
-            delay = restart_delay(deaths, random.random())
-            logger.error("%r %s; it is started again in %.1f s", replica, ended, delay)
-            await asyncio.sleep(delay)
-
-    def _new_replica(self, label: str, load: Load) -> Replica:
+    def next_replica_id(self) -> ReplicaId:
+        """See `Owner`."""
         self._last_replica += 1
-        return Replica(ReplicaId(self._last_replica), label, self._room(load), self)
+        return ReplicaId(self._last_replica)
 
-    def _room(self, load: Load) -> dict[Lane, int]:
-        """Return how many calls a replica runs at once in each lane."""
-        return {
-            Lane.THREADS: load.num_threads,
-            Lane.STREAMS: load.max_streams,
-            Lane.COROUTINES: self._max_coroutines,
-        }
+    def replica_started(self, replica: Replica) -> None:
+        """See `Owner`."""
+        self._replicas[replica.name] = replica
 
-    async def _live(self, replica: Replica, load: Load, start: StartHost, first: asyncio.Future[None]) -> str:
-        """One life of a replica; returns how it ended.
-
-        Raises:
-            LoadError: it never became ready.
-        """
-        try:
-            host = await start(replica)
-        except OSError as exc:  # no memory, no descriptors: it may pass
-            raise LoadError(f"a worker cannot be started: {exc}") from exc
-        process = asyncio.get_running_loop().create_task(host.wait())
-        try:
-            replica.attach(host.link)
-            self._replicas[replica.name] = replica
-            host.link.send(load)
-            await asyncio.wait((replica.settled, replica.closed, process), return_when=asyncio.FIRST_COMPLETED)
-            if not replica.settled.done():
-                ended = await self._ended(replica, process)
-                raise LoadError(f"the worker ended while it was loading the model: {ended}")
-            replica.settled.result()
-            if not first.done():
-                first.set_result(None)
-            return await self._ended(replica, process)
-        finally:
-            process.cancel()
-            self._bury(replica)
-            await host.stop()
-
-    async def _ended(self, replica: Replica, process: asyncio.Task[str]) -> str:
-        """Wait for a worker's end, by its process or by its link; return how it ended."""
-        # Either may come alone: a forked child of the model can keep the sockets open after the worker's death, and a
-        # worker that closes its link may take its time to die.
-        await asyncio.wait((replica.closed, process), return_when=asyncio.FIRST_COMPLETED)
-        try:
-            return await asyncio.wait_for(process, _EXIT_GRACE)
-        except TimeoutError:
-            return "closed its link and did not exit"
-
-    def _bury(self, replica: Replica) -> None:
-        """A replica is gone: the calls on it run again elsewhere if that does no harm, and fail otherwise."""
+    def replica_gone(self, replica: Replica) -> None:
+        """See `Owner`. The calls on it run again elsewhere if that does no harm, and fail otherwise."""
         self._replicas.pop(replica.name, None)
         self._dispatcher.leave(replica.name)
         self._ready_may_have_changed()
@@ -350,7 +280,12 @@ class Engine:
                 call.fail(WorkerLost("the worker that ran the call is gone; whether the method finished is not known"))
 
     def _may_run_again(self, call: EngineCall) -> bool:
-        return call.repeatable and call.attempts < _ATTEMPTS and self._methods[call.request.method].idempotent
+        return (
+            not self._closing
+            and call.repeatable
+            and call.attempts < _ATTEMPTS
+            and self._methods[call.request.method].idempotent
+        )
 
     def _run_again(self, call: EngineCall) -> None:
         call.wire = None

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from runner.config import ServerConfig
-from runner.engine import Engine
+from runner.engine import Engine, Place
 from runner.engine.replica import Host, StartHost
 from runner.model import ModelClass
 from runner.server.access import Access
@@ -60,10 +60,12 @@ def build_engine(config: ServerConfig, model_dir: Path | None, host_for: HostFor
     workers = config.workers
     placements = place(workers.devices, workers.replicas, visible=visible_gpus(), cores=len(os.sched_getaffinity(0)))
     return Engine(
-        [(placement.label, _load(config, model_dir, placement), host_for(placement)) for placement in placements],
+        [
+            Place(placement.label, _load(config, model_dir, placement), host_for(placement), workers.max_coroutines)
+            for placement in placements
+        ],
         max_queued_calls=config.admission.max_queued_calls,
         max_queued_bytes=config.admission.max_queued_bytes,
-        max_coroutines=workers.max_coroutines,
     )
 
 

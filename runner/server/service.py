@@ -13,12 +13,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from runner.engine import Engine, Request, StreamCall
-from runner.errors import CallError, InternalError, InvalidInput, MessageTooLarge, MethodNotFound, ModelLoading
+from runner.errors import (
+    CallError,
+    DeadlineExceeded,
+    InternalError,
+    InvalidInput,
+    MessageTooLarge,
+    MethodNotFound,
+    ModelLoading,
+)
 from runner.server.access import Access
 from runner.server.catalog import Catalog
 from runner.server.metadata import MetadataPacker
@@ -91,7 +101,7 @@ class Service:
             self._access.check(call.metadata)
             if rpc == "PostModelOutputs":
                 return await self._post(dialect, request, call)
-            await self._loaded()
+            await self._loaded(call)
             return self._catalog.reply(dialect, rpc, request)
         except CallError as exc:
             return self._refusal(dialect, exc)
@@ -100,7 +110,7 @@ class Service:
         """Answer one request with a stream of replies."""
         try:
             self._access.check(call.metadata)
-            envelope = await self._read(request)
+            envelope = await self._read(request, call)
             requests = self._requests(dialect, envelope, Cardinality.SERVER_STREAM, call)
             if len(requests) > 1:
                 async for message in self._streams(dialect, requests):
@@ -137,7 +147,7 @@ class Service:
     # Unary calls.
 
     async def _post(self, dialect: Dialect, request: bytes, call: CallInfo) -> bytes:
-        envelope = await self._read(request)
+        envelope = await self._read(request, call)
         if envelope.method == GET_SIGNATURES:
             return self._catalog.signatures(dialect)
         requests = self._requests(dialect, envelope, Cardinality.UNARY, call)
@@ -209,7 +219,7 @@ class Service:
         first = await anext(requests, None)
         if first is None:
             raise InvalidInput("the stream of requests ended before its first message, which names the method")
-        envelope = await self._read(first)
+        envelope = await self._read(first, call)
         wanted = self._requests(dialect, envelope, cardinality, call)
         if len(wanted) != 1:
             raise InvalidInput(f"a message of a stream has one input, and this one has {len(wanted)}")
@@ -238,11 +248,11 @@ class Service:
 
     # What every call goes through.
 
-    async def _read(self, request: bytes) -> Envelope:
+    async def _read(self, request: bytes, call: CallInfo) -> Envelope:
         self._check_size(request)
         envelope = scan(request)
         if not self._known:
-            await self._loaded()
+            await self._loaded(call)
         self._catalog.check(envelope.target)
         return envelope
 
@@ -292,18 +302,22 @@ class Service:
     def _names(self, dialect: Dialect) -> list[str]:
         return [method.name for method in self._known if dialect is Dialect.NATIVE or method.clarifai]
 
-    async def _loaded(self) -> None:
-        """Wait, within bounds, until the model's methods are known."""
+    async def _loaded(self, call: CallInfo) -> None:
+        """Wait, within bounds and the caller's deadline, until the model's methods are known."""
         if self._known:
             return
         if not self._engine.methods:
             if self._waiting >= self._options.max_loading_calls:
                 raise ModelLoading("the model is still loading, and no more calls can wait for it; try again later")
+            patience = self._options.max_loading_wait
+            left = math.inf if call.deadline is None else call.deadline - time.monotonic()
             self._waiting += 1
             try:
-                async with asyncio.timeout(self._options.max_loading_wait):
+                async with asyncio.timeout(min(patience, left)):
                     await self._engine.methods_known()
             except TimeoutError:
+                if left < patience:
+                    raise DeadlineExceeded("the deadline passed while the model was loading") from None
                 raise ModelLoading("the model is still loading; try again later") from None
             finally:
                 self._waiting -= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ def visible_gpus(devices: Path = Path("/dev")) -> list[str]:
     """Return the GPUs' names, as `CUDA_VISIBLE_DEVICES` lists them; that variable has the last word if it is set."""
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if allowed is not None:
-        return [name.strip() for name in allowed.split(",") if name.strip() not in ("", "-1")]
+        names = [name.strip() for name in allowed.split(",") if name.strip()]
+        return list(itertools.takewhile(lambda name: name != "-1", names))  # as CUDA reads it: -1 ends the list
     found = (_DEVICE.fullmatch(entry.name) for entry in devices.glob("nvidia*"))
     return sorted((match[1] for match in found if match), key=int)

@@ -31,9 +31,9 @@ class WorkerProcess:
             receiver: told of messages, and once of the link's end.
             environment: variables for the worker; those that the server's own environment sets win.
         """
-        data, child_data = socket.socketpair()
-        control, child_control = socket.socketpair()
-        with child_data, child_control:
+        with contextlib.ExitStack() as ours:
+            data, child_data = _pair(ours)
+            control, child_control = _pair(ours)
             descriptors = (child_data.fileno(), child_control.fileno())
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -45,9 +45,15 @@ class WorkerProcess:
                 pass_fds=descriptors,
                 env=_environment(environment),
             )
-        for end in (data, control):
-            end.setblocking(False)
-        return cls(process, await SocketLink.open(data, control, receiver, SERVER_QUIET_TURNS))
+            try:
+                link = await SocketLink.open(data, control, receiver, SERVER_QUIET_TURNS)
+            except BaseException:  # a cancel too: nobody else knows of the process yet
+                process.kill()
+                raise
+            ours.pop_all()
+            child_data.close()
+            child_control.close()
+            return cls(process, link)
 
     @property
     def pid(self) -> int:
@@ -58,7 +64,8 @@ class WorkerProcess:
         """Wait for the process to end; return how, in words."""
         code = await self._process.wait()
         if code < 0:
-            return f"killed by {signal.Signals(-code).name}"
+            known = -code in {member.value for member in signal.Signals}  # not all real-time signals have a name
+            return f"killed by {signal.Signals(-code).name if known else f'signal {-code}'}"
         return f"exited with code {code}"
 
     async def stop(self) -> None:
@@ -70,6 +77,15 @@ class WorkerProcess:
 
     def __repr__(self) -> str:
         return f"<WorkerProcess {self.pid} returncode={self._process.returncode}>"
+
+
+def _pair(owner: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
+    """Return our end and the child's; both are closed if the worker does not come to life."""
+    ours, child = socket.socketpair()
+    owner.enter_context(ours)
+    owner.enter_context(child)
+    ours.setblocking(False)
+    return ours, child
 
 
 def _safe_path() -> tuple[str, ...]:

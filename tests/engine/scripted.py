@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from runner import ModelClass
-from runner.engine import Engine, Request
+from runner.engine import Engine, Place, Request
 from runner.engine.replica import Host
 from runner.errors import CallError
 from runner.signature.publish import publish
@@ -161,10 +161,9 @@ class Scripted:
         self._attempts = 0
         self._started = asyncio.Event()
         self.engine = Engine(
-            [(f"place {number}", LOAD, self._start) for number in range(replicas)],
+            [Place(f"place {number}", LOAD, self._start, max_coroutines) for number in range(replicas)],
             max_queued_calls=max_queued_calls,
             max_queued_bytes=max_queued_bytes,
-            max_coroutines=max_coroutines,
         )
 
     async def worker(self, number: int = 1) -> ScriptedWorker:
@@ -201,7 +200,7 @@ async def scripted(*, ready: bool = True, **options: object) -> AsyncIterator[Sc
     under_test = Scripted(**options)  # pyright: ignore[reportArgumentType]
     async with under_test.engine:
         if ready:
-            for number in range(1, len(under_test.engine._starts) + 1):
+            for number in range(1, len(under_test.engine._places) + 1):
                 (await under_test.worker(number)).ready()
             await under_test.engine.started()
         yield under_test

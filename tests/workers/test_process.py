@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import runner
-from runner.engine import Engine, Request, StreamCall
+from runner.engine import Engine, Place, Request, StreamCall
 from runner.errors import LoadError, ModelError, WorkerLost
 from runner.execution.loading import load_class
 from runner.execution.method import load_methods
@@ -48,10 +48,9 @@ class Served:
         self.spawned = asyncio.Event()
         self._environment = environment
         self.engine = Engine(
-            [("cpu", load_of(directory), self._start)],
+            [Place("cpu", load_of(directory), self._start, 4)],
             max_queued_calls=10,
             max_queued_bytes=1 << 30,
-            max_coroutines=4,
         )
         # Read here as well, for the codecs.
         self._methods, self._published = load_methods(instantiate(load_class(MODEL), "cpu"))

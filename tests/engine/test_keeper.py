@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from runner.engine import engine as module
+from runner.engine import keeper as module
 from runner.errors import LoadError, WorkerLost
 from runner.workers.messages import Call, Load
 from tests.engine.scripted import GENERATE, Scripted, request, scripted
