@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -23,7 +22,6 @@ from runner.engine import Engine, Request, StreamCall
 from runner.errors import (
     CallError,
     DeadlineExceeded,
-    InternalError,
     InvalidInput,
     MessageTooLarge,
     MethodNotFound,
@@ -32,14 +30,12 @@ from runner.errors import (
 from runner.server.access import Access
 from runner.server.catalog import Catalog
 from runner.server.metadata import MetadataPacker
-from runner.server.status import Code, code_of
+from runner.server.replies import Replies, as_call_error
 from runner.signature.dialect import Dialect
 from runner.signature.method import Cardinality
 from runner.signature.published import Published
 from runner.wire import reply
 from runner.wire.envelope import Envelope, scan
-
-logger = logging.getLogger("runner.service")
 
 GET_SIGNATURES = "_GET_SIGNATURES"
 
@@ -90,6 +86,7 @@ class Service:
         self._catalog = catalog
         self._access = access
         self._options = options
+        self._replies = Replies(hide_model_errors=options.hide_model_errors)
         self._pack_metadata = MetadataPacker()
         self._known: tuple[Published, ...] = ()
         self._index: dict[str, int] = {}
@@ -104,7 +101,7 @@ class Service:
             await self._loaded(call)
             return self._catalog.reply(dialect, rpc, request)
         except CallError as exc:
-            return self._refusal(dialect, exc)
+            return self._replies.refusal(dialect, exc)
 
     async def server_stream(self, dialect: Dialect, rpc: str, request: bytes, call: CallInfo) -> AsyncIterator[bytes]:
         """Answer one request with a stream of replies."""
@@ -123,7 +120,7 @@ class Service:
             finally:
                 stream.close()
         except CallError as exc:
-            yield self._refusal(dialect, exc)
+            yield self._replies.refusal(dialect, exc)
 
     async def bidi(
         self, dialect: Dialect, rpc: str, requests: AsyncIterator[bytes], call: CallInfo
@@ -134,7 +131,7 @@ class Service:
                 async for output in stream:
                     yield reply.success((output,))
         except CallError as exc:
-            yield self._refusal(dialect, exc, streaming_input=True)
+            yield self._replies.refusal(dialect, exc, streaming_input=True)
 
     async def client_stream(self, dialect: Dialect, rpc: str, requests: AsyncIterator[bytes], call: CallInfo) -> bytes:
         """Answer a stream of requests with one reply."""
@@ -142,7 +139,7 @@ class Service:
             async with self._opened(dialect, Cardinality.CLIENT_STREAM, requests, call) as stream:
                 return reply.success((await stream.result(),))
         except CallError as exc:
-            return self._refusal(dialect, exc, streaming_input=True)
+            return self._replies.refusal(dialect, exc, streaming_input=True)
 
     # Unary calls.
 
@@ -153,35 +150,7 @@ class Service:
         requests = self._requests(dialect, envelope, Cardinality.UNARY, call)
         if len(requests) == 1:
             return reply.success((await self._engine.unary(requests[0]),))
-        return self._list_reply(await self._engine.unary_list(requests))
-
-    def _list_reply(self, answers: Sequence[bytes | memoryview | BaseException]) -> bytes:
-        """Return the reply to a list of inputs: each output in its place, a failed one with its own status."""
-        failures = [_call_error(answer) for answer in answers if isinstance(answer, BaseException)]
-        if not failures:
-            return reply.success([answer for answer in answers if not isinstance(answer, BaseException)])
-        outputs = [self._output(answer) for answer in answers]
-        codes = {code_of(failure).code for failure in failures}
-        if len(failures) == len(answers) and len(codes) == 1:
-            # All failed alike, of overload perhaps: the list is refused as one call would be.
-            status = code_of(failures[0], hide_model_errors=self._options.hide_model_errors)
-            return reply.failure(status.code, status.description, status.details, outputs=outputs)
-        return self._mixed(failures, outputs)
-
-    def _mixed(self, failures: Sequence[CallError], outputs: Sequence[bytes | memoryview]) -> bytes:
-        """Return the reply to a list of which some inputs failed; its details are those of the first."""
-        description = f"{len(failures)} of {len(outputs)} inputs failed; each output has its own status"
-        first = code_of(failures[0], hide_model_errors=self._options.hide_model_errors)
-        return reply.failure(Code.MIXED_STATUS, description, first.details, outputs=outputs)
-
-    def _output(self, answer: bytes | memoryview | BaseException) -> bytes | memoryview:
-        if not isinstance(answer, BaseException):
-            return answer
-        error = _call_error(answer)
-        status = code_of(error, hide_model_errors=self._options.hide_model_errors)
-        return reply.failed_output(
-            status.code, status.description, status.details, kind=error.kind.value, path=error.path
-        )
+        return self._replies.of_list(await self._engine.unary_list(requests))
 
     # Streams.
 
@@ -200,10 +169,10 @@ class Service:
                         continue
                     if isinstance(answer, BaseException):
                         del live[position]
-                        failures.append(_call_error(answer))
-                    outputs[position] = self._output(answer)
+                        failures.append(as_call_error(answer))
+                    outputs[position] = self._replies.output(answer)
                 if failures:
-                    yield self._mixed(failures, outputs)
+                    yield self._replies.mixed(failures, outputs)
                 elif live or not all(isinstance(answer, StopAsyncIteration) for answer in answers):
                     yield reply.success(outputs)
         finally:
@@ -242,7 +211,7 @@ class Service:
                 if not await stream.send(inputs[0]):
                     return
         except Exception as exc:
-            stream.abort(_call_error(exc))
+            stream.abort(as_call_error(exc))
         else:
             stream.end_input()
 
@@ -324,17 +293,3 @@ class Service:
         self._known = self._engine.methods
         self._index = {method.name: index for index, method in enumerate(self._known)}
         self._catalog.publish(self._known)
-
-    def _refusal(self, dialect: Dialect, error: CallError, *, streaming_input: bool = False) -> bytes:
-        """Return an error as a reply; raise it where the dialect has no such replies."""
-        if dialect is Dialect.NATIVE:
-            raise error
-        status = code_of(error, streaming_input=streaming_input, hide_model_errors=self._options.hide_model_errors)
-        return reply.failure(status.code, status.description, status.details)
-
-
-def _call_error(exc: BaseException) -> CallError:
-    if isinstance(exc, CallError):
-        return exc
-    logger.error("internal error in a call", exc_info=exc)
-    return InternalError("internal error; the server's log has more")
