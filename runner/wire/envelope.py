@@ -22,6 +22,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from runner.errors import InvalidInput
 from runner.wire import varint
+from runner.wire.payload import VIEW_FROM, Payload
 from runner.wire.pb import inference_pb2 as pb
 
 MAX_INPUTS = 1024
@@ -74,8 +75,8 @@ class Envelope(NamedTuple):
     """Parameters of an old-style call, a serialized google Struct; empty in all others."""
     method: str | None
     """The method that the first input names; None if it names none."""
-    inputs: list[bytes]
-    """The serialized Input messages, in order, unread."""
+    inputs: list[Payload]
+    """The serialized Input messages, in order, unread; long ones are views into the request."""
 
 
 def scan(request: bytes) -> Envelope:
@@ -102,10 +103,10 @@ def scan(request: bytes) -> Envelope:
     return Envelope(target, params, method, inputs)
 
 
-def _split_request(request: bytes) -> tuple[list[bytes], bytes]:
+def _split_request(request: bytes) -> tuple[list[Payload], bytes]:
     """Return the inputs and the head. Reads requests whose inputs are in one run; any other goes to `_split`."""
     size = len(request)
-    inputs: list[bytes] = []
+    inputs: list[Payload] = []
     first = last = position = 0  # request[first:last] is the run of inputs
     while position < size:
         tag = request[position]
@@ -117,6 +118,7 @@ def _split_request(request: bytes) -> tuple[list[bytes], bytes]:
             length, start = varint.decode(request, position + 1)
         end = start + length
         if tag == _INPUTS_TAG:
+            source = request if length < VIEW_FROM else memoryview(request)
             if not inputs:
                 first = position
             elif position != last:
@@ -128,10 +130,10 @@ def _split_request(request: bytes) -> tuple[list[bytes], bytes]:
                 for _ in range(MAX_INPUTS - len(inputs)):
                     if not request.startswith(prefix, end):
                         break
-                    inputs.append(request[start:end])
+                    inputs.append(source[start:end])
                     start = end + gap
                     end = start + length
-            inputs.append(request[start:end])
+            inputs.append(source[start:end])
             if len(inputs) > MAX_INPUTS:
                 break
             last = end
@@ -143,7 +145,7 @@ def _split_request(request: bytes) -> tuple[list[bytes], bytes]:
     return inputs, request[:first] + request[last:]
 
 
-def _metadata_of(payload: bytes) -> bytes:
+def _metadata_of(payload: Payload) -> bytes:
     """Return the serialized metadata of an Input. Reads the shape that clients send; any other goes to `_split`."""
     size = len(payload)
     if size > 1 and payload[0] == _DATA_TAG:
@@ -167,21 +169,21 @@ def _metadata_of(payload: bytes) -> bytes:
                     length, position = varint.decode(payload, position - 1)
                 position += length
             if position == size:
-                return payload[start:end]
+                return bytes(payload[start:end])
     data, _ = _split(payload, _INPUT_DATA)
-    metadata, _ = _split(b"".join(data), _DATA_METADATA)
+    metadata, _ = _split(data[0] if len(data) == 1 else b"".join(data), _DATA_METADATA)
     return b"".join(metadata)
 
 
-def _split(message: bytes, number: int) -> tuple[list[bytes], bytes]:
+def _split(message: Payload, number: int) -> tuple[list[Payload], bytes]:
     """Take a message apart, whatever the order of its fields.
 
     Returns:
         The bytes of each field of that number, and the bytes of all other fields joined.
     """
     size = len(message)
-    found: list[bytes] = []
-    rest: list[bytes] = []
+    found: list[Payload] = []
+    rest: list[Payload] = []
     position = kept = depth = 0  # message[kept:position] belongs to the rest; `depth` counts open groups
     for _ in range(MAX_FIELDS):
         if position >= size:
@@ -193,7 +195,8 @@ def _split(message: bytes, number: int) -> tuple[list[bytes], bytes]:
             end = start + length
             if depth == 0 and tag >> 3 == number:
                 rest.append(message[kept:position])
-                found.append(message[start:end])
+                source = message if length < VIEW_FROM else memoryview(message)
+                found.append(source[start:end])
                 kept = end
         elif wire == _VARINT:
             _, end = varint.decode(message, end)

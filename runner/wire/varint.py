@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runner.errors import InvalidInput
+from runner.wire.payload import Payload
 
 _MAX_SHIFT = 63
 """Of the tenth byte, the last that 64 bits need; a longer one is not a varint."""
@@ -20,7 +21,7 @@ def encode(value: int) -> bytes:
     return bytes(encoded)
 
 
-def decode(buffer: bytes, position: int) -> tuple[int, int]:
+def decode(buffer: Payload, position: int) -> tuple[int, int]:
     """Read the number at `position`.
 
     Returns:

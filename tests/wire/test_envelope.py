@@ -114,6 +114,19 @@ def test_lists_of_inputs(sizes: tuple[int, ...]) -> None:
     assert found.inputs == [entry.SerializeToString() for entry in message.inputs]
 
 
+@pytest.mark.parametrize("method", ["predict", None])
+def test_long_inputs_are_left_where_they_lie(method: str | None) -> None:
+    data = request("x" * 100, "y" * 50_000, "y" * 50_000, "z", method=method).SerializeToString()
+    for unusual in (b"", b"\x38\x01"):  # the fast way and the slow one
+        found = scan(data + unusual)
+        assert [type(entry) for entry in found.inputs] == [bytes, memoryview, memoryview, bytes]
+        assert all(entry.obj == data + unusual for entry in found.inputs if isinstance(entry, memoryview))
+        check(data + unusual)
+    first = request("y" * 50_000, method="m" * 10).SerializeToString()
+    assert scan(first).method == "m" * 10
+    assert all(type(key) is bytes for key in envelope._methods)
+
+
 def test_every_truncation() -> None:
     message = request("hello", "worlds")
     message.runner_selector.deployment.id = "d"
