@@ -38,13 +38,19 @@ class CompiledArgument:
         self.sends_none = argument.streamed or not (argument.default is None or (argument.required and optional))
         self._codec = compile_codec(node)
         self._decode = self._codec.decode
+        self.is_array = self._codec.apart is not None
         self._check = checker(argument.limits)
         self._default = argument.default
 
-    def decode(self, data: pb.Data) -> object:
-        """Return the value of a part, checked and with its media told their paths."""
+    def decode(self, data: pb.Data, numbers: memoryview | None = None) -> object:
+        """Return the value of a part, checked and with its media told their paths.
+
+        Args:
+            data: the part's data.
+            numbers: of an array whose message lacks them.
+        """
         try:
-            value = self._decode(data)
+            value = self._decode(data) if numbers is None else self._codec.read(data, numbers)
             if self._check is not None:
                 self._check(value)
         except InvalidInput as error:
@@ -54,12 +60,19 @@ class CompiledArgument:
             self.visit(value, self.name, set_path)
         return value
 
-    def encode(self, value: object, message: pb.Input) -> None:
-        """Add the part of a value to an input."""
-        part = message.data.parts.add()
+    def encode(self, value: object, message: pb.Input, apart: dict[int, memoryview] | None = None) -> None:
+        """Add the part of a value to an input.
+
+        Args:
+            value: the argument.
+            message: the input.
+            apart: where the numbers of a large array go, by the index of the part; None if they go into the input.
+        """
+        parts = message.data.parts
+        part = parts.add()
         part.id = self.name
         try:
-            encode_value(self._codec, value, part.data)
+            encode_value(self._codec, value, part.data, apart, len(parts) - 1)
         except EncodeError as error:
             raise InvalidInput(error.message, path=self.name + error.path) from None
 
@@ -91,11 +104,24 @@ class CompiledArgument:
         return True
 
 
-def encode_value(codec: ValueCodec, value: object, data: pb.Data) -> None:
-    """Write a value; whatever protobuf refuses beyond our own checks is refused with our own error."""
+def encode_value(
+    codec: ValueCodec, value: object, data: pb.Data, apart: dict[int, memoryview] | None, index: int = 0
+) -> None:
+    """Write a value; whatever protobuf refuses beyond our own checks is refused with our own error.
+
+    Args:
+        codec: of the value's type.
+        value: what to write.
+        data: where to.
+        apart: where the numbers of a large array go, None if they go into `data`.
+        index: under which key they go there.
+    """
     data.SetInParent()
     try:
-        codec.encode(value, data)
+        if apart is None or codec.apart is None:
+            codec.encode(value, data)
+        elif (numbers := codec.apart.encode(value, data)) is not None:
+            apart[index] = numbers
     except EncodeError:
         raise
     except (TypeError, ValueError, OverflowError) as exc:

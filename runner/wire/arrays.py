@@ -1,4 +1,4 @@
-"""Arrays of numbers. What a method receives is writable and shares nothing with the message.
+"""Arrays of numbers. What a method receives is writable, aligned, and its own: nobody else has its memory.
 
 Imports numpy, so it is loaded only where a signature has an array.
 """
@@ -13,21 +13,42 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 
 from runner.errors import InvalidInput
+from runner.wire.message import APART_FROM
 from runner.wire.mismatch import EncodeError, misplaced, needs
+from runner.wire.value import ApartCodec, ValueCodec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from runner.wire.payload import Payload
     from runner.wire.pb import inference_pb2 as pb
 
 _KINDS: Final = "iufc"  # integers, unsigned, floats, complex: never bool, str, object or structs
 _MAX_NAME: Final = 16
 
 
-def decoder(declared: str | None) -> Callable[[pb.Data], NDArray[Any]]:
-    """Return the function that reads an array.
+def codec(declared: str | None) -> ValueCodec:
+    """Return the codec of arrays; see `reader` for the dtype."""
+    read = reader(declared)
+
+    def decode(data: pb.Data) -> NDArray[Any]:
+        if not data.HasField("ndarray"):
+            raise misplaced(data, "an array")
+        message = data.ndarray
+        return read(message, message.buffer)
+
+    def decode_apart(data: pb.Data, numbers: memoryview) -> NDArray[Any]:
+        return read(data.ndarray, numbers)
+
+    return ValueCodec(decode, encode, has_zero=False, apart=ApartCodec(decode_apart, encode_apart))
+
+
+def reader(declared: str | None) -> Callable[[pb.NDArray, Payload], NDArray[Any]]:
+    """Return the function that makes an array of its message and of its numbers.
+
+    The array lies where the numbers do if they can be written to, are of the right type and are aligned.
 
     Args:
         declared: the dtype the method works with, None for any; what arrives is converted if nothing but precision
@@ -36,32 +57,29 @@ def decoder(declared: str | None) -> Callable[[pb.Data], NDArray[Any]]:
     wanted = None if declared is None else np.dtype(declared)
 
     @functools.lru_cache(maxsize=64)
-    def conversion(name: str) -> tuple[np.dtype[Any], np.dtype[Any], int]:
+    def conversion(name: str) -> tuple[np.dtype[Any], np.dtype[Any], int, bool]:
         sent = dtype_of(name)
         target = sent.newbyteorder("=") if wanted is None else wanted
         if not np.can_cast(sent, target, "same_kind"):
             raise InvalidInput(f"needs an array of {target}, got one of {sent}")
-        return sent, target, sent.itemsize
+        return sent, target, sent.itemsize, sent == target
 
-    def decode(data: pb.Data) -> NDArray[Any]:
-        if not data.HasField("ndarray"):
-            raise misplaced(data, "an array")
-        message = data.ndarray
-        sent, target, itemsize = conversion(message.dtype)
+    def read(message: pb.NDArray, buffer: Payload) -> NDArray[Any]:
+        sent, target, itemsize, same = conversion(message.dtype)
         shape = tuple(message.shape)
-        buffer = message.buffer
         size = math.prod(shape) * itemsize
         if size != len(buffer):
             raise InvalidInput(
                 f"an array of {_words(shape)} and dtype {sent} has {size} bytes, but {len(buffer)} were sent"
             )
         try:
-            # The one copy: what lies over the message's bytes cannot be written to.
-            return np.frombuffer(buffer, sent).reshape(shape).astype(target)
+            array = np.frombuffer(buffer, sent).reshape(shape)
+            # Behaved: writable and aligned. Not aligned, numpy takes three times as long for whatever comes next.
+            return array if same and array.flags.behaved else array.astype(target)
         except ValueError as exc:  # more dimensions, or larger ones, than numpy has
             raise InvalidInput(f"there is no array of {_words(shape)}: {exc}") from None
 
-    return decode
+    return read
 
 
 def _words(shape: tuple[int, ...]) -> str:
@@ -89,16 +107,31 @@ def encode(value: object, data: pb.Data) -> None:
     Raises:
         EncodeError: it does not hold numbers.
     """
+    message = data.ndarray
+    message.buffer = _described(value, message).tobytes()
+
+
+def encode_apart(value: object, data: pb.Data) -> memoryview | None:
+    """Do as `encode` does, but return the numbers of a large array instead of copying them into the message."""
+    message = data.ndarray
+    array = _described(value, message)
+    if array.nbytes < APART_FROM:
+        message.buffer = array.tobytes()
+        return None
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def _described(value: object, message: pb.NDArray) -> NDArray[Any]:
+    """Return a value as an array in the machine's order of bytes, after writing its shape and dtype."""
     array = _as_array(value)
     dtype = array.dtype
     if dtype.kind not in _KINDS:
         raise EncodeError(f"needs an array of numbers, got one of dtype {dtype}")
-    message = data.ndarray
     message.dtype = _name(dtype)
     message.shape.extend(array.shape)
     if not dtype.isnative:  # the name says nothing of the order of bytes
         array = array.astype(dtype.newbyteorder("="))
-    message.buffer = array.tobytes()
+    return array
 
 
 @functools.lru_cache(maxsize=64)

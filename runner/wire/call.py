@@ -7,10 +7,8 @@ of ids, or of how bytes travel.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from google.protobuf.message import DecodeError
-from google.protobuf.message import EncodeError as ProtobufEncodeError
 from google.protobuf.struct_pb2 import Struct
 
 from runner.errors import InvalidInput
@@ -21,6 +19,7 @@ from runner.wire import scalars
 from runner.wire.argument import CompiledArgument, encode_value
 from runner.wire.codec import compile_codec
 from runner.wire.json import decode_value
+from runner.wire.message import MessageReader, parse, serialize
 from runner.wire.mismatch import EncodeError
 from runner.wire.old_style import METHOD_KEY, LooseValues, is_old_style, text_url
 from runner.wire.payload import Payload
@@ -54,8 +53,10 @@ class CallCodec:
         self._by_name = {argument.name: argument for argument in self._arguments}
         self._first = signature.arguments[0].name if signature.arguments else ""
         self._streamed = next((argument for argument in self._arguments if argument.streamed), None)
+        arrays = [argument.name for argument in self._arguments if argument.is_array]
+        self._read_input = MessageReader(pb.Input, arrays).read
         self._result = _result_codec(signature)
-        self._decode_result = self._result.decode
+        self._read_output = MessageReader(pb.Output, () if self._result.apart is None else (RESULT,)).read
         self.carries_media = any(argument.visit is not None for argument in self._arguments)
         self._head = pb.Input()
         self._head.data.metadata.fields[METHOD_KEY].string_value = signature.name
@@ -68,15 +69,17 @@ class CallCodec:
         A streamed argument maps to its first item, and is left out if the message holds none.
 
         Args:
-            payload: a serialized Input.
+            payload: a serialized Input. A large array may come to lie over it if it can be written to: give it away.
             params: a serialized Struct whose entries set arguments of the same name that the input does not hold.
 
         Raises:
             InvalidInput: anything is wrong with it; the path starts with the argument's name.
         """
-        data = _parse(pb.Input, payload).data
+        message, apart = self._read_input(payload)
+        data = message.data
         arguments = Arguments()
         parts = {part.id: part.data for part in data.parts}
+        numbers = {data.parts[index].id: view for index, view in apart.items()} if apart else _NO_NUMBERS
         if len(parts) != len(data.parts) or not parts.keys() <= self._by_name.keys():
             parts = self._inlined(data, parts)
         loose = None
@@ -95,7 +98,7 @@ class CallCodec:
                 if arguments.old_style and argument.is_str and (url := text_url(sent)):
                     arguments[name] = Text(url=url)  # `finish` makes a str of it
                 else:
-                    arguments[name] = argument.decode(sent)
+                    arguments[name] = argument.decode(sent, numbers.get(name))
             elif not argument.streamed:
                 arguments[name] = argument.default(self._name)
         if loose is not None:
@@ -109,10 +112,11 @@ class CallCodec:
             InvalidInput: the message holds none, or not one of its type.
         """
         argument = self._streamed_argument()
-        data = _parse(pb.Input, payload).data
-        for part in data.parts:
+        message, apart = self._read_input(payload)
+        data = message.data
+        for index, part in enumerate(data.parts):
             if part.id == argument.name:
-                return argument.decode(part.data)
+                return argument.decode(part.data, apart.get(index))
         sent = None if data.parts else LooseValues(data).take(argument.loose_fields)
         if sent is None:
             raise InvalidInput("the message holds no item of it", path=argument.name)
@@ -140,11 +144,12 @@ class CallCodec:
             data = part.data
         if usage is not None:
             output.prompt_tokens, output.completion_tokens, output.cached_tokens = usage
+        apart: dict[int, memoryview] = {}
         try:
-            encode_value(self._result, value, data)
+            encode_value(self._result, value, data, None if old_style else apart)
             if old_style and data.string_value:
                 data.text.raw = data.string_value
-            return _SUCCESS + _serialize(output)
+            return serialize(output, apart, _SUCCESS)
         except EncodeError as error:
             message = f"{self._name}() returned what it does not declare: {error.message}"
             raise EncodeError(message, path=error.path and RESULT + error.path) from None
@@ -164,15 +169,16 @@ class CallCodec:
             raise self._unknown(unknown[0])
         message = pb.Input()
         message.CopyFrom(self._head)
+        apart: dict[int, memoryview] = {}
         for argument in self._arguments:
             name = argument.name
             if name in arguments:
                 value = arguments[name]
                 if value is not None or argument.sends_none:
-                    argument.encode(value, message)
+                    argument.encode(value, message, apart)
             elif argument.missing:
                 raise InvalidInput(f"{self._name}() needs this argument", path=name)
-        return _serialize_for_caller(message)
+        return _serialize_for_caller(message, apart)
 
     def encode_item(self, value: object) -> bytes:
         """Return the serialized Input that carries one more item of the streamed argument.
@@ -182,22 +188,23 @@ class CallCodec:
         """
         message = pb.Input()
         message.CopyFrom(self._head)
-        self._streamed_argument().encode(value, message)
-        return _serialize_for_caller(message)
+        apart: dict[int, memoryview] = {}
+        self._streamed_argument().encode(value, message, apart)
+        return _serialize_for_caller(message, apart)
 
-    def decode_output(self, payload: bytes) -> object:
-        """Return the value in a serialized Output, whatever its status.
+    def decode_output(self, payload: Payload) -> object:
+        """Return the value in a serialized Output, whatever its status; `payload` as for `decode_call`.
 
         Raises:
             InvalidInput: it holds no value of the declared type.
         """
-        data = _parse(pb.Output, payload).data
-        for part in data.parts:
-            if part.id == RESULT:
-                data = part.data
-                break
+        message, apart = self._read_output(payload)
+        data = message.data
         try:
-            return self._decode_result(data)
+            for index, part in enumerate(data.parts):
+                if part.id == RESULT:
+                    return self._result.read(part.data, apart.get(index))
+            return self._result.read(data, None)
         except InvalidInput as error:
             error.path = RESULT + error.path
             raise
@@ -264,7 +271,7 @@ class CallCodec:
     def _from_params(self, params: bytes) -> dict[str, pb.Data]:
         """Return the arguments that an old-style call sets by name, written as parts."""
         written: dict[str, pb.Data] = {}
-        for name, value in _parse(Struct, params).fields.items():
+        for name, value in parse(Struct, params).fields.items():
             if name not in self._by_name:
                 raise self._unknown(name)
             message = pb.Input()
@@ -294,25 +301,12 @@ def _result_codec(signature: MethodSignature) -> ValueCodec:
     return codec
 
 
+_NO_NUMBERS: Final[Mapping[str, memoryview]] = {}
 _STR: Final[Node] = Leaf(Kind.STR)
 
 
-def _parse(message: type[Any], payload: Payload) -> Any:
+def _serialize_for_caller(message: pb.Input, apart: Mapping[int, memoryview]) -> bytes:
     try:
-        return message.FromString(payload)
-    except DecodeError:
-        raise InvalidInput("these bytes are not a valid message, or it is nested too deep") from None
-
-
-def _serialize(message: pb.Output | pb.Input) -> bytes:
-    try:
-        return message.SerializeToString()
-    except ProtobufEncodeError as exc:
-        raise EncodeError(f"it cannot be sent as one message: {exc}") from exc
-
-
-def _serialize_for_caller(message: pb.Input) -> bytes:
-    try:
-        return _serialize(message)
+        return serialize(message, apart)
     except EncodeError as error:
         raise InvalidInput(error.message) from None

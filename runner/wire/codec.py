@@ -18,7 +18,7 @@ from runner.types import NamedFields
 from runner.wire.leaves import json_codec, leaf_codec, literal_codec, repeated_field
 from runner.wire.mismatch import EncodeError, expect_zero, is_none, misplaced, needs, set_none
 from runner.wire.pb import inference_pb2 as pb
-from runner.wire.value import ValueCodec, or_json_text, under
+from runner.wire.value import ApartCodec, ValueCodec, or_json_text, under
 
 
 def compile_codec(node: Node) -> ValueCodec:
@@ -33,7 +33,7 @@ def compile_codec(node: Node) -> ValueCodec:
         case Array(dtype=dtype):
             from runner.wire import arrays  # imports numpy
 
-            return or_json_text(ValueCodec(arrays.decoder(dtype), arrays.encode, has_zero=False))
+            return or_json_text(arrays.codec(dtype))
         case ListOf(item=item):
             return or_json_text(_list(item))
         case TupleOf(items=items):
@@ -148,6 +148,8 @@ def _fields(fields: Sequence[tuple[str, Node]]) -> ValueCodec:
 
 
 def _optional(codec: ValueCodec) -> ValueCodec:
+    apart = codec.apart
+
     def decode(data: pb.Data) -> object:
         if is_none(data) or (not codec.has_zero and not data.ByteSize()):
             return None
@@ -159,7 +161,12 @@ def _optional(codec: ValueCodec) -> ValueCodec:
         else:
             codec.encode(value, data)
 
-    return ValueCodec(decode, encode)
+    def encode_apart(value: object, data: pb.Data) -> memoryview | None:
+        if value is None or apart is None:
+            return encode(value, data)
+        return apart.encode(value, data)
+
+    return ValueCodec(decode, encode, apart=apart and ApartCodec(apart.decode, encode_apart))
 
 
 def _items(value: object, what: str) -> Iterable[object]:

@@ -22,12 +22,36 @@ Encode = Callable[[object, pb.Data], None]
 
 
 @dataclass(frozen=True, slots=True)
+class ApartCodec:
+    """The reader and the writer of values whose bulk need not be in the message: the numbers of an array.
+
+    The reader gets a message without them, and them; the writer returns those that it did not put into the message,
+    None if there are none.
+    """
+
+    decode: Callable[[pb.Data, memoryview], object]
+    encode: Callable[[object, pb.Data], memoryview | None]
+
+
+@dataclass(frozen=True, slots=True)
 class ValueCodec:
-    """The reader and the writer of one type. `has_zero`: an empty message is a value of it, and not None."""
+    """The reader and the writer of one type.
+
+    Attributes:
+        has_zero: an empty message is a value of it, and not None.
+        apart: a second pair for the same type, if its values are arrays.
+    """
 
     decode: Decode
     encode: Encode
     has_zero: bool = True
+    apart: ApartCodec | None = None
+
+    def read(self, data: pb.Data, numbers: memoryview | None) -> object:
+        """Return the value in a message; `numbers` of an array if the message lacks them."""
+        if numbers is None or self.apart is None:
+            return self.decode(data)
+        return self.apart.decode(data, numbers)
 
 
 def or_json_text(codec: ValueCodec) -> ValueCodec:
@@ -46,7 +70,7 @@ def or_json_text(codec: ValueCodec) -> ValueCodec:
                 raise InvalidInput(error.message, path=error.path) from None
         return decode_own(data)
 
-    return ValueCodec(decode, encode, codec.has_zero)
+    return ValueCodec(decode, encode, codec.has_zero, codec.apart)
 
 
 def under(step: str, function: Callable[[pb.Data], object], data: pb.Data) -> object:

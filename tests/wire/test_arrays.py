@@ -17,7 +17,7 @@ from runner.wire.pb import inference_pb2 as pb
 def there_and_back(value: object, declared: str | None = None) -> Any:
     data = pb.Data()
     arrays.encode(value, data)
-    return arrays.decoder(declared)(pb.Data.FromString(data.SerializeToString()))
+    return arrays.codec(declared).decode(pb.Data.FromString(data.SerializeToString()))
 
 
 def message(buffer: bytes = b"\0" * 8, shape: tuple[int, ...] = (2,), dtype: str = "float32") -> pb.Data:
@@ -39,7 +39,7 @@ def test_empty_arrays_and_scalars_keep_their_shape(shape: tuple[int, ...]):
 
 def test_another_order_of_bytes_is_turned_around():
     assert there_and_back(np.array([1.5], ">f4")).tolist() == [1.5]
-    swapped = arrays.decoder(None)(message(np.array([1.5, 2.5], ">f4").tobytes(), dtype=">f4"))
+    swapped = arrays.codec(None).decode(message(np.array([1.5, 2.5], ">f4").tobytes(), dtype=">f4"))
     assert swapped.tolist() == [1.5, 2.5]
     assert swapped.dtype.isnative
 
@@ -68,7 +68,7 @@ def test_another_order_of_bytes_is_turned_around():
 )
 def test_an_array_that_lies_is_refused(data: pb.Data, words: str):
     with pytest.raises(InvalidInput, match=words):
-        arrays.decoder(None)(data)
+        arrays.codec(None).decode(data)
 
 
 def test_a_declared_dtype_is_what_the_method_gets():
