@@ -2,8 +2,8 @@
 
 Such numbers are *apart*: the message has their array without them, and they come beside it, as a view.
 
-Looking for them takes about as long as copying 100 KB. But one call of a method is mostly like the one before, in
-everything but its numbers: what was found out about the last is looked at first, by exact bytes.
+Looking for them takes as long as protobuf takes to copy 100 KB. But one call of a method is mostly like another, in
+everything but its numbers: what was found out before is looked at first, by exact bytes.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from runner.wire.mismatch import EncodeError
 from runner.wire.payload import Payload
 from runner.wire.pb import inference_pb2 as pb
 
-APART_FROM: Final = 64 * 1024
-"""bytes of an array's numbers from which on protobuf's copies cost more than keeping them apart."""
+APART_FROM: Final = 128 * 1024
+"""bytes of an array's numbers from which on protobuf's copies cost more than finding out where they lie."""
 
 _LEAST_SHARE: Final = 4
 """An array that lies where it came keeps its whole message in memory, for as long as the method keeps the array. So it
@@ -31,6 +31,13 @@ is at least one in so many parts of the message."""
 
 _MAX_REMEMBERED: Final = 4096
 """bytes around the numbers of an array. Around a longer text or file they would hardly be the same again."""
+
+_MAX_SEEN: Final = 64
+"""Bounds what one reader remembers: half a megabyte at most."""
+
+_END: Final = 12
+"""bytes at the end of a message by which it is looked up: what the shortest shape, dtype and name take, so that there
+are no numbers among them."""
 
 _MAX_BYTES: Final = 2**31 - 1
 """The longest message there is."""
@@ -42,17 +49,15 @@ _DATA_TAGS: Final = {pb.Input: array_scan.INPUT_DATA, pb.Output: array_scan.OUTP
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    """A message with one array that was read before.
+    """A message with one array that was read before: the numbers are its bytes `[start:end]`.
 
     Attributes:
-        size: its bytes, of which `[start:end]` are the numbers.
         before: what comes before the numbers.
         after: what comes after them.
         message: what is left without them.
         index: of the part with the array.
     """
 
-    size: int
     start: int
     end: int
     before: bytes
@@ -68,7 +73,7 @@ class MessageReader:
         """Read messages of a kind, `pb.Input` or `pb.Output`; `arrays`: ids of the parts that shall be arrays."""
         self._kind = kind
         self._names = frozenset(name.encode() for name in arrays)
-        self._seen: _Seen | None = None
+        self._seen: dict[tuple[int, bytes], _Seen] = {}  # by the size of the message, and its last bytes
 
     def read(self, payload: Payload) -> tuple[Any, Mapping[int, memoryview]]:
         """Return a message, and the numbers of its large arrays by the index of their part.
@@ -77,13 +82,8 @@ class MessageReader:
             InvalidInput: the bytes are no such message.
         """
         if self._names and len(payload) >= APART_FROM:
-            seen = self._seen
-            if (
-                seen is not None
-                and len(payload) == seen.size
-                and payload[: seen.start] == seen.before
-                and payload[seen.end :] == seen.after
-            ):
+            seen = self._seen.get((len(payload), bytes(payload[-_END:])))
+            if seen is not None and payload[: seen.start] == seen.before and payload[seen.end :] == seen.after:
                 numbers = {seen.index: memoryview(payload)[seen.start : seen.end]}
                 return parse(self._kind, seen.message), numbers
             found = self._cut(payload)
@@ -98,8 +98,11 @@ class MessageReader:
         cut = array_scan.cut(payload, _DATA_TAGS[self._kind], self._names, at_least)
         if cut is not None and len(cut.ranges) == 1 and len(cut.message) <= _MAX_REMEMBERED:
             ((index, (start, end)),) = cut.ranges.items()
-            self._seen = _Seen(
-                size=len(payload),
+            if len(payload) - end < _END:
+                return cut
+            if len(self._seen) >= _MAX_SEEN:
+                self._seen.clear()
+            self._seen[len(payload), bytes(payload[-_END:])] = _Seen(
                 start=start,
                 end=end,
                 before=bytes(payload[:start]),

@@ -11,7 +11,7 @@ from runner.errors import InvalidInput
 from runner.signature.method import REQUIRED, Argument, Cardinality, MethodSignature
 from runner.signature.tree import Array, Kind, Leaf, Node, OptionalOf
 from runner.wire.call import CallCodec, EncodeError
-from runner.wire.message import APART_FROM, serialize
+from runner.wire.message import APART_FROM, MessageReader, serialize
 from runner.wire.pb import inference_pb2 as pb
 
 INT, BYTES = Leaf(Kind.INT), Leaf(Kind.BYTES)
@@ -179,6 +179,20 @@ def test_equal_sizes_with_another_number_name_or_type_are_told_apart():
     unknown = codec.encode_call(variants[0]).replace(b"\x12\x01a", b"\x12\x01z")
     with pytest.raises(InvalidInput, match="no such argument"):
         codec.decode_call(unknown)
+
+
+def test_what_is_remembered_is_bounded_and_free_of_numbers():
+    reader = MessageReader(pb.Input, ["a"])
+    for value in range(3):
+        reader.read(ONE.encode_call({"a": np.full_like(PIXELS, value)}))
+    assert len(reader._seen) == 1
+    for extra in range(200):
+        reader.read(ONE.encode_call({"a": np.zeros(SIZE + extra, np.int8)}))
+        reader.read(by_protobuf(a=PIXELS, b=extra))
+    assert len(reader._seen) <= 64
+    known = dict(reader._seen)
+    reader.read(method(ARRAY, BYTES).encode_call({"a": PIXELS, "b": b"x" * 5000}))
+    assert reader._seen == known
 
 
 def test_items_and_optional_results():
