@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, cast
 
 from runner.errors import InvalidInput
@@ -75,10 +76,11 @@ def encode_int(value: object, data: pb.Data) -> None:
 
 def decode_float(data: pb.Data) -> float:
     """Read a float of 64 bits."""
-    if value := data.float_value:
-        return value
-    expect_zero(data, "a float")
-    return 0.0
+    value = data.float_value
+    # -0.0 is as false as 0.0 is, but it is a value on the wire.
+    if not value and math.copysign(1.0, value) > 0:
+        expect_zero(data, "a float")
+    return value
 
 
 def encode_float(value: object, data: pb.Data) -> None:

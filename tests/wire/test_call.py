@@ -74,6 +74,10 @@ class TestBytes:
         assert part.data.ByteSize() == 0
         assert method(result=node).decode_output(output.SerializeToString()) == zero
 
+    def test_minus_zero_is_no_zero_value(self):
+        calls = method(argument("x", FLOAT))
+        assert str(calls.decode_call(calls.encode_call({"x": -0.0}))["x"]) == "-0.0"
+
     def test_a_part_may_have_no_data_at_all(self):
         message = pb.Input()
         message.data.parts.add(id="names")
