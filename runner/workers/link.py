@@ -19,10 +19,10 @@ _READ_BYTES = 256 * 1024
 """bytes read at once. A longer frame gets a buffer of its own size, so that its payload can be used where it lies."""
 
 SERVER_QUIET_TURNS = 12
-WORKER_QUIET_TURNS = 2
+WORKER_QUIET_TURNS = 0
 """turns of the loop without a new message before what has gathered is written. Waking the other process is the dearest
 part of sending. The server's calls trickle in over several turns of a loop that is busy with gRPC; a worker's answers
-come together, and an empty turn costs it about as much as an answer."""
+come together in one turn, and an empty one costs it about as much as an answer."""
 
 _HOLD = 0.001
 """seconds a message waits for others at most, however busy the loop is."""
