@@ -32,7 +32,7 @@ class Request(NamedTuple):
     request_id: str = ""
     """The id under which logs speak of the call."""
     metadata: bytes = b""
-    """Packed by `messages.pack_pairs`."""
+    """Packed by `frames.pack_pairs`."""
 
 
 class Wire(Protocol):

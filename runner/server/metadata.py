@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runner.workers.messages import pack_pairs
+from runner.workers.frames import pack_pairs
 
 _SECRET = frozenset({"authorization", "cookie", "x-clarifai-session-token"})
 _KEPT = 1024

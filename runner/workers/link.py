@@ -13,7 +13,8 @@ import time
 from typing import Protocol, cast
 
 from runner.wire.payload import Payload
-from runner.workers.messages import JOIN_BELOW, Message, pack, unpack
+from runner.workers.frames import JOIN_BELOW, pack, unpack
+from runner.workers.messages import Message
 
 _READ_BYTES = 256 * 1024
 """bytes read at once. A longer frame gets a buffer of its own size, so that its payload can be used where it lies."""

@@ -14,20 +14,9 @@ from runner.execution.fetch import Fetcher
 from runner.execution.method import load_methods
 from runner.limits import FetchLimits
 from runner.model import ModelClass
+from runner.workers.frames import unpack_pairs
 from runner.workers.link import Link
-from runner.workers.messages import (
-    Call,
-    Cancel,
-    Credit,
-    EndInput,
-    Failed,
-    Item,
-    Load,
-    Message,
-    Ready,
-    Result,
-    unpack_pairs,
-)
+from runner.workers.messages import Call, Cancel, Credit, EndInput, Failed, Item, Load, Message, Ready, Result
 
 _METADATA_KEPT = 256
 """Blocks of metadata whose decoded form is kept: clients repeat theirs on every call."""

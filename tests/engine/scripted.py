@@ -14,17 +14,7 @@ from runner.errors import CallError
 from runner.signature.publish import publish
 from runner.signature.published import Lane
 from runner.workers.link import Receiver
-from runner.workers.messages import (
-    Call,
-    Credit,
-    Failed,
-    Item,
-    Load,
-    LoadFailed,
-    Message,
-    Ready,
-    Result,
-)
+from runner.workers.messages import Call, Credit, Failed, Item, Load, LoadFailed, Message, Ready, Result
 from tests.running import turns
 
 LOAD = Load(

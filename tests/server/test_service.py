@@ -26,7 +26,8 @@ from runner.errors import (
 from runner.server.service import CallInfo
 from runner.server.status import Code
 from runner.wire.pb import inference_pb2 as pb
-from runner.workers.messages import Call, Cancel, unpack_pairs
+from runner.workers.frames import unpack_pairs
+from runner.workers.messages import Call, Cancel
 from tests.engine.scripted import COLLECT, GENERATE, PREDICT
 from tests.running import on_loop, turns
 from tests.server.desk import CLARIFAI, NATIVE, desk, output, request, text_of

@@ -9,6 +9,7 @@ import pytest
 
 from runner.errors import InvalidInput
 from runner.wire.payload import Payload
+from runner.workers.frames import JOIN_BELOW, pack
 from runner.workers.link import (
     _READ_BYTES,
     MAX_FRAME_BYTES,
@@ -17,7 +18,7 @@ from runner.workers.link import (
     MemoryLink,
     SocketLink,
 )
-from runner.workers.messages import JOIN_BELOW, Call, Cancel, Credit, Failed, Item, Message, Result, pack
+from runner.workers.messages import Call, Cancel, Credit, Failed, Item, Message, Result
 from tests.running import on_loop, turns
 
 SIZES = [

@@ -12,6 +12,7 @@ from runner.errors import Cancelled, DeadlineExceeded
 from runner.flow import STREAM_WINDOW
 from runner.model import instantiate
 from runner.signature.published import Lane
+from runner.workers.frames import pack_pairs
 from runner.workers.inline import InlineWorker
 from runner.workers.messages import (
     Call,
@@ -25,7 +26,6 @@ from runner.workers.messages import (
     Message,
     Ready,
     Result,
-    pack_pairs,
 )
 from runner.workers.worker import Worker
 from tests.running import Latch, Signal, on_loop, turns

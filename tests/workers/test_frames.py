@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from runner.errors import ErrorKind, call_error
 from runner.signature.method import Cardinality
 from runner.signature.published import Lane, Published
+from runner.workers.frames import JOIN_BELOW, pack, pack_pairs, unpack, unpack_pairs
 from runner.workers.messages import (
-    JOIN_BELOW,
     Call,
     Cancel,
     Credit,
@@ -25,10 +25,6 @@ from runner.workers.messages import (
     Payload,
     Ready,
     Result,
-    pack,
-    pack_pairs,
-    unpack,
-    unpack_pairs,
 )
 
 ids = st.integers(0, 2**64 - 1)
