@@ -32,7 +32,7 @@ EXIT_CANNOT_LOAD = 3
 _SWITCH_INTERVAL = 0.0001
 """seconds. A model that runs Python between small operations of torch lets go of the GIL for moments only; with the
 default of 5 ms and the kernel's timer slack the loop thread was measured to wait up to a second for its turn. A tenth
-of this value lets sixteen plain functions fight over the GIL: a twelfth of the calls per second of this one."""
+of this value lets sixteen plain functions fight over the GIL, and serves far fewer calls per second."""
 
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
