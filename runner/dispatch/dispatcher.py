@@ -11,7 +11,7 @@ they came, and a full lane never holds up another.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, NewType
@@ -63,7 +63,7 @@ class Dispatcher:
     def __init__(self, *, max_queued_calls: int, max_queued_bytes: int) -> None:
         self._max_calls = max_queued_calls
         self._max_bytes = max_queued_bytes
-        self._waiting: dict[Lane, OrderedDict[CallId, Ticket]] = {lane: OrderedDict() for lane in Lane}
+        self._waiting: defaultdict[Lane, OrderedDict[CallId, Ticket]] = defaultdict(OrderedDict)
         self._waiting_calls = 0
         self._waiting_bytes = 0
         self._replicas: dict[ReplicaId, _Replica] = {}

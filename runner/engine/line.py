@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ class Line:
         """Make the lines; at most `longest` callers stand in all of them together."""
         self._longest = longest
         self._length = 0
-        self._lines: dict[Lane, deque[_Waiting]] = {lane: deque() for lane in Lane}
+        self._lines: defaultdict[Lane, deque[_Waiting]] = defaultdict(deque)
 
     def __len__(self) -> int:
         return self._length

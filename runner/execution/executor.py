@@ -85,7 +85,7 @@ class Executor:
             return
         method = self._methods[call.method]
         running: RunningCall
-        if method.lane is Lane.COROUTINES:
+        if method.lane == Lane.COROUTINES:
             running = CoroutineCall(self, method, call)
         else:
             running = BlockingCall(self, method, call, self._threads[method.lane])

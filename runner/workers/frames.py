@@ -26,8 +26,11 @@ from runner.workers.messages import (
     Load,
     LoadFailed,
     Message,
+    Ran,
     Ready,
     Result,
+    Room,
+    Times,
 )
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
@@ -39,6 +42,7 @@ PREFIX = struct.Struct("<IB")
 _ID = struct.Struct("<IBQ")
 _CALL = struct.Struct("<IBQHdHII")
 _COUNT = struct.Struct("<IBQI")
+_RESULT = struct.Struct("<IBQffffH")
 NO_DEADLINE = -1.0
 
 
@@ -60,8 +64,11 @@ def pack(message: Message, out: list[Payload]) -> int:
                 len(message.params),
             )
             return _append(out, b"".join((head, request_id, message.metadata, message.params)), message.payload)
-        case Item() | Result():
-            head = _ID.pack(_ID.size - 4 + len(message.payload), message.TAG, message.id)
+        case Result():
+            head = _RESULT.pack(_RESULT.size - 4 + len(message.payload), Result.TAG, message.id, *message.times)
+            return _append(out, head, message.payload)
+        case Item():
+            head = _ID.pack(_ID.size - 4 + len(message.payload), Item.TAG, message.id)
             return _append(out, head, message.payload)
         case Credit():
             return _append(out, _COUNT.pack(_COUNT.size - 4, Credit.TAG, message.id, message.items), b"")
@@ -70,10 +77,11 @@ def pack(message: Message, out: list[Payload]) -> int:
         case Failed():
             return _append_text(out, Failed.TAG, {"id": message.id, **_error_fields(message.error)})
         case Load():
-            fields = {name: getattr(message, name) for name in Load.__dataclass_fields__ if name.islower()}
-            return _append_text(out, Load.TAG, fields)
+            return _append_text(out, Load.TAG, _fields_of(message))
         case Ready():
             return _append_text(out, Ready.TAG, {"methods": [_published_fields(method) for method in message.methods]})
+        case Ran() | Room():
+            return _append_text(out, message.TAG, _fields_of(message))
         case LoadFailed():
             return _append_text(out, LoadFailed.TAG, {"message": message.message, "details": message.details})
 
@@ -121,6 +129,10 @@ def _append_text(out: list[Payload], tag: int, fields: dict[str, object]) -> int
     return PREFIX.size + len(body)
 
 
+def _fields_of(message: Load | Ran | Room) -> dict[str, object]:
+    return {name: getattr(message, name) for name in message.__dataclass_fields__ if name.islower()}
+
+
 def _rest(frame: memoryview, start: int) -> Payload:
     rest = frame[start:]
     return rest if len(rest) >= JOIN_BELOW else bytes(rest)
@@ -143,7 +155,8 @@ def _read_item(frame: memoryview) -> Message:
 
 
 def _read_result(frame: memoryview) -> Message:
-    return Result(_ID.unpack_from(frame)[2], _rest(frame, _ID.size))
+    _, _, call_id, *times = _RESULT.unpack_from(frame)
+    return Result(call_id, _rest(frame, _RESULT.size), Times(*times))
 
 
 def _read_end_input(frame: memoryview) -> Message:
@@ -161,6 +174,15 @@ def _read_credit(frame: memoryview) -> Message:
 
 def _read_load(frame: memoryview) -> Message:
     return Load(**_fields(frame))  # pyright: ignore[reportArgumentType]: our own sender wrote these fields
+
+
+def _read_ran(frame: memoryview) -> Message:
+    return Ran(**_fields(frame))  # pyright: ignore[reportArgumentType]: as above
+
+
+def _read_room(frame: memoryview) -> Message:
+    fields = _fields(frame)
+    return Room(Lane(str(fields["lane"])), cast(int, fields["calls"]))
 
 
 def _read_ready(frame: memoryview) -> Message:
@@ -193,10 +215,13 @@ def _published_fields(method: Published) -> dict[str, object]:
     return {
         "name": method.name,
         "cardinality": method.cardinality.value,
-        "lane": method.lane.value,
+        "lane": method.lane,
         "clarifai": method.clarifai.hex(),
         "native": method.native.hex(),
         "idempotent": method.idempotent,
+        "max_batch_size": method.max_batch_size,
+        "priority": method.priority,
+        "slo": method.slo,
     }
 
 
@@ -204,10 +229,13 @@ def _published(fields: dict[str, object]) -> Published:
     return Published(
         name=str(fields["name"]),
         cardinality=Cardinality(fields["cardinality"]),
-        lane=Lane(fields["lane"]),
+        lane=Lane(str(fields["lane"])),
         clarifai=bytes.fromhex(str(fields["clarifai"])),
         native=bytes.fromhex(str(fields["native"])),
         idempotent=bool(fields["idempotent"]),
+        max_batch_size=cast(int, fields["max_batch_size"]),
+        priority=cast(int, fields["priority"]),
+        slo=cast("float | None", fields["slo"]),
     )
 
 
@@ -222,4 +250,6 @@ _READERS: dict[int, Callable[[memoryview], Message]] = {
     LoadFailed.TAG: _read_load_failed,
     Result.TAG: _read_result,
     Failed.TAG: _read_failed,
+    Ran.TAG: _read_ran,
+    Room.TAG: _read_room,
 }

@@ -9,11 +9,12 @@ dataclasses.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Final, NamedTuple, TypeAlias
 
 from runner.errors import CallError
-from runner.signature.published import Published
+from runner.signature.published import Lane, Published
 from runner.wire.payload import Payload
 
 
@@ -30,6 +31,7 @@ class Load:
         fetch_timeout: seconds for one input given by URL.
         fetch_max_bytes: size limit of one such input.
         fetch_max_redirects: redirects followed for one such input.
+        options: what the configuration says about methods, by name: options of `@ModelClass.method`, and their values.
     """
 
     TAG: ClassVar[int] = 1
@@ -43,6 +45,7 @@ class Load:
     fetch_timeout: float
     fetch_max_bytes: int
     fetch_max_redirects: int
+    options: Mapping[str, Mapping[str, object]] = field(default_factory=dict[str, Mapping[str, object]])
 
 
 class Call(NamedTuple):
@@ -128,12 +131,29 @@ class LoadFailed:
     details: str
 
 
+class Times(NamedTuple):
+    """Where the time of a call went in its worker, in seconds."""
+
+    queued: float = 0.0
+    """From its arrival until it was run, without decoding."""
+    decode: float = 0.0
+    run: float = 0.0
+    """In the model's function; of a batch, the whole of it."""
+    encode: float = 0.0
+    batch_size: int = 0
+    """Calls that ran together; 0 if it ran by itself."""
+
+
+UNTIMED: Final = Times()
+
+
 class Result(NamedTuple):
     """A call's last message when all went well."""
 
     id: int
     payload: Payload
     """The serialized output of a call whose answer is one value; empty at the end of an output stream."""
+    times: Times = UNTIMED
 
     TAG = 18
     CONTROL = False
@@ -150,6 +170,43 @@ class Failed:
     error: CallError
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """A batch has run.
+
+    Attributes:
+        name: the method's or the coalescing point's.
+        reason: why it left when it did, a `batching.entries.Reason`.
+        size: entries in it.
+        cost: what they cost together.
+        waited: seconds that the oldest entry had waited.
+        seconds: the time it took.
+        device_seconds: the time the device took, where the device tells; otherwise 0.
+    """
+
+    TAG: ClassVar[int] = 20
+    CONTROL: ClassVar[bool] = True
+
+    name: str
+    reason: str
+    size: int
+    cost: float
+    waited: float
+    seconds: float
+    device_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """From now on the worker takes so many calls of a lane at once."""
+
+    TAG: ClassVar[int] = 21
+    CONTROL: ClassVar[bool] = True
+
+    lane: Lane
+    calls: int
+
+
 ToWorker: TypeAlias = Load | Call | Item | EndInput | Credit | Cancel
-FromWorker: TypeAlias = Ready | LoadFailed | Item | Credit | Result | Failed
-Message: TypeAlias = Load | Call | Item | EndInput | Credit | Cancel | Ready | LoadFailed | Result | Failed
+FromWorker: TypeAlias = Ready | LoadFailed | Item | Credit | Result | Failed | Ran | Room
+Message: TypeAlias = Load | Call | Item | EndInput | Credit | Cancel | Ready | LoadFailed | Result | Failed | Ran | Room

@@ -23,8 +23,11 @@ from runner.workers.messages import (
     LoadFailed,
     Message,
     Payload,
+    Ran,
     Ready,
     Result,
+    Room,
+    Times,
 )
 
 ids = st.integers(0, 2**64 - 1)
@@ -36,15 +39,30 @@ published = st.builds(
     Published,
     name=texts,
     cardinality=st.sampled_from(Cardinality),
-    lane=st.sampled_from(Lane),
+    lane=texts.map(Lane),
     clarifai=st.binary(max_size=20),
     native=st.binary(max_size=20),
     idempotent=st.booleans(),
+    max_batch_size=ids,
+    priority=st.integers(-9, 9),
+    slo=st.none() | st.floats(0, 10),
 )
+seconds = st.floats(0, 1e9, width=32)
 messages = st.one_of(
     st.builds(Call, ids, st.integers(0, 65535), payloads, st.binary(max_size=50), times, texts, st.binary(max_size=50)),
     st.builds(Item, ids, payloads),
-    st.builds(Result, ids, payloads),
+    st.builds(Result, ids, payloads, st.builds(Times, seconds, seconds, seconds, seconds, st.integers(0, 65535))),
+    st.builds(
+        Ran,
+        name=texts,
+        reason=texts,
+        size=ids,
+        cost=seconds,
+        waited=seconds,
+        seconds=seconds,
+        device_seconds=seconds,
+    ),
+    st.builds(Room, texts.map(Lane), ids),
     st.builds(EndInput, ids),
     st.builds(Cancel, ids),
     st.builds(Credit, ids, st.integers(0, 2**32 - 1)),
@@ -60,6 +78,7 @@ messages = st.one_of(
         fetch_timeout=st.floats(0, 100),
         fetch_max_bytes=ids,
         fetch_max_redirects=ids,
+        options=st.dictionaries(texts, st.dictionaries(texts, st.integers() | st.none())),
     ),
 )
 
