@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from operator import index
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from runner.errors import Cancelled, DeadlineExceeded
 
-__all__ = ["CallContext", "Usage", "current", "current_context"]
+__all__ = ["BatchContext", "CallContext", "Usage", "current", "current_context"]
 
 Usage: TypeAlias = tuple[int, int, int]
 """Prompt, completion and cached tokens; the cached ones are part of the prompt's."""
+
+Count: TypeAlias = int | Sequence[int]
 
 NO_METADATA: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -33,19 +35,31 @@ class CallContext:
         request_id: the id under which logs speak of this call.
         deadline: the instant, on the `time.monotonic` clock, after which nobody waits for the answer; None: no limit.
         metadata: what the caller sent beside the arguments, keys in lower case.
+        member: the worker's number for the call, under which its steps are known at coalescing points; 0 outside one.
     """
 
-    __slots__ = ("_cancelled", "_usage", "deadline", "metadata", "request_id")
+    __slots__ = ("_cancelled", "_usage", "deadline", "member", "metadata", "request_id")
 
     def __init__(
-        self, *, request_id: str = "", deadline: float | None = None, metadata: Mapping[str, str] = NO_METADATA
+        self,
+        *,
+        request_id: str = "",
+        deadline: float | None = None,
+        metadata: Mapping[str, str] = NO_METADATA,
+        member: int = 0,
     ) -> None:
         self.request_id = request_id or uuid.uuid4().hex
+        self.member = member
         self.deadline = deadline
         self.metadata = metadata
         # A plain flag that only ever goes from False to True: reading and writing it are atomic, so no lock.
         self._cancelled = False
         self._usage: Usage | None = None
+
+    @property
+    def entries(self) -> Sequence[CallContext]:
+        """The calls that are served together: this one alone, or all of a batch in the order of their values."""
+        return (self,)
 
     @property
     def cancelled(self) -> bool:
@@ -78,7 +92,7 @@ class CallContext:
         """The token counts reported since they were last taken."""
         return self._usage
 
-    def report_usage(self, *, prompt_tokens: int = 0, completion_tokens: int = 0, cached_tokens: int = 0) -> None:
+    def report_usage(self, *, prompt_tokens: Count = 0, completion_tokens: Count = 0, cached_tokens: Count = 0) -> None:
         """Attach token counts to the next result. A second report before it replaces the first.
 
         Raises:
@@ -86,7 +100,7 @@ class CallContext:
             ValueError: a count is negative or beyond 32 bits.
         """
         # index() also takes the integers of numpy and torch, which is what tokenizers count in.
-        prompt, completion, cached = index(prompt_tokens), index(completion_tokens), index(cached_tokens)
+        prompt, completion, cached = (index(cast(int, n)) for n in (prompt_tokens, completion_tokens, cached_tokens))
         for count in (prompt, completion, cached):
             if not 0 <= count <= _MAX_TOKENS:
                 raise ValueError(f"a token count has to be from 0 to {_MAX_TOKENS}, not {count}")
@@ -100,6 +114,55 @@ class CallContext:
     def __repr__(self) -> str:
         state = "cancelled" if self._cancelled else "live"
         return f"<CallContext {self.request_id} {state}>"
+
+
+class BatchContext(CallContext):
+    """What a method that serves a batch sees as its context.
+
+    Args:
+        entries: the contexts of the calls, in the order of their values.
+    """
+
+    __slots__ = ("_entries",)
+
+    def __init__(self, entries: Sequence[CallContext]) -> None:
+        deadlines = [entry.deadline for entry in entries]
+        known = [deadline for deadline in deadlines if deadline is not None]
+        # As long as somebody waits without a limit, there is none.
+        deadline = max(known) if known and len(known) == len(deadlines) else None
+        super().__init__(request_id=",".join(entry.request_id for entry in entries[:8]), deadline=deadline)
+        self._entries = entries
+
+    @property
+    def entries(self) -> Sequence[CallContext]:
+        """See `CallContext`."""
+        return self._entries
+
+    @property
+    def cancelled(self) -> bool:
+        """True once nobody of the whole batch waits any more."""
+        return all(entry.cancelled for entry in self._entries)
+
+    def report_usage(self, *, prompt_tokens: Count = 0, completion_tokens: Count = 0, cached_tokens: Count = 0) -> None:
+        """Attach token counts to each call's next result: sequences, one count for each of `entries`.
+
+        Raises:
+            TypeError: a bare number: it would not say whose tokens it counts.
+            ValueError: there are more or fewer counts than calls.
+        """
+        size = len(self._entries)
+        columns: list[Sequence[int]] = []
+        for name, counts in (("prompt", prompt_tokens), ("completion", completion_tokens), ("cached", cached_tokens)):
+            if isinstance(counts, int) and counts == 0:
+                counts = [0] * size
+            if not hasattr(counts, "__len__"):
+                raise TypeError(f"{name}_tokens: got {counts!r}; in a batch it needs one count for each of the calls")
+            column = cast(Sequence[int], counts)
+            if len(column) != size:
+                raise ValueError(f"{name}_tokens: got {len(column)} counts for a batch of {size} calls")
+            columns.append(column)
+        for entry, prompt, completion, cached in zip(self._entries, *columns, strict=True):
+            entry.report_usage(prompt_tokens=prompt, completion_tokens=completion, cached_tokens=cached)
 
 
 current: ContextVar[CallContext] = ContextVar("runner_call_context")

@@ -8,15 +8,16 @@ value it stands for. What was said is kept in two attributes of the function, wh
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FunctionType
-from typing import Final, ParamSpec, TypeVar, cast, overload
+from typing import Any, Final, ParamSpec, TypeVar, cast, overload
 
 from runner.context import CallContext, current_context
+from runner.options import BatchSize, Cost, MethodOptions, Pad, PointOptions, read_options
 from runner.params import Parameter
+from runner.points import Point, PointRunner
 
-__all__ = ["MethodOptions", "ModelClass", "instantiate", "methods_of", "parameters_of"]
+__all__ = ["ModelClass", "instantiate", "methods_of", "parameters_of", "points_of"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,18 +25,6 @@ M = TypeVar("M", bound="ModelClass")
 
 _OPTIONS: Final = "__runner_options__"
 _PARAMETERS: Final = "__runner_parameters__"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MethodOptions:
-    """What `@ModelClass.method(...)` was told.
-
-    Args:
-        idempotent: running the method twice on the same input does no harm, so that a call whose worker died may be
-            run again elsewhere.
-    """
-
-    idempotent: bool = False
 
 
 class ModelClass:
@@ -48,6 +37,9 @@ class ModelClass:
     device: str = "cpu"
     """Where this replica was placed, as torch spells it: `cpu`, `cuda:0`. Set by the worker before `__init__` runs."""
 
+    _runner_points: PointRunner | None = None
+    """What runs coalescing points; set by the worker after `load_model`. Without one, a call is a batch of one."""
+
     def load_model(self) -> None:
         """Load weights and warm up. Runs once in each worker, before the first call."""
 
@@ -57,16 +49,23 @@ class ModelClass:
         return current_context()
 
     def set_output_context(
-        self, prompt_tokens: int | None = None, completion_tokens: int | None = None, cached_tokens: int | None = None
+        self,
+        prompt_tokens: int | Sequence[int] | None = None,
+        completion_tokens: int | Sequence[int] | None = None,
+        cached_tokens: int | Sequence[int] | None = None,
     ) -> None:
         """Report how many tokens this call used, before its result is returned or the next item is yielded.
 
+        In a batch each of them is a sequence, with one count for each of `self.context.entries`.
+
         Raises:
-            TypeError: a count is not a whole number.
-            ValueError: a count is negative or beyond 32 bits.
+            TypeError: a count is not a whole number, or one number was given for a whole batch.
+            ValueError: a count is negative or beyond 32 bits, or their number is not the batch's.
         """
         current_context().report_usage(
-            prompt_tokens=prompt_tokens or 0, completion_tokens=completion_tokens or 0, cached_tokens=cached_tokens or 0
+            prompt_tokens=0 if prompt_tokens is None else prompt_tokens,
+            completion_tokens=0 if completion_tokens is None else completion_tokens,
+            cached_tokens=0 if cached_tokens is None else cached_tokens,
         )
 
     @overload
@@ -75,18 +74,64 @@ class ModelClass:
 
     @overload
     @staticmethod
-    def method(*, idempotent: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+    def method(
+        *,
+        max_batch_size: BatchSize = 32,
+        max_queue_delay_ms: float = 0,
+        cost: Cost | None = None,
+        max_batch_cost: float | None = None,
+        priority: int = 0,
+        idempotent: bool = False,
+        slo_ms: float | None = None,
+        pad: Pad | float | None = None,
+        example: Mapping[str, object] | None = None,
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
     @staticmethod
-    def method(function: Callable[..., object] | None = None, /, **options: bool) -> object:
-        """Publish a method as a remote function; bare, or with the options of `MethodOptions`.
+    def method(function: Callable[..., object] | None = None, /, **options: Any) -> object:
+        """Publish a method as a remote function; bare, or with the options of `options.MethodOptions`.
 
         Raises:
-            TypeError: an unknown option, or something else than a function is decorated.
+            TypeError: an unknown option, a value of another type, or something else than a function is decorated.
+            ValueError: an option's value is out of range.
         """
+        said = cast(MethodOptions, read_options(MethodOptions, "@ModelClass.method", options))
         if function is None:
-            return functools.partial(_mark, options=_options(options))
-        return _mark(function, options=_options(options))
+            return functools.partial(_mark, options=said)
+        return _mark(function, options=said)
+
+    @overload
+    @staticmethod
+    def batched(function: Callable[..., object], /) -> Point: ...
+
+    @overload
+    @staticmethod
+    def batched(
+        *,
+        max_batch_size: BatchSize = 32,
+        max_queue_delay_ms: float = 0,
+        cost: Cost | None = None,
+        max_batch_cost: float | None = None,
+        priority: int = 0,
+    ) -> Callable[[Callable[..., object]], Point]: ...
+
+    @staticmethod
+    def batched(function: Callable[..., object] | None = None, /, **options: Any) -> object:
+        """Make a helper that works on lists a coalescing point, bare or with the options of `options.PointOptions`.
+
+        `@ModelClass.batched def encode(self, texts: list[str]) -> list[Vector]` is called with one item through the
+        instance: `vector = await self.encode(text)` in an `async def`, `vector = self.encode(text)` in a plain one.
+        Whenever the device is free, all waiting calls run as one batch, whatever requests they come from. See
+        `points.py`.
+
+        Raises:
+            TypeError: an unknown option, a value of another type, or a function that cannot be one is decorated.
+            ValueError: an option's value is out of range.
+        """
+        said = cast(PointOptions, read_options(PointOptions, "@ModelClass.batched", options))
+        if function is None:
+            return functools.partial(Point, options=said)
+        return Point(function, options=said)
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         """Let a plain override of a published method use `Param` as the decorated one may."""
@@ -113,6 +158,18 @@ def methods_of(model_class: type[ModelClass]) -> dict[str, MethodOptions]:
     return published
 
 
+def points_of(model_class: type[ModelClass]) -> dict[str, Point]:
+    """Return the coalescing points by name; an override by something else withdraws one."""
+    found: dict[str, Point] = {}
+    for owner in reversed(model_class.__mro__):
+        for name, member in cast(Mapping[str, object], vars(owner)).items():
+            if isinstance(member, Point):
+                found[name] = member
+            else:
+                found.pop(name, None)
+    return found
+
+
 def parameters_of(function: Callable[..., object]) -> Mapping[str, Parameter]:
     """Return what was said with `Param`, by argument name."""
     return cast(Mapping[str, Parameter], getattr(function, _PARAMETERS, {}))
@@ -124,14 +181,6 @@ def instantiate(model_class: type[M], device: str) -> M:
     model.device = device
     model.__init__()
     return model
-
-
-def _options(given: Mapping[str, bool]) -> MethodOptions:
-    known = [option.name for option in fields(MethodOptions)]
-    unknown = [name for name in given if name not in known]
-    if unknown:
-        raise TypeError(f"@ModelClass.method has no option {unknown[0]!r}; it takes {', '.join(known)}")
-    return MethodOptions(**given)
 
 
 def _mark(function: object, *, options: MethodOptions) -> Callable[..., object]:

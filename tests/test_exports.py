@@ -13,15 +13,19 @@ import runner.types
 def test_the_package():
     assert sorted(runner.__all__) == [
         "Audio",
+        "Batch",
         "CallContext",
         "Concept",
+        "END",
         "Frame",
         "Image",
         "JSON",
         "ModelClass",
         "NamedFields",
+        "Pad",
         "Param",
         "Region",
+        "SKIP",
         "Text",
         "Video",
     ]

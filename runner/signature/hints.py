@@ -13,10 +13,11 @@ from typing import NoReturn, cast
 
 from runner.errors import SignatureError
 from runner.model import ModelClass, parameters_of
+from runner.options import NO_OPTIONS, MethodOptions
 from runner.params import Parameter
 from runner.signature.method import NO_LIMITS, REQUIRED, Argument, Cardinality, Limits, MethodSignature
-from runner.signature.nodes import StreamHint, Unpublishable, describe, read_node, read_stream
-from runner.signature.tree import Kind, Leaf, LiteralOf, Node, OptionalOf
+from runner.signature.nodes import StreamHint, Unpublishable, describe, read_batch, read_node, read_stream
+from runner.signature.tree import Array, Kind, Leaf, LiteralOf, Node, OptionalOf
 
 __all__ = ["is_asynchronous", "read_method"]
 
@@ -36,25 +37,29 @@ def is_asynchronous(function: Callable[..., object]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
-def read_method(owner: type, name: str, function: Callable[..., object]) -> MethodSignature:
+def read_method(
+    owner: type, name: str, function: Callable[..., object], options: MethodOptions = NO_OPTIONS
+) -> MethodSignature:
     """Read a method's hints, defaults and docstring.
 
     Args:
         owner: the class that publishes the method; it need not be the one that defines it.
         name: the name under which it is published.
         function: the function as it stands in the class, `self` included.
+        options: what its decorator was told.
 
     Raises:
         SignatureError: the method cannot be published.
     """
-    return _Reader(owner, name, function).read()
+    return _Reader(owner, name, function, options).read()
 
 
 class _Reader:
     """Reads one method. Exists so that every refusal can say where it happened."""
 
-    def __init__(self, owner: type, name: str, function: Callable[..., object]) -> None:
+    def __init__(self, owner: type, name: str, function: Callable[..., object], options: MethodOptions) -> None:
         self._owner = owner
+        self._options = options
         self._name = name
         self._function = function
         self._asynchronous = is_asynchronous(function)
@@ -75,18 +80,51 @@ class _Reader:
             inspect.Parameter.POSITIONAL_OR_KEYWORD,
         ):
             self._refuse("it takes no `self`; a published method is an ordinary method of the class")
-        arguments = tuple(self._argument(parameter) for parameter in parameters[1:])
+        mask = self._mask([parameter.name for parameter in parameters])
+        arguments = tuple(self._argument(parameter) for parameter in parameters[1:] if parameter.name != mask)
         streamed = [argument.name for argument in arguments if argument.streamed]
         if len(streamed) > 1:
             self._refuse(f"only one argument can be a stream, not {' and '.join(streamed)}; make the others lists")
-        result, streams_output = self._result(signature.return_annotation)
+        result, streams_output, in_batches = self._result(signature.return_annotation)
+        self._check_batching(arguments, streamed, in_batches, signature.return_annotation)
         return MethodSignature(
             name=self._name,
             cardinality=_CARDINALITIES[bool(streamed), streams_output],
             arguments=arguments,
             result=result,
             description=self._docstring(),
+            mask=mask,
         )
+
+    def _mask(self, names: list[str]) -> str | None:
+        padding = self._options.padding
+        if padding is None or padding.mask is None:
+            return None
+        if padding.mask not in names[1:]:
+            self._refuse(f"it has no argument {padding.mask!r} for the mask; add one, or leave mask= out of Pad(...)")
+        return padding.mask
+
+    def _check_batching(
+        self, arguments: tuple[Argument, ...], streamed: list[str], in_batches: bool, result_hint: object
+    ) -> None:
+        batched = [argument.name for argument in arguments if argument.batched]
+        result = describe(result_hint)
+        if batched and streamed:
+            self._refuse(
+                f"{streamed[0]!r} is a stream, and streams do not begin or end together; make the step a helper with "
+                "@ModelClass.batched and call it with one item"
+            )
+        if batched and not in_batches:
+            self._refuse("it gets a batch and has to return one; write -> Batch[...]", "the result", result_hint)
+        if in_batches and not batched:
+            self._refuse(f"it returns {result} and takes no batch; write Batch[...] for what differs between calls")
+        arrays = [argument for argument in arguments if argument.batched and isinstance(argument.node, Array)]
+        if self._options.pad is not None and not arrays:
+            self._refuse("pad= is for a Batch of arrays, and it takes none; leave it out")
+        if self._options.pad is not None and len(arrays) > 1 and self._options.padding.mask:  # pyright: ignore[reportOptionalMemberAccess]: there is a pad
+            self._refuse(f"a mask tells of one array, and it takes {len(arrays)}; leave mask= out of Pad(...)")
+        if not batched and (unused := self._options.needs_batch):
+            self._refuse(f"{unused}= is for a method with a Batch[...] argument, and it has none; leave it out")
 
     def _argument(self, parameter: inspect.Parameter) -> Argument:
         name, hint = parameter.name, cast(object, parameter.annotation)
@@ -100,24 +138,31 @@ class _Reader:
             self._refuse(f"it has no type; write `{name}: str` or the like", name)
         default, limits = self._default(parameter)
         try:
-            stream = read_stream(hint, self._resolve)
-            node = read_node(stream.item if stream else hint, self._resolve)
+            inner, batched = read_batch(hint, self._resolve)
+            stream = None if batched else read_stream(inner, self._resolve)
+            node = read_node(stream.item if stream else inner, self._resolve)
         except Unpublishable as exc:
             self._refuse(str(exc), name, hint)
+        if batched and default is not REQUIRED:
+            self._refuse("each caller of a batch brings a value of its own; take the default away", name, hint)
         if stream is not None:
             self._check_streamed_argument(name, hint, stream, default)
         elif default is None and not isinstance(node, OptionalOf):
             node = OptionalOf(node)  # `image: Image = None`, as many people write it
         self._check_default(name, hint, node, default)
         self._check_limits(name, hint, node, limits)
-        return Argument(name=name, node=node, streamed=stream is not None, default=default, limits=limits)
+        return Argument(
+            name=name, node=node, streamed=stream is not None, batched=batched, default=default, limits=limits
+        )
 
-    def _result(self, hint: object) -> tuple[Node, bool]:
+    def _result(self, hint: object) -> tuple[Node, bool, bool]:
+        """Return the type of one result, whether there is a stream of them, and whether they come in batches."""
         if hint is inspect.Signature.empty:
             self._refuse("it does not say what it returns; write `-> str` or the like")
         try:
             stream = read_stream(hint, self._resolve)
-            node = read_node(stream.item if stream else hint, self._resolve)
+            inner, in_batches = read_batch(stream.item if stream else hint, self._resolve)
+            node = read_node(inner, self._resolve)
         except Unpublishable as exc:
             self._refuse(str(exc), "the result", hint)
         yields = inspect.isgeneratorfunction(self._function) or inspect.isasyncgenfunction(self._function)
@@ -125,7 +170,7 @@ class _Reader:
             word = "AsyncIterator" if self._asynchronous else "Iterator"
             self._refuse(f"the method yields; write `-> {word}[{describe(hint)}]`", "the result", hint)
         if stream is None:
-            return node, False
+            return node, False, in_batches
         item = describe(stream.item)
         if stream.asynchronous and not self._asynchronous:
             self._refuse(f"a plain `def` yields Iterator[{item}]; or make it `async def`", "the result", hint)
@@ -134,7 +179,7 @@ class _Reader:
         if self._asynchronous and not yields:
             advice = "an `async def` that streams has to yield; write `async for item in ...: yield item`"
             self._refuse(advice, "the result", hint)
-        return node, True
+        return node, True, in_batches
 
     def _default(self, parameter: inspect.Parameter) -> tuple[object, Limits]:
         default = cast(object, parameter.default)

@@ -67,11 +67,18 @@ NO_LIMITS: Final = Limits()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Argument:
-    """One argument. `streamed`: the method takes an iterator of `node`. `default`: a value, or `REQUIRED`."""
+    """One argument.
+
+    Attributes:
+        streamed: the method takes an iterator of `node`.
+        batched: the method takes the `node`s of all calls that run together.
+        default: a value, or `REQUIRED`.
+    """
 
     name: str
     node: Node
     streamed: bool = False
+    batched: bool = field(default=False, compare=False)
     default: object = REQUIRED
     limits: Limits = NO_LIMITS
 
@@ -83,13 +90,22 @@ class Argument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodSignature:
-    """The typed description of a method. At most one argument is streamed."""
+    """The typed description of a method. At most one argument is streamed.
+
+    `mask`: the argument that is told what of a padded array is real; callers do not see it.
+    """
 
     name: str
     cardinality: Cardinality
     arguments: tuple[Argument, ...]
     result: Node
     description: str = field(default="", compare=False)
+    mask: str | None = field(default=None, compare=False)
+
+    @property
+    def batched(self) -> bool:
+        """True if calls of it run together."""
+        return any(argument.batched for argument in self.arguments)
 
     @property
     def streamed_argument(self) -> Argument | None:

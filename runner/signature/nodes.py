@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, ForwardRef, Literal, TypeAlias, Union, cast
 
+from runner.batch import Batch
 from runner.signature.tree import (
     Array,
     ArrayType,
@@ -82,7 +83,7 @@ def describe(hint: object) -> str:
         return hint
     if isinstance(hint, type) and not typing.get_args(hint):
         return hint.__name__
-    return repr(hint).replace("typing.", "").replace("collections.abc.", "")
+    return repr(hint).replace("typing.", "").replace("collections.abc.", "").replace("runner.batch.", "")
 
 
 def read_stream(hint: object, resolve: Resolve) -> StreamHint | None:
@@ -96,6 +97,23 @@ def read_stream(hint: object, resolve: Resolve) -> StreamHint | None:
     if not arguments:
         raise Unpublishable(f"it does not say what it holds; write {describe(hint)}[str] or the like")
     return StreamHint(arguments[0], asynchronous)
+
+
+def read_batch(hint: object, resolve: Resolve) -> tuple[object, bool]:
+    """Return a hint without an outermost `Batch[...]`, and whether there was one.
+
+    Raises:
+        Unpublishable: it does not say what it holds, or holds a stream.
+    """
+    hint = _bare(hint, resolve)
+    if hint is Batch:
+        raise Unpublishable("it does not say what it holds; write Batch[str] or the like")
+    if typing.get_origin(hint) is not Batch:
+        return hint, False
+    item = _bare(typing.get_args(hint)[0], resolve)
+    if read_stream(item, resolve) is not None:
+        raise Unpublishable(f"a batch holds no streams; write Iterator[Batch[...]] instead of {describe(hint)}")
+    return item, True
 
 
 def read_node(hint: object, resolve: Resolve) -> Node:
@@ -274,6 +292,8 @@ def _literal(choices: tuple[object, ...]) -> Node:
 def _advice(hint: object) -> str:
     """Say why a hint is no type of ours, and which is the nearest."""
     origin = typing.get_origin(hint) or hint
+    if origin is Batch:
+        return "only a whole argument or result can be a batch; use a list inside of one"
     inner = ", ".join(map(describe, typing.get_args(hint))) or "str"
     if _look_up(_STREAMS, origin) is not None:
         return "only a whole argument or result can be a stream; use a list inside of one"

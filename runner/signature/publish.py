@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterable
-from typing import assert_never, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, assert_never, cast
 
 from google.protobuf.json_format import MessageToDict
 
 from runner.errors import SignatureError
 from runner.model import ModelClass, methods_of
+from runner.options import MethodOptions
 from runner.signature.defaults import default_text, parse_choice, parse_default
 from runner.signature.dialect import Dialect
 from runner.signature.hints import is_asynchronous, read_method
@@ -38,12 +39,17 @@ from runner.signature.tree import (
 )
 from runner.wire.pb import inference_pb2 as pb
 
-__all__ = ["from_proto", "publish", "signatures_json", "to_proto"]
+__all__ = ["batch_size_of", "from_proto", "options_of", "publish", "signatures_json", "to_proto"]
 
 RESULT = "return"
 """The name of a result's field and of its part."""
 
 NULLABLE = "null"
+
+NO_OVERRIDES: Final[Mapping[str, Mapping[str, object]]] = {}
+
+AUTO_LARGEST: Final = 1024
+"""The largest batch that is tried where the size is to be found out."""
 
 _SHAPES = (JsonShape.OBJECT, JsonShape.ARRAY)  # the words for them are the enum's values
 
@@ -57,27 +63,37 @@ _DATA_TYPES = {kind: cast(pb.ModelTypeField.DataType, pb.ModelTypeField.DataType
 _CARDINALITIES = {number: cardinality for cardinality, number in _METHOD_TYPES.items()}
 
 
-def publish(model_class: type[ModelClass]) -> tuple[dict[str, MethodSignature], tuple[Published, ...]]:
+def publish(
+    model_class: type[ModelClass], overrides: Mapping[str, Mapping[str, object]] = NO_OVERRIDES
+) -> tuple[dict[str, MethodSignature], tuple[Published, ...]]:
     """Read all methods of a model: as signatures for the worker, and as messages for the server.
 
+    Args:
+        model_class: the model's class.
+        overrides: what the configuration says of options, by method.
+
     Raises:
-        SignatureError: a method cannot be published, or there is none.
+        SignatureError: a method cannot be published, there is none, or the configuration names one that there is not.
     """
+    methods = options_of(model_class, overrides)
     signatures: dict[str, MethodSignature] = {}
     published: list[Published] = []
-    for name, options in methods_of(model_class).items():
+    for name, options in methods.items():
         function = cast(Callable[..., object], inspect.getattr_static(model_class, name))
-        signature = read_method(model_class, name, function)
+        signature = read_method(model_class, name, function, options)
         signatures[name] = signature
         in_clarifai = signature.cardinality is not Cardinality.CLIENT_STREAM
         published.append(
             Published(
                 name=name,
                 cardinality=signature.cardinality,
-                lane=_lane(function, signature.cardinality),
+                lane=_lane(function, signature),
                 clarifai=_serialized(signature, Dialect.CLARIFAI) if in_clarifai else b"",
                 native=_serialized(signature, Dialect.NATIVE),
                 idempotent=options.idempotent,
+                max_batch_size=batch_size_of(options) if signature.batched else 0,
+                priority=options.priority,
+                slo=None if options.slo_ms is None else options.slo_ms / 1000,
             )
         )
     if not published:
@@ -134,10 +150,36 @@ def signatures_json(messages: Iterable[pb.MethodSignature]) -> str:
     return json.dumps({message.name: MessageToDict(message) for message in messages})
 
 
-def _lane(function: Callable[..., object], cardinality: Cardinality) -> Lane:
+def options_of(
+    model_class: type[ModelClass], overrides: Mapping[str, Mapping[str, object]] = NO_OVERRIDES
+) -> dict[str, MethodOptions]:
+    """Return the options of each published method, as the configuration changes them.
+
+    Raises:
+        SignatureError: the configuration names a method that there is not, or a value that does not fit.
+    """
+    methods = methods_of(model_class)
+    for name, changes in overrides.items():
+        if name not in methods:
+            raise SignatureError(f"methods.{name}: {model_class.__name__} has no such method, but {', '.join(methods)}")
+        try:
+            methods[name] = methods[name].with_overrides(changes)
+        except (TypeError, ValueError) as exc:
+            raise SignatureError(f"methods.{name}.{exc}") from None
+    return methods
+
+
+def batch_size_of(options: MethodOptions) -> int:
+    """Return the largest batch; where it is yet to be found out, the largest that is tried."""
+    return AUTO_LARGEST if options.max_batch_size == "auto" else options.max_batch_size
+
+
+def _lane(function: Callable[..., object], signature: MethodSignature) -> Lane:
+    if signature.batched:
+        return Lane.of_batches(signature.name)
     if is_asynchronous(function):
         return Lane.COROUTINES
-    return Lane.THREADS if cardinality is Cardinality.UNARY else Lane.STREAMS
+    return Lane.THREADS if signature.cardinality is Cardinality.UNARY else Lane.STREAMS
 
 
 def _serialized(signature: MethodSignature, dialect: Dialect) -> bytes:
