@@ -7,11 +7,15 @@ what a call has to say goes out through an `Outlet`.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
+from runner.batching.coalescer import Ran
 from runner.context import CallContext
 from runner.errors import CallError, MethodNotFound
+from runner.execution.batches import Batches
 from runner.execution.blocking import BlockingCall
 from runner.execution.coroutine import CoroutineCall
 from runner.execution.fetch import Fetcher
@@ -19,6 +23,8 @@ from runner.execution.mailbox import Mailbox
 from runner.execution.method import LoadedMethod
 from runner.execution.running import RunningCall
 from runner.execution.threads import ThreadLane
+from runner.execution.times import UNTIMED, Times
+from runner.model import ModelClass
 from runner.signature.published import Lane
 from runner.wire.payload import Payload
 
@@ -47,11 +53,14 @@ class Outlet(Protocol):
     def consumed(self, call_id: int, items: int) -> None:
         """The method has taken so many inputs; as many more may be sent."""
 
-    def ended(self, call_id: int, output: bytes) -> None:
+    def ended(self, call_id: int, output: bytes, times: Times) -> None:
         """The call ended well. `output` is empty after an output stream. Nothing more is said of it."""
 
     def failed(self, call_id: int, error: CallError) -> None:
         """The call ended badly. Nothing more is said of it."""
+
+    def ran(self, ran: Ran) -> None:
+        """A batch has run."""
 
 
 class Executor:
@@ -59,6 +68,7 @@ class Executor:
 
     def __init__(
         self,
+        model: ModelClass,
         methods: Sequence[LoadedMethod],
         outlet: Outlet,
         fetcher: Fetcher,
@@ -75,6 +85,8 @@ class Executor:
             Lane.THREADS: ThreadLane("method", num_threads),
             Lane.STREAMS: ThreadLane("stream", max_streams),
         }
+        self._openers: ThreadPoolExecutor | None = None
+        self._batches = Batches(self, model, methods, outlet.ran)
         self._calls: dict[int, RunningCall] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -85,7 +97,9 @@ class Executor:
             return
         method = self._methods[call.method]
         running: RunningCall
-        if method.lane == Lane.COROUTINES:
+        if method.plan is not None:
+            running = self._batches.call(method, call)
+        elif method.lane == Lane.COROUTINES:
             running = CoroutineCall(self, method, call)
         else:
             running = BlockingCall(self, method, call, self._threads[method.lane])
@@ -111,6 +125,7 @@ class Executor:
         """Stop a call."""
         if (call := self._calls.get(call_id)) is not None:
             call.cancel()
+            self._batches.ended(call_id)
 
     async def close(self) -> None:
         """Stop everything and wait for the tasks. Threads are left to end by themselves."""
@@ -122,11 +137,21 @@ class Executor:
         await asyncio.gather(*tasks, return_exceptions=True)
         # From Python 3.12 on, that does not yield where all tasks are done already: let their callbacks run, now due.
         await asyncio.sleep(0)
+        await self._batches.close()
+        if self._openers is not None:
+            self._openers.shutdown(wait=False)
         for lane in self._threads.values():
             lane.close()
         await self.fetcher.aclose()
 
     # What calls use. All of it runs on the loop.
+
+    @property
+    def openers(self) -> ThreadPoolExecutor:
+        """Threads that open images before a batch. Their queue is bounded by the room of the batched methods' lanes."""
+        if self._openers is None:
+            self._openers = ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), 8), "opener")
+        return self._openers
 
     def spawn(
         self, coroutine: Coroutine[Any, Any, None], ended: Callable[[asyncio.Task[None]], None]
@@ -152,14 +177,16 @@ class Executor:
         if call_id in self._calls:
             self._outlet.consumed(call_id, items)
 
-    def end(self, call_id: int, output: bytes) -> None:
+    def end(self, call_id: int, output: bytes, times: Times = UNTIMED) -> None:
         """Say that a call ended well."""
         if self._calls.pop(call_id, None) is not None:
-            self._outlet.ended(call_id, output)
+            self._batches.ended(call_id)
+            self._outlet.ended(call_id, output, times)
 
     def fail(self, call_id: int, error: CallError) -> None:
         """Say that a call ended badly."""
         if self._calls.pop(call_id, None) is not None:
+            self._batches.ended(call_id)
             self._outlet.failed(call_id, error)
 
     def __repr__(self) -> str:

@@ -38,7 +38,7 @@ def of_model(exc: BaseException, method: str, *, cancelled: bool) -> CallError:
         return _plain(exc)
     if cancelled:
         return Cancelled("the call was cancelled")
-    if isinstance(exc, EncodeError):
+    if isinstance(exc, EncodeError | ModelError):  # our own words about what the model returned
         logger.error("%s: %s", method, exc)
         return ModelError(clip(str(exc)))
     logger.error("%s raised %s", method, type(exc).__name__, exc_info=exc)

@@ -17,7 +17,7 @@ from google.protobuf.json_format import MessageToDict
 
 from runner.errors import SignatureError
 from runner.model import ModelClass, methods_of
-from runner.options import MethodOptions
+from runner.options import MethodOptions, PointOptions
 from runner.signature.defaults import default_text, parse_choice, parse_default
 from runner.signature.dialect import Dialect
 from runner.signature.hints import is_asynchronous, read_method
@@ -169,7 +169,7 @@ def options_of(
     return methods
 
 
-def batch_size_of(options: MethodOptions) -> int:
+def batch_size_of(options: MethodOptions | PointOptions) -> int:
     """Return the largest batch; where it is yet to be found out, the largest that is tried."""
     return AUTO_LARGEST if options.max_batch_size == "auto" else options.max_batch_size
 

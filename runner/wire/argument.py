@@ -16,7 +16,7 @@ from runner.wire.mismatch import EncodeError
 from runner.wire.old_style import fields_for
 from runner.wire.pb import inference_pb2 as pb
 from runner.wire.value import ValueCodec
-from runner.wire.walk import Media, finisher, visitor
+from runner.wire.walk import Media, finisher, opens_images, visitor
 
 _IMMUTABLE: Final = (str, int, float, bool, bytes, type(None))
 
@@ -31,6 +31,7 @@ class CompiledArgument:
         self.loose_fields = fields_for(node)
         self.visit = visitor(node)
         self.finish = finisher(node)
+        self.opens_images = opens_images(node)
         self.is_str = self.loose_fields == fields_for(Leaf(Kind.STR)) and self.visit is None
         optional = isinstance(node, OptionalOf)
         self.missing = argument.required and not optional and not argument.streamed

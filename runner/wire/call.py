@@ -58,6 +58,7 @@ class CallCodec:
         self._result = _result_codec(signature)
         self._read_output = MessageReader(pb.Output, () if self._result.apart is None else (RESULT,)).read
         self.carries_media = any(argument.visit is not None for argument in self._arguments)
+        self.opens_images = any(argument.opens_images for argument in self._arguments)
         self._head = pb.Input()
         self._head.data.metadata.fields[METHOD_KEY].string_value = signature.name
 

@@ -137,6 +137,21 @@ def finisher(node: Node) -> Finish | None:
             return None
 
 
+def opens_images(node: Node) -> bool:
+    """Tell whether finishing a type's values decodes images, which takes milliseconds each."""
+    match node:
+        case Leaf(pil=pil):
+            return pil
+        case ListOf(item=item) | OptionalOf(item=item):
+            return opens_images(item)
+        case TupleOf(items=items):
+            return any(map(opens_images, items))
+        case FieldsOf(fields=fields):
+            return any(opens_images(item) for _, item in fields)
+        case _:
+            return False
+
+
 def _as_it_is(value: object) -> object:
     return value
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias, cast
 
 from runner.errors import CallError, ErrorKind, call_error
+from runner.execution.times import Times
 from runner.signature.method import Cardinality
 from runner.signature.published import Lane, Published
 from runner.wire.payload import Payload
@@ -30,7 +31,6 @@ from runner.workers.messages import (
     Ready,
     Result,
     Room,
-    Times,
 )
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
 from runner.errors import CallError
+from runner.execution.times import UNTIMED, Times
 from runner.signature.published import Lane, Published
 from runner.wire.payload import Payload
 
@@ -129,22 +130,6 @@ class LoadFailed:
 
     message: str
     details: str
-
-
-class Times(NamedTuple):
-    """Where the time of a call went in its worker, in seconds."""
-
-    queued: float = 0.0
-    """From its arrival until it was run, without decoding."""
-    decode: float = 0.0
-    run: float = 0.0
-    """In the model's function; of a batch, the whole of it."""
-    encode: float = 0.0
-    batch_size: int = 0
-    """Calls that ran together; 0 if it ran by itself."""
-
-
-UNTIMED: Final = Times()
 
 
 class Result(NamedTuple):

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import time
 
+from runner.batching.coalescer import Ran as BatchRan
 from runner.context import CallContext
 from runner.errors import CallError, Cancelled
 from runner.execution.executor import Executor, Incoming
 from runner.execution.fetch import Fetcher
 from runner.execution.method import load_methods
+from runner.execution.times import Times
 from runner.limits import FetchLimits
 from runner.model import ModelClass
 from runner.workers.frames import unpack_pairs
 from runner.workers.link import Link
-from runner.workers.messages import Call, Cancel, Credit, EndInput, Failed, Item, Load, Message, Ready, Result
+from runner.workers.messages import Call, Cancel, Credit, EndInput, Failed, Item, Load, Message, Ran, Ready, Result
 
 _METADATA_KEPT = 256
 """Blocks of metadata whose decoded form is kept: clients repeat theirs on every call."""
@@ -31,12 +33,13 @@ class Worker:
         Raises:
             SignatureError: a method cannot be published.
         """
-        methods, published = load_methods(model)
+        methods, published = load_methods(model, load.options)
         limits = FetchLimits(
             timeout=load.fetch_timeout, max_bytes=load.fetch_max_bytes, max_redirects=load.fetch_max_redirects
         )
         self._link = link
         self._executor = Executor(
+            model,
             methods,
             self,
             Fetcher(limits, allow_private=load.allow_private_urls),
@@ -79,7 +82,12 @@ class Worker:
             self.failed(call.id, Cancelled("the call was cancelled before it started"))
             return
         deadline = None if call.time_left is None else time.monotonic() + call.time_left
-        context = CallContext(request_id=call.request_id, deadline=deadline, metadata=self._metadata_of(call.metadata))
+        context = CallContext(
+            request_id=call.request_id,
+            deadline=deadline,
+            metadata=self._metadata_of(call.metadata),
+            member=call.id,
+        )
         self._executor.start(Incoming(call.id, call.method, call.payload, call.params, context))
 
     def _metadata_of(self, packed: bytes) -> dict[str, str]:
@@ -100,9 +108,13 @@ class Worker:
         """Give input credits back."""
         self._link.send(Credit(call_id, items))
 
-    def ended(self, call_id: int, output: bytes) -> None:
+    def ended(self, call_id: int, output: bytes, times: Times) -> None:
         """Send a call's last message."""
-        self._link.send(Result(call_id, output))
+        self._link.send(Result(call_id, output, times))
+
+    def ran(self, ran: BatchRan) -> None:
+        """Tell of a batch."""
+        self._link.send(Ran(**ran._asdict()))
 
     def failed(self, call_id: int, error: CallError) -> None:
         """Send a call's last message."""

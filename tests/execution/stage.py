@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+from runner.batching.coalescer import Ran
 from runner.context import CallContext
 from runner.errors import CallError
 from runner.execution.executor import Executor, Incoming
 from runner.execution.fetch import Fetcher
 from runner.execution.method import LoadedMethod, load_methods
+from runner.execution.times import Times
 from runner.model import ModelClass, instantiate
 from runner.types import Text
 from runner.wire.call import Unresolved
@@ -53,11 +55,13 @@ class Stage:
     def __init__(self, model_class: type[ModelClass], *, num_threads: int = 2, max_streams: int = 2) -> None:
         self.model = instantiate(model_class, "cpu")
         self.fetcher = HeldFetcher()
+        self.batches: list[Ran] = []  # as they ran
+        self.times: dict[int, Times] = {}
         methods, _ = load_methods(self.model)
         self.methods: tuple[LoadedMethod, ...] = methods
         self.index = {method.name: index for index, method in enumerate(methods)}
         self.executor = Executor(
-            methods, self, cast(Fetcher, self.fetcher), num_threads=num_threads, max_streams=max_streams
+            self.model, methods, self, cast(Fetcher, self.fetcher), num_threads=num_threads, max_streams=max_streams
         )
         self.ids = itertools.count(1)
         self.names: dict[int, str] = {}
@@ -87,7 +91,7 @@ class Stage:
         self.names[call_id] = method
         self.outputs[call_id], self.credits[call_id] = [], []
         deadline = None if time_left is None else time.monotonic() + time_left
-        context = self.contexts[call_id] = CallContext(request_id=f"r{call_id}", deadline=deadline)
+        context = self.contexts[call_id] = CallContext(request_id=f"r{call_id}", deadline=deadline, member=call_id)
         if payload is None:
             payload = self.methods[self.index[method]].codec.encode_call(given)
         self.executor.start(
@@ -131,7 +135,12 @@ class Stage:
         self.credits[call_id].append(items)
         self._changed.set()
 
-    def ended(self, call_id: int, output: bytes) -> None:
+    def ran(self, ran: Ran) -> None:
+        self.batches.append(ran)
+        self._changed.set()
+
+    def ended(self, call_id: int, output: bytes, times: Times) -> None:
+        self.times[call_id] = times
         self._end(call_id, self._decode(call_id, output) if output else None)
 
     def failed(self, call_id: int, error: CallError) -> None:

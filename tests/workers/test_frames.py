@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import ErrorKind, call_error
+from runner.execution.times import Times
 from runner.signature.method import Cardinality
 from runner.signature.published import Lane, Published
 from runner.workers.frames import JOIN_BELOW, pack, pack_pairs, unpack, unpack_pairs
@@ -27,7 +28,6 @@ from runner.workers.messages import (
     Ready,
     Result,
     Room,
-    Times,
 )
 
 ids = st.integers(0, 2**64 - 1)

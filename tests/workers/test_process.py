@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -148,7 +149,11 @@ async def test_a_program_that_the_model_started_does_not_hold_the_link():
 
 
 def descriptors(pid: int) -> list[str]:
-    return [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    found: list[str] = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since we looked: the program is just starting
+            found.append(os.readlink(entry))
+    return found
 
 
 @on_loop

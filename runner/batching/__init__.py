@@ -1,0 +1,1 @@
+"""Batches: which calls run together, and when. Knows nothing of messages, links or the wire's bytes."""

@@ -1,0 +1,261 @@
+"""The thin shell around the policy: owns the clock, one timer, and what waits.
+
+Events come in, `Policy.decide` says what runs, and the device gets it. Lives on the worker's loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from runner.batching.device import Device, Outcome, Run
+from runner.batching.entries import Batch, Entry, Limits, Room
+from runner.batching.policy import Policy
+from runner.errors import CallError, DeadlineExceeded
+
+QUIET_TURNS = 4
+"""Turns of the loop without news before an idle device gets a batch. Callers that come back a turn or three late, as
+one does that awaits something else between two steps, then share it; a turn costs a microsecond or so."""
+
+_MOST_TURNS = 16
+"""Turns after which the batch leaves, whatever the news."""
+
+_IN_HAND = 2
+"""Batches on a device: the one that runs, and the next."""
+
+
+class Ran(NamedTuple):
+    """What there is to say about a batch that has run."""
+
+    name: str
+    reason: str
+    size: int
+    cost: float
+    waited: float
+    """Seconds that its oldest entry had waited."""
+    seconds: float
+    device_seconds: float
+
+
+class Fate(NamedTuple):
+    """How the batch of an entry went, for the entry."""
+
+    started: float
+    """Instant on the `time.monotonic` clock."""
+    seconds: float
+    size: int
+
+
+class Job:
+    """One entry: what waits for a batch, and who is told how it went."""
+
+    __slots__ = ("entry", "offered")
+
+    entry: Entry
+    offered: float
+
+    @property
+    def wanted(self) -> bool:
+        """False once nobody waits for it any more."""
+        return True
+
+    def deliver(self, result: Any, fate: Fate) -> None:
+        """Take the result, an exception if this entry failed. Called on the loop; must not raise."""
+        raise NotImplementedError
+
+    def refuse(self, error: CallError) -> None:
+        """It was never run. Called on the loop; must not raise."""
+        raise NotImplementedError
+
+
+Jobs: TypeAlias = Sequence[Any]
+
+
+class Work(Protocol):
+    """What the batches of one point do."""
+
+    stages: bool
+    """Whether `prepare` is worth a thread of its own while the device is busy."""
+
+    def prepare(self, jobs: Jobs) -> Any:
+        """Bring the arguments of these jobs into place."""
+
+    def run(self, prepared: Any, jobs: Jobs) -> Any:
+        """Do the work; return one result for each job, an exception in the place of each that failed."""
+
+
+@dataclass(slots=True)
+class _Point:
+    name: str
+    work: Work
+    holds: bool
+
+
+class Coalescer:
+    """See the module's text. One for each device."""
+
+    def __init__(
+        self,
+        device: Device,
+        observe: Callable[[Ran], None],
+        *,
+        policy: Policy | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Make a coalescer without points.
+
+        Args:
+            device: runs the batches.
+            observe: told of each batch that has run.
+            policy: decides.
+            clock: in seconds, monotonic.
+        """
+        self._loop = asyncio.get_running_loop()
+        self.device = device
+        self.policy = Policy() if policy is None else policy
+        self._observe = observe
+        self._clock = clock
+        self._points: list[_Point] = []
+        self._jobs: dict[int, Job] = {}
+        self._last_entry = 0
+        self._in_hand = 0
+        self._looking = False
+        self._quiet = 0
+        self._turns = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, name: str, limits: Limits, work: Work) -> int:
+        """Add a point; return its number."""
+        self._points.append(_Point(name, work, limits.holds))
+        return self.policy.add(limits)
+
+    def next_entry(self) -> int:
+        """Return an id for an entry."""
+        self._last_entry += 1
+        return self._last_entry
+
+    def offer(self, job: Job) -> None:
+        """Have a job run in one of the next batches of its point."""
+        job.offered = now = self._clock()
+        self._jobs[job.entry.id] = job
+        self.policy.offer(job.entry, now)
+        self._quiet = 0
+        if not self._looking:
+            self._look()
+
+    def withdraw(self, job: Job) -> bool:
+        """Take a job back; False if it is too late for that."""
+        if self._jobs.pop(job.entry.id, None) is None:
+            return False
+        self.policy.withdraw(job.entry.id)
+        self._look()  # the batch of others may have waited for this one
+        return True
+
+    def ended(self, member: int) -> None:
+        """A call is over: nobody waits for its next step."""
+        self.policy.ended(member)
+        if self._jobs:
+            self._look()
+
+    def close(self) -> None:
+        """Forget what waits; nobody is told."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._jobs.clear()
+
+    def _look(self) -> None:
+        """Decide soon: not now, since more may be on its way in this very turn."""
+        if not self._looking and self._in_hand < _IN_HAND:
+            self._looking = True
+            self._quiet = self._turns = 0
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._quiet += 1
+        self._turns += 1
+        if self._quiet <= QUIET_TURNS and self._turns < _MOST_TURNS:
+            self._loop.call_soon(self._turn)
+        else:
+            self._looking = False
+            self._decide(self._clock())
+
+    def _decide(self, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._in_hand < _IN_HAND:
+            decision = self.policy.decide(now, Room.NEXT if self._in_hand else Room.IDLE)
+            for entry in decision.expired:
+                if (job := self._jobs.pop(entry, None)) is not None:
+                    job.refuse(DeadlineExceeded("the deadline passed while the call waited for a batch"))
+            for batch in decision.batches:
+                self._hand_over(batch)
+            if not decision.batches:
+                if decision.wake_at is not None:
+                    self._wake_at(decision.wake_at, now)
+                return
+
+    def _wake_at(self, instant: float, now: float) -> None:
+        # Whole milliseconds, rounded up: the loop's timers know no others, and would fire up to half of one early.
+        delay = -(-max(instant - now, 0.0) * 1000 // 1) / 1000
+        self._timer = self._loop.call_later(delay, self._woken, instant)
+
+    def _woken(self, instant: float) -> None:
+        self._timer = None
+        self._decide(max(self._clock(), instant))
+
+    def _hand_over(self, batch: Batch) -> None:
+        point = self._points[batch.point]
+        found = (self._jobs.pop(entry, None) for entry in batch.entries)
+        jobs = [job for job in found if job is not None and job.wanted]
+        if not jobs:
+            self.policy.dropped(batch, self._clock())
+            return
+        work = point.work
+        self._in_hand += 1
+        self.device.submit(
+            Run(
+                prepare=partial(work.prepare, jobs),
+                run=partial(_run, work, jobs),
+                done=partial(self._done, batch, point, jobs),
+                ahead=work.stages and self._in_hand > 1,
+            )
+        )
+
+    def _done(self, batch: Batch, point: _Point, jobs: Sequence[Job], outcome: Outcome) -> None:
+        self._in_hand -= 1
+        if not point.holds and not self._looking:
+            self._decide(self._clock())  # first the device, then the callers of what it has done
+        fate = Fate(outcome.started, outcome.seconds, len(jobs))
+        if outcome.error is None:
+            for job, result in zip(jobs, outcome.results, strict=True):
+                job.deliver(result, fate)
+        else:
+            for job in jobs:
+                job.deliver(outcome.error, fate)
+        self.policy.finished(batch, outcome.seconds, self._clock())
+        waited = outcome.started - min(job.offered for job in jobs)
+        self._observe(
+            Ran(
+                point.name,
+                batch.reason.value,
+                len(jobs),
+                batch.cost,
+                waited,
+                outcome.seconds,
+                outcome.device_seconds,
+            )
+        )
+        if self._jobs:
+            self._look()
+
+    def __repr__(self) -> str:
+        return f"<Coalescer {len(self._jobs)} waiting, {self._in_hand} in hand>"
+
+
+def _run(work: Work, jobs: Jobs, prepared: Any) -> Any:
+    return work.run(prepared, jobs)

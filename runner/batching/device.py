@@ -1,0 +1,177 @@
+"""The thread that runs batches, one after the other, and the one that makes the next one's arrays ready meanwhile.
+
+A device has one batch running and one in hand. Waking another thread costs some 50 µs, so a device that had to ask for
+its next batch would stand idle for as long after each; this one finds it in its queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+Post: TypeAlias = Callable[..., None]
+"""`post(function, *args)` has `function(*args)` run on the loop. Safe from any thread."""
+
+
+class Outcome(NamedTuple):
+    """How a run ended."""
+
+    results: Any
+    """What it returned; None if it raised."""
+    error: BaseException | None
+    started: float
+    """Instant on the `time.monotonic` clock."""
+    seconds: float
+    device_seconds: float = 0.0
+    """The time between two marks on a GPU, 0 elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One batch for a device.
+
+    Attributes:
+        prepare: brings the arguments into place. May run in another thread, while another batch runs.
+        run: given what `prepare` returned, does the work.
+        done: told of the end, on the loop.
+        ahead: the device is busy, so that there is time to prepare.
+    """
+
+    prepare: Callable[[], Any]
+    run: Callable[[Any], Any]
+    done: Callable[[Outcome], None]
+    ahead: bool = False
+
+
+class Device(Protocol):
+    """Runs batches in the order in which they are submitted, two of them at most at a time."""
+
+    def submit(self, run: Run) -> None:
+        """Run a batch. Called on the loop's thread."""
+
+    def is_current_thread(self) -> bool:
+        """True in the thread that runs batches: waiting for a batch there would wait for ever."""
+        ...
+
+
+class Marks(Protocol):
+    """Two points in a GPU's own time, around what a function does there."""
+
+    def around(self, function: Callable[[Any], Any], argument: Any) -> tuple[Any, float]:
+        """Call a function; return its result, and the seconds that the GPU took for it."""
+        ...
+
+
+class DeviceThread:
+    """A device with a thread of its own. The threads are daemons: a model that never returns must not keep a worker."""
+
+    def __init__(self, post: Post, marks: Marks | None = None) -> None:
+        """Start the threads.
+
+        Args:
+            post: to the loop.
+            marks: of the GPU on which the model runs; None on a CPU.
+        """
+        self._post = post
+        self._marks = marks
+        self._runs: SimpleQueue[tuple[Run, Any, BaseException | None] | None] = SimpleQueue()
+        self._ahead: SimpleQueue[Run | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="device", daemon=True)
+        self._stager = threading.Thread(target=self._stage, name="stager", daemon=True)
+        self._thread.start()
+        self._stager.start()
+
+    def submit(self, run: Run) -> None:
+        """See `Device`."""
+        if run.ahead:
+            self._ahead.put(run)
+        else:
+            self._runs.put((run, _NOT_READY, None))
+
+    def is_current_thread(self) -> bool:
+        """See `Device`."""
+        return threading.get_ident() == self._thread.ident
+
+    def close(self) -> None:
+        """Let the threads end after what they have."""
+        self._ahead.put(None)
+        self._runs.put(None)
+
+    def _stage(self) -> None:
+        while (run := self._ahead.get()) is not None:
+            try:
+                self._runs.put((run, run.prepare(), None))
+            except BaseException as exc:
+                self._runs.put((run, None, exc))
+            del run
+
+    def _work(self) -> None:
+        while (job := self._runs.get()) is not None:
+            run, prepared, error = job
+            done, outcome = run.done, self._outcome(run, prepared, error)
+            # Nothing of the last batch is kept alive while this thread waits for the next one.
+            del job, run, prepared, error
+            self._post(done, outcome)
+            del done, outcome
+
+    def _outcome(self, run: Run, prepared: Any, error: BaseException | None) -> Outcome:
+        started = time.monotonic()
+        results, device_seconds = None, 0.0
+        if error is None:
+            try:
+                if prepared is _NOT_READY:
+                    prepared = run.prepare()
+                if self._marks is None:
+                    results = run.run(prepared)
+                else:
+                    results, device_seconds = self._marks.around(run.run, prepared)
+            except BaseException as exc:
+                error = exc
+        return Outcome(results, error, started, time.monotonic() - started, device_seconds)
+
+    def __repr__(self) -> str:
+        return f"<DeviceThread {self._runs.qsize()} in hand>"
+
+
+_NOT_READY = object()
+
+
+class LoopDevice:
+    """Runs batches of `async def` functions as tasks on the loop."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def submit(self, run: Run) -> None:
+        """See `Device`."""
+        task = asyncio.get_running_loop().create_task(self._run(run))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def is_current_thread(self) -> bool:
+        """See `Device`. A coroutine that waits for a batch does not hold up the loop."""
+        return False
+
+    async def close(self) -> None:
+        """Cancel what runs, and wait for it."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, run: Run) -> None:
+        started = time.monotonic()
+        results, error = None, None
+        try:
+            results = run.run(run.prepare())
+            if inspect.isawaitable(results):
+                results = await results
+        except BaseException as exc:  # a cancel, too, is told: somebody waits
+            results, error = None, exc
+        run.done(Outcome(results, error, started, time.monotonic() - started))

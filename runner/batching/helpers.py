@@ -1,0 +1,265 @@
+"""Coalescing points at work: calls from coroutines and from threads become entries, and get their results back."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from runner import context
+from runner.batch import Stacking, scatter
+from runner.batching.coalescer import Coalescer, Fate, Job
+from runner.batching.device import Post
+from runner.batching.entries import Entry, Limits
+from runner.batching.key import array_key, shared_key
+from runner.batching.staging import Staged, Stager, to_host
+from runner.context import BatchContext, CallContext
+from runner.errors import CallError, Cancelled
+from runner.points import Point
+
+Answer: TypeAlias = "Callable[[list[Any]], None]"
+
+
+class _Waiter:
+    """Waits for the results of one call of a point."""
+
+    __slots__ = ("_answer", "_left", "_results", "abandoned", "jobs")
+
+    def __init__(self, size: int, answer: Answer) -> None:
+        self._results: list[Any] = [None] * size
+        self._left = size
+        self._answer = answer
+        self.abandoned: Callable[[], bool] = _never
+        self.jobs: list[_PointJob] = []
+
+    def put(self, index: int, result: Any) -> None:
+        self._results[index] = result
+        self._left -= 1
+        if not self._left:
+            self._answer(self._results)
+
+
+class _PointJob(Job):
+    __slots__ = ("context", "entry", "index", "offered", "owner", "shared", "values", "waiter")
+
+    def __init__(self, owner: PointCalls, waiter: _Waiter, index: int, values: tuple[Any, ...]) -> None:
+        self.owner = owner
+        self.waiter = waiter
+        self.index = index
+        self.values = values
+
+    @property
+    def wanted(self) -> bool:
+        return not self.waiter.abandoned()
+
+    def deliver(self, result: Any, fate: Fate) -> None:
+        self.owner.forget(self)
+        self.waiter.put(self.index, result)
+
+    def refuse(self, error: CallError) -> None:
+        self.owner.forget(self)
+        self.waiter.put(self.index, error)
+
+    entry: Entry
+    offered: float
+    context: CallContext | None
+    shared: Mapping[str, Any]
+
+
+class PointWork:
+    """What batches of a point do; see `coalescer.Work`."""
+
+    def __init__(self, point: Point, model: Any, stager: Stager) -> None:
+        self._point = point
+        self._model = model
+        self._stager = stager
+        self._stackings = point.stackings
+        self.stages = any(stacking is not Stacking.LIST for stacking in self._stackings)
+
+    def prepare(self, jobs: Sequence[_PointJob]) -> list[Staged]:
+        """See `coalescer.Work`."""
+        columns = zip(*(job.values for job in jobs), strict=True)
+        pairs = zip(columns, self._stackings, strict=True)
+        return [self._stager.stage(column, stacking, None) for column, stacking in pairs]
+
+    def run(self, prepared: Sequence[Staged], jobs: Sequence[_PointJob]) -> list[Any]:
+        """See `coalescer.Work`."""
+        contexts = [job.context for job in jobs if job.context is not None]
+        token = context.current.set(BatchContext(contexts)) if len(contexts) == len(jobs) else None
+        try:
+            columns = [staged.take() for staged in prepared]
+            results = to_host(self._point.function(self._model, *columns, **jobs[0].shared))
+        finally:
+            if token is not None:
+                context.current.reset(token)
+        return scatter(results, len(jobs), self._point.name)
+
+
+class PointCalls:
+    """The points of one model, behind a coalescer. See `points.PointRunner`."""
+
+    def __init__(self, coalescer: Coalescer, model: Any, stager: Stager, post: Post) -> None:
+        """Serve points.
+
+        Args:
+            coalescer: of the device on which they run; lives on the current loop.
+            model: whose points they are.
+            stager: for that device.
+            post: to the loop, for calls from other threads.
+        """
+        self._coalescer = coalescer
+        self._model = model
+        self._stager = stager
+        self._post = post
+        self._loop = asyncio.get_running_loop()
+        self._points: dict[Point, int] = {}
+        self._costs: dict[Point, Callable[..., float] | None] = {}
+        self._waiting: dict[int, set[_PointJob]] = {}  # by member
+
+    def add(self, point: Point, limits: Limits, cost: Callable[..., float] | None) -> None:
+        """Serve one more point. `cost`: of one item, None if each costs 1."""
+        work = PointWork(point, self._model, self._stager)
+        self._points[point] = self._coalescer.add(point.name, limits, work)
+        self._costs[point] = cost
+
+    def run(self, point: Point, entries: Sequence[tuple[Any, ...]], shared: dict[str, Any]) -> Any:
+        """See `points.PointRunner`."""
+        if self._coalescer.device.is_current_thread():
+            raise RuntimeError(
+                f"{point.name}() was called in the middle of a batch, on the device's own thread, which would wait for "
+                f"itself; call the function with a list: type(self).{point.name}.function(self, [...])"
+            )
+        caller = context.current.get(None)
+        if caller is not None and caller.cancelled:
+            raise Cancelled("the caller is gone")
+        running = asyncio._get_running_loop()  # pyright: ignore[reportPrivateUsage]: None instead of an exception
+        if running is self._loop:
+            return self._awaited(point, entries, shared, caller)
+        if running is not None:
+            return self._awaited_elsewhere(running, point, entries, shared, caller)
+        return self._blocking(point, entries, shared, caller)
+
+    def ended(self, member: int) -> None:
+        """A call is over, or to be stopped: its steps leave the queue, and whoever stands in one is told."""
+        for job in tuple(self._waiting.get(member, ())):
+            if self._coalescer.withdraw(job):
+                job.refuse(Cancelled("the caller is gone"))
+        self._coalescer.ended(member)
+
+    def forget(self, job: _PointJob) -> None:
+        """A job has had its answer."""
+        member = job.entry.member
+        if member is not None and (jobs := self._waiting.get(member)) is not None:
+            jobs.discard(job)
+            if not jobs:
+                del self._waiting[member]
+
+    # The three kinds of callers.
+
+    def _awaited(
+        self, point: Point, entries: Sequence[tuple[Any, ...]], shared: dict[str, Any], caller: CallContext | None
+    ) -> asyncio.Future[list[Any]]:
+        future: asyncio.Future[list[Any]] = self._loop.create_future()
+
+        def answer(results: list[Any]) -> None:
+            if not future.done():
+                future.set_result(results)
+
+        waiter = _Waiter(len(entries), answer)
+        waiter.abandoned = future.cancelled
+        self._offer(point, entries, shared, caller, waiter)
+        return future
+
+    def _awaited_elsewhere(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        point: Point,
+        entries: Sequence[tuple[Any, ...]],
+        shared: dict[str, Any],
+        caller: CallContext | None,
+    ) -> asyncio.Future[list[Any]]:
+        """For a plain function that runs a loop of its own in its thread."""
+        future: asyncio.Future[list[Any]] = loop.create_future()
+
+        def settle(results: list[Any]) -> None:
+            if not future.done():
+                future.set_result(results)
+
+        def answer(results: list[Any]) -> None:
+            try:
+                loop.call_soon_threadsafe(settle, results)
+            except RuntimeError:  # that loop is closed: nobody waits any more
+                return
+
+        waiter = _Waiter(len(entries), answer)
+        waiter.abandoned = future.cancelled
+        self._post(self._offer, point, entries, shared, caller, waiter)
+        return future
+
+    def _blocking(
+        self, point: Point, entries: Sequence[tuple[Any, ...]], shared: dict[str, Any], caller: CallContext | None
+    ) -> list[Any]:
+        # A lock is the cheapest thing to wait for: a third of what a future costs.
+        done = threading.Lock()
+        done.acquire()
+        answered: list[Any] = []
+
+        def answer(results: list[Any]) -> None:
+            answered.extend(results)
+            done.release()
+
+        self._post(self._offer, point, entries, shared, caller, _Waiter(len(entries), answer))
+        done.acquire()
+        return answered
+
+    def _offer(
+        self,
+        point: Point,
+        entries: Sequence[tuple[Any, ...]],
+        shared: dict[str, Any],
+        caller: CallContext | None,
+        waiter: _Waiter,
+    ) -> None:
+        """On the loop."""
+        if caller is not None and caller.cancelled:  # since it looked, in its thread
+            for index in range(len(entries)):
+                waiter.put(index, Cancelled("the caller is gone"))
+            return
+        number = self._points[point]
+        member = caller.member if caller is not None and caller.member else None
+        stackings = point.stackings
+        stacked = any(stacking is not Stacking.LIST for stacking in stackings)
+        common: Hashable = tuple((name, shared_key(value)) for name, value in shared.items()) if shared else None
+        cost = self._costs[point]
+        jobs: list[_PointJob] = []
+        for index, values in enumerate(entries):
+            job = _PointJob(self, waiter, index, values)
+            key = common
+            try:
+                if stacked:
+                    pairs = zip(values, stackings, strict=True)
+                    key = (common, tuple(array_key(value, stacking, padded=False) for value, stacking in pairs))
+                job.entry = Entry(
+                    id=self._coalescer.next_entry(),
+                    point=number,
+                    key=key,
+                    cost=1.0 if cost is None else float(cost(*values)),
+                    priority=point.options.priority,
+                    deadline=None if caller is None else caller.deadline,
+                    member=member,
+                )
+            except Exception as exc:  # an item without a shape, a cost function that raises: its caller's own
+                waiter.put(index, exc)
+                continue
+            job.context = caller
+            job.shared = shared
+            jobs.append(job)
+        for job in jobs:
+            if member is not None:
+                self._waiting.setdefault(member, set()).add(job)
+            self._coalescer.offer(job)
+
+
+def _never() -> bool:
+    return False

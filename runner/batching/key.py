@@ -1,0 +1,57 @@
+"""Which calls may share a batch: those that agree on every shared argument, and on the kind of their arrays.
+
+Values are compared after decoding and after defaults: an omitted argument equals its explicit default.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, cast
+
+from runner.batch import Stacking
+from runner.types import NamedFields
+
+
+def shared_key(value: Any) -> Hashable:
+    """Return what stands for a value in a key: equal for equal values of the same type, and hashable.
+
+    1, 1.0 and True are three different values here, and a NaN equals itself.
+    """
+    kind = cast("type[Any]", type(value))
+    if value is None or isinstance(value, bool | int | str | bytes):
+        return (kind, value)
+    if isinstance(value, float):
+        return (kind, struct.pack("<d", value))
+    if isinstance(value, list | tuple):
+        return (kind, tuple(map(shared_key, cast(Sequence[Any], value))))
+    if isinstance(value, dict | NamedFields):
+        items = sorted(cast(Mapping[str, Any], value).items())
+        return (kind, tuple((name, shared_key(item)) for name, item in items))
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        array = value.detach().cpu().numpy() if hasattr(value, "detach") else value
+        return (kind, str(array.dtype), tuple(array.shape), array.tobytes())
+    if kind.__module__.startswith("runner.types."):
+        return (kind, tuple((name, shared_key(getattr(value, name))) for name in _public(kind)))
+    if hasattr(value, "mode") and hasattr(value, "tobytes"):  # an image of Pillow's
+        return (kind, value.mode, value.size, value.tobytes())
+    return (kind, id(value))  # nothing is known of it: it shares a batch with nobody
+
+
+def array_key(value: Any, stacking: Stacking, *, padded: bool) -> Hashable:
+    """Return what arrays have to agree on to be stacked.
+
+    Args:
+        value: one call's.
+        stacking: how the values of the calls come together.
+        padded: whether lengths may differ.
+    """
+    if stacking is Stacking.LIST:
+        return None
+    return (str(value.dtype), len(value.shape) if padded else tuple(value.shape))
+
+
+def _public(kind: type[Any]) -> list[str]:
+    """Return the public slots of one of our types; a path, say, is no part of the value."""
+    slots: list[str] = [name for owner in kind.__mro__ for name in getattr(owner, "__slots__", ())]
+    return sorted({name for name in slots if not name.startswith("_")})

@@ -1,0 +1,128 @@
+"""Bringing the values of a batch into one array, padded if they are of different lengths, on the model's device.
+
+On a GPU, tensors are stacked into pinned memory and copied on a stream of their own, so that the copy of the next batch
+goes on while the GPU works on this one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from runner.batch import Stacking, gather
+from runner.options import Pad
+
+
+class Staged:
+    """One argument of a batch, on its way to the device."""
+
+    __slots__ = ("_arrived", "_value", "mask")
+
+    def __init__(self, value: Any, mask: Any = None, arrived: Callable[[Any], None] | None = None) -> None:
+        self._value = value
+        self._arrived = arrived
+        self.mask = mask
+
+    def take(self) -> Any:
+        """Return the value. On a GPU: have the current stream wait for it first; called in the device's thread."""
+        if self._arrived is not None:
+            self._arrived(self._value)
+        return self._value
+
+
+class Stager:
+    """Stages the arguments of batches for one device."""
+
+    def __init__(self, device: str) -> None:
+        """Stage for a device, named as torch does: `cpu`, `cuda:0`."""
+        self._device = device
+        self._copies: Any = None  # the stream on which copies to a GPU run
+
+    def stage(self, values: Sequence[Any], stacking: Stacking, pad: Pad | None) -> Staged:
+        """Return the values of one argument, as the function will receive them.
+
+        Raises:
+            InvalidInput: they are arrays of different shapes.
+        """
+        if stacking is Stacking.LIST:
+            return Staged(list(values))
+        mask = None
+        if pad is not None:
+            values, mask = padded(values, stacking, pad)
+        if stacking is Stacking.NUMPY or not self._device.startswith("cuda"):
+            return Staged(gather(values, stacking), mask)
+        return self._to_gpu(values, mask)
+
+    def _to_gpu(self, values: Sequence[Any], mask: Any) -> Staged:
+        torch: Any = sys.modules["torch"]
+        if self._copies is None:
+            self._copies = torch.cuda.Stream(self._device)
+        pinned = torch.empty((len(values), *values[0].shape), dtype=values[0].dtype, pin_memory=True)
+        torch.stack([value.cpu() for value in values], out=pinned)
+        with torch.cuda.stream(self._copies):
+            value = pinned.to(self._device, non_blocking=True)
+            mask = None if mask is None else mask.to(self._device, non_blocking=True)
+            copied = self._copies.record_event()
+
+        def arrived(tensor: Any) -> None:
+            stream = torch.cuda.current_stream(self._device)
+            stream.wait_event(copied)
+            tensor.record_stream(stream)  # its memory is not to be used again before this stream is done with it
+
+        return Staged(value, mask, arrived)
+
+
+def padded(values: Sequence[Any], stacking: Stacking, pad: Pad) -> tuple[list[Any], Any]:
+    """Return the arrays filled up to one shape, and what of it is real if that is asked for.
+
+    Args:
+        values: arrays or tensors of one dtype and one number of axes.
+        stacking: which library's they are.
+        pad: what to fill with, and whether a mask is wanted.
+
+    Returns:
+        Arrays of one shape, and a bool array (batch, *shape) or None.
+    """
+    library: Any = sys.modules["numpy" if stacking is Stacking.NUMPY else "torch"]
+    shape = tuple(max(sizes) for sizes in zip(*(value.shape for value in values), strict=True))
+    mask = library.zeros((len(values), *shape), dtype=library.bool if stacking is Stacking.TORCH else bool)
+    filled: list[Any] = []
+    for index, value in enumerate(values):
+        corner = tuple(slice(size) for size in value.shape)
+        mask[(index, *corner)] = True
+        if tuple(value.shape) == shape:
+            filled.append(value)
+            continue
+        larger = library.full(shape, pad.value, dtype=value.dtype)
+        larger[corner] = value
+        filled.append(larger)
+    return filled, mask if pad.mask is not None else None
+
+
+def to_host(results: Any) -> Any:
+    """Return what a function returned with its tensors on the host, copied there all at once."""
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and isinstance(results, torch.Tensor) and results.is_cuda:
+        return results.detach().cpu()
+    return results
+
+
+class GpuMarks:
+    """Measures what the GPU takes for a function; see `device.Marks`."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+
+    def around(self, function: Callable[[Any], Any], argument: Any) -> tuple[Any, float]:
+        """See `device.Marks`."""
+        torch: Any = sys.modules.get("torch")
+        if torch is None:  # a model on a GPU that does without torch
+            return function(argument), 0.0
+        with torch.cuda.device(self._device):
+            begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            begin.record()
+            result = function(argument)
+            end.record()
+            end.synchronize()
+        return result, begin.elapsed_time(end) / 1000

@@ -1,0 +1,225 @@
+"""A call of a method whose calls run together: decoded on the loop, run in a batch, encoded on the loop.
+
+So the decoding of the next batch and the encoding of the last go on while the device works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from runner import context
+from runner.batch import Stacking, scatter
+from runner.batching.coalescer import Coalescer, Fate, Job
+from runner.batching.entries import Entry
+from runner.batching.key import array_key, shared_key
+from runner.batching.staging import Staged, Stager, to_host
+from runner.context import BatchContext
+from runner.errors import CallError, Cancelled
+from runner.execution import failure
+from runner.execution.method import BatchPlan, LoadedMethod
+from runner.execution.running import Gate, RunningCall
+from runner.execution.times import Times
+from runner.wire.call import Arguments
+
+if TYPE_CHECKING:
+    from runner.execution.executor import Executor, Incoming
+
+
+class BatchedCall(RunningCall, Job):
+    """One call in a batch. Everything here happens on the loop's thread, but for images that are opened."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        method: LoadedMethod,
+        call: Incoming,
+        coalescer: Coalescer,
+        point: int,
+        gate: Gate | None = None,
+    ) -> None:
+        super().__init__(executor, method, call, None, gate)
+        assert method.plan is not None
+        self.arguments: dict[str, Any] = {}
+        self._plan: BatchPlan = method.plan
+        self._coalescer = coalescer
+        self._point = point
+        self._preparing: asyncio.Task[None] | None = None
+        self._waiting = False
+        self._decoding = 0.0
+
+    @property
+    def context(self) -> context.CallContext:
+        """What the method sees of this call."""
+        return self._call.context
+
+    def start(self) -> None:
+        """See `RunningCall`."""
+        began = time.perf_counter()
+        codec = self._method.codec
+        try:
+            arguments = codec.decode_call(self._call.payload, self._call.params)
+            if codec.opens_images or codec.unresolved(arguments):
+                self._preparing = self._executor.spawn(self._prepare(arguments), self._prepared)
+                return
+            self._offer(arguments, codec.finish(arguments))
+        except Exception as exc:
+            self._executor.fail(self._call.id, failure.of_ours(exc, "reading the arguments"))
+        finally:
+            self._decoding += time.perf_counter() - began
+
+    def cancel(self) -> None:
+        """See `RunningCall`. What runs already runs on, for the others of the batch; its result is dropped."""
+        super().cancel()
+        if self._preparing is not None:
+            self._preparing.cancel()
+        elif self._waiting and self._coalescer.withdraw(self):
+            self.refuse(Cancelled("the call was cancelled"))
+
+    async def _prepare(self, arguments: Arguments) -> None:
+        """Fetch what is missing, and open images in a thread: they take milliseconds each."""
+        codec = self._method.codec
+        if missing := codec.unresolved(arguments):
+            await self._executor.fetcher.resolve(missing)
+        finished = await asyncio.get_running_loop().run_in_executor(self._executor.openers, codec.finish, arguments)
+        self._offer(arguments, finished)
+
+    def _prepared(self, task: asyncio.Task[None]) -> None:
+        self._preparing = None
+        exc = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if exc is not None:
+            self._executor.fail(self._call.id, failure.of_ours(exc, "reading the arguments"))
+
+    def _offer(self, decoded: Arguments, arguments: dict[str, object]) -> None:
+        plan, call = self._plan, self._call
+        self._old_style = decoded.old_style
+        self.arguments = arguments
+        values = [arguments[name] for name in plan.names]
+        self.entry = Entry(
+            id=self._coalescer.next_entry(),
+            point=self._point,
+            key=self._key(values),
+            cost=1.0 if plan.cost is None else self._cost(values),
+            priority=plan.priority,
+            deadline=call.context.deadline,
+            member=call.id,
+        )
+        self._waiting = True
+        self._coalescer.offer(self)
+
+    def _key(self, values: Sequence[Any]) -> Hashable:
+        plan, arguments = self._plan, self.arguments
+        shared = tuple(shared_key(arguments[name]) for name in arguments if name not in plan.names)
+        if all(stacking is Stacking.LIST for stacking in plan.stackings):
+            return shared
+        padded = plan.padding is not None
+        pairs = zip(values, plan.stackings, strict=True)
+        return (shared, tuple(array_key(value, stacking, padded=padded) for value, stacking in pairs))
+
+    def _cost(self, values: Sequence[Any]) -> float:
+        assert self._plan.cost is not None
+        try:
+            return float(self._plan.cost(*values))
+        except Exception as exc:
+            raise failure.of_model(exc, self._method.name, cancelled=False) from exc
+
+    # As a job.
+
+    @property
+    def wanted(self) -> bool:
+        """See `Job`."""
+        return not self._call.context.cancelled
+
+    def deliver(self, result: Any, fate: Fate) -> None:
+        """See `Job`."""
+        call, method = self._call, self._method
+        began = time.perf_counter()
+        self._waiting = False
+        try:
+            if call.context.cancelled:
+                raise Cancelled("the call was cancelled")
+            if isinstance(result, BaseException):
+                raise result
+            output = method.codec.encode_output(result, call.context.take_usage(), old_style=self._old_style)
+        except BaseException as exc:
+            self._executor.fail(call.id, failure.of_model(exc, method.name, cancelled=call.context.cancelled))
+            return
+        times = Times(
+            max(fate.started - self.offered, 0.0),
+            self._decoding,
+            fate.seconds,
+            time.perf_counter() - began,
+            fate.size,
+        )
+        self._executor.end(call.id, output, times)
+
+    def refuse(self, error: CallError) -> None:
+        """See `Job`."""
+        self._waiting = False
+        self._executor.fail(self._call.id, error)
+
+
+class BatchedWork:
+    """What batches of a method do; see `coalescer.Work`."""
+
+    def __init__(self, method: LoadedMethod, stager: Stager) -> None:
+        assert method.plan is not None
+        self._method = method
+        self._plan: BatchPlan = method.plan
+        self._stager = stager
+        self.stages = any(stacking is not Stacking.LIST for stacking in self._plan.stackings)
+
+    def prepare(self, jobs: Sequence[BatchedCall]) -> list[Staged]:
+        """See `coalescer.Work`."""
+        plan = self._plan
+        return [
+            self._stager.stage(
+                [job.arguments[name] for job in jobs], stacking, None if stacking is Stacking.LIST else plan.padding
+            )
+            for name, stacking in zip(plan.names, plan.stackings, strict=True)
+        ]
+
+    def run(self, prepared: Sequence[Staged], jobs: Sequence[BatchedCall]) -> Any:
+        """See `coalescer.Work`."""
+        token = context.current.set(BatchContext([job.context for job in jobs]))
+        try:
+            result = self._call(prepared, jobs)
+            if inspect.isawaitable(result):
+                return self._awaited(result, jobs)
+            return self._results(result, jobs)
+        except Exception as exc:
+            if self._plan.repeatable and len(jobs) > 1 and not isinstance(exc, CallError):
+                return self._in_halves(jobs)
+            raise
+        finally:
+            context.current.reset(token)
+
+    def _call(self, prepared: Sequence[Staged], jobs: Sequence[BatchedCall]) -> Any:
+        plan = self._plan
+        arguments = dict(jobs[0].arguments)  # the shared ones are everybody's
+        for name, staged in zip(plan.names, prepared, strict=True):
+            arguments[name] = staged.take()
+            if staged.mask is not None and plan.padding is not None and plan.padding.mask is not None:
+                arguments[plan.padding.mask] = staged.mask
+        return self._method.function(**arguments)
+
+    def _results(self, result: Any, jobs: Sequence[BatchedCall]) -> list[Any]:
+        return scatter(to_host(result), len(jobs), self._method.name)
+
+    async def _awaited(self, result: Awaitable[Any], jobs: Sequence[BatchedCall]) -> list[Any]:
+        context.current.set(BatchContext([job.context for job in jobs]))  # a task's own, nothing to put back
+        return self._results(await result, jobs)
+
+    def _in_halves(self, jobs: Sequence[BatchedCall]) -> list[Any]:
+        """Run a batch that raised again, in halves: at the end only the guilty ones have an exception."""
+        results: list[Any] = []
+        middle = len(jobs) // 2
+        for half in (jobs[:middle], jobs[middle:]):
+            try:
+                results += self.run(self.prepare(half), half)
+            except Exception as exc:
+                results += [exc] * len(half)
+        return results

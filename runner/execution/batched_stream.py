@@ -1,0 +1,256 @@
+"""Streams that run together: one generator for a batch of calls, each of whose steps is a list with an output for each.
+
+The generator is made and advanced on the device, a step at a time, so that other batches get their turn between two
+steps. A step is taken when every member still there may send one more item: the slowest reader sets the pace. A stream
+that should go at its own pace calls a coalescing point instead.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from runner import context
+from runner.batch import END, SKIP, scatter
+from runner.batching.coalescer import Coalescer, Fate, Job
+from runner.batching.entries import Entry, Limits
+from runner.batching.staging import Staged, to_host
+from runner.context import BatchContext
+from runner.errors import CallError, Cancelled
+from runner.execution import failure
+from runner.execution.batched import BatchedCall, BatchedWork
+from runner.execution.method import LoadedMethod
+from runner.flow import Window
+from runner.wire.call import EncodeError
+
+if TYPE_CHECKING:
+    from runner.execution.executor import Executor, Incoming
+
+
+class _MemberGate:
+    """The credit of one member's reader. Its stream is told when there is some again."""
+
+    def __init__(self) -> None:
+        self.window = Window()
+        self.stream: BatchStream | None = None
+
+    def grant(self, items: int) -> None:
+        """See `running.Gate`."""
+        self.window.grant(items)
+        if self.stream is not None:
+            self.stream.advance()
+
+    def close(self) -> None:
+        """See `running.Gate`: the member leaves by `BatchedStreamCall.cancel`."""
+
+
+class BatchedStreamCall(BatchedCall):
+    """One member of a batch of streams."""
+
+    def __init__(
+        self, executor: Executor, method: LoadedMethod, call: Incoming, coalescer: Coalescer, point: int, steps: int
+    ) -> None:
+        self._gate = _MemberGate()
+        super().__init__(executor, method, call, coalescer, point, self._gate)
+        self._steps = steps
+        self._over = False
+
+    @property
+    def open(self) -> bool:
+        """True if one more item may be sent."""
+        return self._gate.window.open
+
+    @property
+    def over(self) -> bool:
+        """True once the last word was said."""
+        return self._over
+
+    def cancel(self) -> None:
+        """See `RunningCall`."""
+        super().cancel()
+        if self._gate.stream is not None:
+            self.fail(Cancelled("the call was cancelled"))
+            self._gate.stream.advance()
+
+    def deliver(self, result: Any, fate: Fate) -> None:
+        """See `Job`. The result is the stream that this call is a member of."""
+        self._waiting = False
+        if isinstance(result, BatchStream):
+            self._gate.stream = result
+            if self._call.context.cancelled:
+                self.fail(Cancelled("the call was cancelled"))
+            result.joined(self._coalescer, self._steps)
+        else:
+            self.fail(result)
+
+    def put(self, output: Any) -> None:
+        """Take this member's part of a step."""
+        if self._over or output is SKIP:
+            return
+        if output is END:
+            self.end()
+            return
+        call = self._call
+        try:
+            if isinstance(output, BaseException):
+                raise output
+            data = self._method.codec.encode_output(output, call.context.take_usage(), old_style=self._old_style)
+        except BaseException as exc:
+            self.fail(exc)
+            return
+        self._gate.window.spend()
+        self._executor.emit(call.id, data)
+
+    def end(self) -> None:
+        """The stream ended well."""
+        if not self._over:
+            self._over = True
+            self._executor.end(self._call.id, b"")
+
+    def fail(self, exc: BaseException) -> None:
+        """The stream ended badly."""
+        if not self._over:
+            self._over = True
+            error = failure.of_model(exc, self._method.name, cancelled=self._call.context.cancelled)
+            self._executor.fail(self._call.id, error)
+
+    def refuse(self, error: CallError) -> None:
+        """See `Job`."""
+        self._over = True
+        super().refuse(error)
+
+
+class BatchStream:
+    """One generator and its members. Its steps run on the device; everything else here is on the loop."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(self, name: str, outputs: Any, members: Sequence[BatchedStreamCall]) -> None:
+        self.name = name
+        self.members = members
+        self.context = BatchContext([member.context for member in members])
+        self.outputs = outputs
+        self._key = next(BatchStream._numbers)
+        self._coalescer: Coalescer | None = None
+        self._point = 0
+        self._joined = 0
+        self._under_way = False
+        self._closed = False
+
+    def joined(self, coalescer: Coalescer, point: int) -> None:
+        """One more member knows of the stream; the first step is taken when all do."""
+        self._coalescer, self._point = coalescer, point
+        self._joined += 1
+        if self._joined == len(self.members):
+            self.advance()
+
+    def advance(self) -> None:
+        """Take the next step if nobody has to be waited for; close the generator if nobody is left."""
+        if self._under_way or self._closed or self._coalescer is None or self._joined < len(self.members):
+            return
+        live = [member for member in self.members if not member.over]
+        if all(member.open for member in live):  # also where nobody is left
+            self._under_way = True
+            self._closed = not live
+            step = StepJob(self, closes=self._closed)
+            step.entry = Entry(self._coalescer.next_entry(), self._point, self._key)
+            self._coalescer.offer(step)
+
+    def stepped(self, result: Any) -> None:
+        """A step has run."""
+        self._under_way = False
+        if isinstance(result, BaseException):
+            over = isinstance(result, StopIteration | StopAsyncIteration)
+            self._closed = True
+            for member in self.members:
+                if over:
+                    member.end()
+                else:
+                    member.fail(result)
+            return
+        for member, output in zip(self.members, result, strict=True):
+            member.put(output)
+        self.advance()
+
+
+class StepJob(Job):
+    """The next step of a stream, or its end."""
+
+    __slots__ = ("closes", "entry", "offered", "stream")
+
+    def __init__(self, stream: BatchStream, *, closes: bool) -> None:
+        self.stream = stream
+        self.closes = closes
+
+    def deliver(self, result: Any, fate: Fate) -> None:
+        """See `Job`."""
+        if not self.closes:
+            self.stream.stepped(result)
+
+    def refuse(self, error: CallError) -> None:
+        """See `Job`."""
+        self.stream.stepped(error)
+
+
+class OpeningWork(BatchedWork):
+    """Calls the method, which gives the generator. See `coalescer.Work`."""
+
+    def _results(self, result: Any, jobs: Sequence[BatchedCall]) -> list[Any]:
+        name, method = self._method.name, self._method
+        if not hasattr(result, "__anext__" if method.asynchronous else "__next__"):
+            raise EncodeError(
+                f"{name} is declared to return an iterator and returned {type(result).__name__}; "
+                "write it as a generator"
+            )
+        members = [cast(BatchedStreamCall, job) for job in jobs]
+        return [BatchStream(name, result, members)] * len(jobs)
+
+
+class StepWork:
+    """Advances generators. See `coalescer.Work`."""
+
+    LIMITS: Final = Limits(max_size=1)
+    stages = False
+
+    def prepare(self, jobs: Sequence[StepJob]) -> list[Staged]:
+        """See `coalescer.Work`."""
+        return []
+
+    def run(self, prepared: Any, jobs: Sequence[StepJob]) -> Any:
+        """See `coalescer.Work`."""
+        (job,) = jobs
+        stream = job.stream
+        if hasattr(stream.outputs, "__anext__"):
+            return self._step_async(stream, closes=job.closes)
+        token = context.current.set(stream.context)
+        try:
+            if job.closes:
+                _close(stream.outputs)
+                return [None]
+            return [_step(stream, next(cast(Iterator[Any], stream.outputs)))]
+        except StopIteration as exc:
+            return [exc]
+        finally:
+            context.current.reset(token)
+
+    async def _step_async(self, stream: BatchStream, *, closes: bool) -> list[Any]:
+        context.current.set(stream.context)
+        outputs = cast(AsyncIterator[Any], stream.outputs)
+        if closes:
+            if (close := getattr(outputs, "aclose", None)) is not None:
+                await close()
+            return [None]
+        try:
+            return [_step(stream, await anext(outputs))]
+        except StopAsyncIteration as exc:
+            return [exc]
+
+
+def _step(stream: BatchStream, outputs: Any) -> list[Any]:
+    return scatter(to_host(outputs), len(stream.members), stream.name)
+
+
+def _close(outputs: Any) -> None:
+    if (close := getattr(outputs, "close", None)) is not None:
+        close()

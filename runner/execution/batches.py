@@ -1,0 +1,117 @@
+"""Everything of a worker that runs in batches: its device, and the coalescers of methods and coalescing points.
+
+Plain functions share one device thread, and one policy decides what it runs next. Each batched `async def` has a
+coalescer of its own, whose batches run on the loop: they may wait for coalescing points themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from runner.batching.coalescer import Coalescer, Ran
+from runner.batching.device import DeviceThread, LoopDevice
+from runner.batching.helpers import PointCalls
+from runner.batching.staging import GpuMarks, Stager
+from runner.execution.batched import BatchedCall, BatchedWork
+from runner.execution.batched_stream import BatchedStreamCall, OpeningWork, StepWork
+from runner.execution.method import LoadedMethod, cost_of, limits_of
+from runner.execution.running import RunningCall
+from runner.model import ModelClass, points_of
+
+if TYPE_CHECKING:
+    from runner.execution.executor import Executor, Incoming
+
+
+class Batches:
+    """Owns the devices. Without batched methods and points there is nothing here: no thread, no coalescer."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        model: ModelClass,
+        methods: Sequence[LoadedMethod],
+        observe: Callable[[Ran], None],
+    ) -> None:
+        """Make what the model needs, and let it call its points.
+
+        Args:
+            executor: runs the calls.
+            model: whose methods and points these are.
+            methods: its methods.
+            observe: told of each batch.
+
+        Raises:
+            SignatureError: a point's options do not fit the class.
+        """
+        self._executor = executor
+        self._observe = observe
+        self._model = model
+        self._stager = Stager(model.device)
+        self._loops: list[LoopDevice] = []
+        self._coalescers: list[Coalescer] = []
+        self._places: dict[str, tuple[Coalescer, int, int]] = {}  # by method: the coalescer, its point, that of steps
+        self._device: DeviceThread | None = None
+        self._shared: Coalescer | None = None
+        self._points: PointCalls | None = None
+        for method in methods:
+            if method.plan is not None:
+                self._add_method(method)
+        points = points_of(type(model))
+        if points:
+            self._points = PointCalls(self._on_device(), model, self._stager, executor.mailbox.post)
+            for name, point in points.items():
+                limits = limits_of(point.options, holds=True)
+                self._points.add(point, limits, cost_of(model, point.options, name))
+            model._runner_points = self._points  # pyright: ignore[reportPrivateUsage]: the seam is made for us
+
+    def call(self, method: LoadedMethod, call: Incoming) -> RunningCall:
+        """Return a call of a batched method, not started yet."""
+        coalescer, point, steps = self._places[method.name]
+        if method.streams_output:
+            return BatchedStreamCall(self._executor, method, call, coalescer, point, steps)
+        return BatchedCall(self._executor, method, call, coalescer, point)
+
+    def ended(self, call_id: int) -> None:
+        """A call is over, or to be stopped: nobody waits for its steps."""
+        if self._points is not None:
+            self._points.ended(call_id)
+
+    async def close(self) -> None:
+        """Stop. What a device thread runs now is left to end by itself."""
+        for coalescer in self._coalescers:
+            coalescer.close()
+        for loop in self._loops:
+            await loop.close()
+        if self._device is not None:
+            self._device.close()
+        self._model._runner_points = None  # pyright: ignore[reportPrivateUsage]: as above
+
+    def _add_method(self, method: LoadedMethod) -> None:
+        assert method.plan is not None
+        coalescer = self._on_loop() if method.asynchronous else self._on_device()
+        if method.streams_output:
+            point = coalescer.add(method.name, method.plan.limits, OpeningWork(method, self._stager))
+            steps = coalescer.add(method.name, StepWork.LIMITS, StepWork())
+        else:
+            point = steps = coalescer.add(method.name, method.plan.limits, BatchedWork(method, self._stager))
+        self._places[method.name] = (coalescer, point, steps)
+
+    def _on_device(self) -> Coalescer:
+        if self._shared is None:
+            on_gpu = self._model.device.startswith("cuda")
+            marks = GpuMarks(self._model.device) if on_gpu else None
+            self._device = DeviceThread(self._executor.mailbox.post, marks)
+            self._shared = Coalescer(self._device, self._observe)
+            self._coalescers.append(self._shared)
+        return self._shared
+
+    def _on_loop(self) -> Coalescer:
+        device = LoopDevice()
+        self._loops.append(device)
+        coalescer = Coalescer(device, self._observe)
+        self._coalescers.append(coalescer)
+        return coalescer
+
+    def __repr__(self) -> str:
+        return f"<Batches {self._coalescers}>"

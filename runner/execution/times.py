@@ -1,0 +1,21 @@
+"""Where the time of a call went in its worker."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Times(NamedTuple):
+    """Where the time of a call went in its worker, in seconds."""
+
+    queued: float = 0.0
+    """From its arrival until it was run, without decoding."""
+    decode: float = 0.0
+    run: float = 0.0
+    """In the model's function; of a batch, the whole of it."""
+    encode: float = 0.0
+    batch_size: int = 0
+    """Calls that ran together; 0 if it ran by itself."""
+
+
+UNTIMED: Final = Times()
