@@ -13,13 +13,14 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import yaml
 
 from runner.config_values import Reader, as_bool, as_devices, as_id, as_ids, as_int, as_seconds, as_text
 from runner.errors import ConfigError
 from runner.limits import FetchLimits
+from runner.options import CONFIGURABLE, MethodOptions
 
 GIB = 1024**3
 
@@ -59,11 +60,34 @@ class Workers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A name that a caller's runner selector may give, and the replicas that belong to it.
+
+    Args:
+        id: its name.
+        nodepool: the nodepool that selects it too; empty: none.
+        compute_cluster: the compute cluster of that nodepool; empty: any.
+        replicas: workers of its own; 0: any replica runs its calls.
+        devices: where those are.
+    """
+
+    id: str
+    nodepool: str = ""
+    compute_cluster: str = ""
+    replicas: int = 0
+    devices: tuple[str, ...] = ("auto",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """What may wait in the server. Beyond it calls are refused at once: a longer queue is latency, not throughput."""
+    """What may wait in the server. Beyond it calls are refused at once: a longer queue is latency, not throughput.
+
+    `max_queued_wait`: seconds that a call may be predicted to wait; 0: no such bound.
+    """
 
     max_queued_calls: int = 1024
     max_queued_bytes: int = GIB
+    max_queued_wait: float = 0.0
     max_loading_wait: float = 5.0
 
 
@@ -87,12 +111,12 @@ class Access:
     Args:
         strict_ids: refuse calls for other user, app, model and version ids than the configured ones.
         keys: accepted keys; empty: anybody may call.
-        deployments: ids a runner selector may name; empty: every selector is accepted.
+        deployments: what a runner selector may name; empty: every selector is accepted.
     """
 
     strict_ids: bool = False
     keys: tuple[str, ...] = field(default=(), repr=False)
-    deployments: tuple[str, ...] = ()
+    deployments: tuple[Deployment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +127,7 @@ class ServerConfig:
         fetch: bounds on inputs given by URL.
         allow_private_urls: fetch from private and loopback addresses too.
         hide_model_errors: tell callers that the model raised, but not what.
+        methods: options of methods that override what the model says, by method.
     """
 
     model: ModelIdentity = field(default_factory=ModelIdentity)
@@ -114,6 +139,7 @@ class ServerConfig:
     fetch: FetchLimits = field(default_factory=FetchLimits)
     allow_private_urls: bool = False
     hide_model_errors: bool = False
+    methods: Mapping[str, Mapping[str, object]] = field(default_factory=dict[str, Mapping[str, object]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +149,72 @@ class _Key:
     path: str
     read: Reader
     place: str
+
+
+def _as_deployments(path: str, value: object) -> tuple[Deployment, ...]:
+    """Read a list whose items are ids, or mappings with an id."""
+    if not isinstance(value, list | tuple):
+        raise ConfigError(f"{path}: got {value!r}, needs a list")
+    items = cast("list[object]", value)
+    found = tuple(_as_deployment(f"{path}[{position}]", item) for position, item in enumerate(items))
+    names = [deployment.id for deployment in found]
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"{path}: {repeated!r} is there twice")
+    return found
+
+
+_Options: TypeAlias = "Mapping[str, Mapping[str, object]]"
+
+_DEPLOYMENT_KEYS: dict[str, Reader] = {
+    "id": as_id,
+    "nodepool": as_id,
+    "compute_cluster": as_id,
+    "replicas": as_int(1, 1024),
+    "devices": as_devices,
+}
+
+
+def _as_deployment(path: str, value: object) -> Deployment:
+    if not isinstance(value, Mapping):
+        return Deployment(id=as_id(path, value))
+    given: dict[str, Any] = {}
+    for name, inner in cast(Mapping[str, object], value).items():
+        if name not in _DEPLOYMENT_KEYS:
+            raise ConfigError(f"{path}.{name}: no such key; a deployment has {', '.join(_DEPLOYMENT_KEYS)}")
+        given[name] = _DEPLOYMENT_KEYS[name](f"{path}.{name}", inner)
+    if "id" not in given:
+        raise ConfigError(f"{path}: got no id, and it needs one")
+    if "devices" in given:
+        given.setdefault("replicas", 1)
+    return Deployment(**given)
+
+
+def _as_methods(path: str, value: object) -> Mapping[str, Mapping[str, object]]:
+    """Read options by method, each by the rules of the decorator that they override."""
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{path}: got {value!r}, needs methods with their options")
+    found: dict[str, Mapping[str, object]] = {}
+    for name, options in cast(Mapping[str, object], value).items():
+        if not isinstance(options, Mapping):
+            raise ConfigError(f"{path}.{name}: got {options!r}, needs options with values")
+        found[str(name)] = _as_options(f"{path}.{name}", cast(Mapping[str, object], options))
+    return found
+
+
+def _as_options(path: str, options: Mapping[str, object]) -> Mapping[str, object]:
+    for name, value in options.items():
+        if name not in CONFIGURABLE:
+            raise ConfigError(f"{path}.{name}: no such option; a method has {', '.join(CONFIGURABLE)}")
+        if name == "idempotent":
+            as_bool(f"{path}.{name}", value)
+        elif name != "max_batch_cost":  # which is checked beside the cost function, in the worker
+            try:
+                MethodOptions(**cast(Any, {name: value}))
+            except (TypeError, ValueError) as exc:
+                raise ConfigError(f"{path}.{exc}") from None
+        elif not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
+            raise ConfigError(f"{path}.{name}: got {value!r}, needs a number from 0 up")
+    return dict(options)
 
 
 _KEYS = tuple(
@@ -143,14 +235,16 @@ _KEYS = tuple(
         ("max_coroutines", as_int(1, 1 << 20), "workers.max_coroutines"),
         ("max_queued_calls", as_int(1), "admission.max_queued_calls"),
         ("max_queued_bytes", as_int(1), "admission.max_queued_bytes"),
+        ("max_queued_wait_ms", as_seconds(0), "admission.max_queued_wait"),
         ("max_loading_wait_ms", as_seconds(0), "admission.max_loading_wait"),
         ("drain_delay_ms", as_seconds(0), "drain.delay"),
         ("grace_ms", as_seconds(0), "drain.grace"),
         ("strict_ids", as_bool, "access.strict_ids"),
         ("keys", as_ids, "access.keys"),
-        ("deployments", as_ids, "access.deployments"),
+        ("deployments", _as_deployments, "access.deployments"),
         ("hide_model_errors", as_bool, "hide_model_errors"),
         ("allow_private_urls", as_bool, "allow_private_urls"),
+        ("methods", _as_methods, "methods"),
         ("fetch.timeout_ms", as_seconds(1), "fetch.timeout"),
         ("fetch.max_bytes", as_int(1, GIB), "fetch.max_bytes"),
         ("fetch.max_redirects", as_int(0, 100), "fetch.max_redirects"),
@@ -191,10 +285,10 @@ def load_server_config(
         file = model_dir / "config.yaml"
         if file.exists():
             document = {key: value for key, value in _read_yaml(file).items() if key not in _OF_OTHER_TOOLS}
-            values |= _values(document, source=f"{file}: ")
+            _add(values, document, source=f"{file}: ")
     if path is not None:
-        values |= _values(_read_yaml(path), source=f"{path}: ")
-    values |= _values(overrides or {}, source="")
+        _add(values, _read_yaml(path), source=f"{path}: ")
+    _add(values, overrides or {}, source="")
     return _build(values)
 
 
@@ -218,9 +312,8 @@ def _read_yaml(path: Path) -> Mapping[str, object]:
     return cast(dict[str, object], document)
 
 
-def _values(document: Mapping[str, object], *, source: str) -> dict[str, object]:
-    """Return the checked values of a document by key path. A key without a value counts as not given."""
-    values: dict[str, object] = {}
+def _add(values: dict[str, object], document: Mapping[str, object], *, source: str) -> None:
+    """Add the checked values of a document by key path. A key without a value counts as not given."""
     try:
         for name, value in document.items():
             if name in _GROUPS and isinstance(value, Mapping):
@@ -232,7 +325,6 @@ def _values(document: Mapping[str, object], *, source: str) -> dict[str, object]
                 _read_into(values, str(name), value)
     except ConfigError as exc:
         raise ConfigError(f"{source}{exc}") from None
-    return values
 
 
 def _read_into(values: dict[str, object], path: str, value: object) -> None:
@@ -240,8 +332,13 @@ def _read_into(values: dict[str, object], path: str, value: object) -> None:
     if key is None:
         near = difflib.get_close_matches(path, [*_BY_PATH, *_GROUPS], n=1)
         raise ConfigError(f"{path}: no such key" + (f", did you mean {near[0]}?" if near else ""))
-    if value is not None:
-        values[path] = key.read(path, value)
+    if value is None:
+        return
+    read = key.read(path, value)
+    if path == "methods" and path in values:  # layer by layer, option by option
+        low, high = cast(_Options, values[path]), cast(_Options, read)
+        read = {name: {**low.get(name, {}), **high.get(name, {})} for name in (*low, *high)}
+    values[path] = read
 
 
 def _build(values: Mapping[str, object]) -> ServerConfig:

@@ -177,9 +177,16 @@ class ModelLoading(CallError):
 
 
 class Overloaded(CallError):
-    """More calls are waiting than the server takes. Nothing has run; the call may be sent again."""
+    """More calls are waiting than the server takes. Nothing has run; the call may be sent again.
+
+    `retry_after`: seconds after which that may help, if they are known.
+    """
 
     kind = ErrorKind.OVERLOADED
+
+    def __init__(self, message: str, *, details: str = "", path: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message, details=details, path=path)
+        self.retry_after = retry_after
 
 
 class Draining(CallError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 
 from runner.errors import (
@@ -30,6 +31,8 @@ DETAILS_KEY = "grpc-status-details-bin"
 """The trailer in which a gRPC server sends a google.rpc.Status beside code and text."""
 
 SUCCESS = 10000
+
+_RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
 
 
 class Unreachable(CallError):
@@ -92,13 +95,26 @@ def _detailed(details: bytes) -> CallError | None:
         status = pb.RpcStatus.FromString(details)
         if not any(packed.Unpack(detail) for packed in status.details):
             return None
+        retry_after = next(
+            (_seconds(packed.value) for packed in status.details if packed.type_url == _RETRY_INFO), None
+        )
     except DecodeError:
         return None
     try:
         kind = ErrorKind(detail.kind)
     except ValueError:  # a server newer than this client has learned a new way to fail
         return InternalError(detail.message, details=detail.details, path=detail.path)
-    return call_error(kind, detail.message, details=detail.details, path=detail.path)
+    error = call_error(kind, detail.message, details=detail.details, path=detail.path)
+    if isinstance(error, Overloaded):
+        error.retry_after = retry_after
+    return error
+
+
+def _seconds(retry_info: bytes) -> float | None:
+    """Return the delay in a google.rpc.RetryInfo, whose one field is a Duration."""
+    if retry_info[:1] != b"\x0a":
+        return None
+    return Duration.FromString(retry_info[2:]).ToNanoseconds() / 1e9
 
 
 def from_status(status: pb.Status) -> CallError:

@@ -1,34 +1,31 @@
 """Admission and order: the state machine between the calls that come in and the replicas that can take them.
 
-Events go in as method calls; `offer` and `assign` say which calls go to which replica now. The caller owns the clock,
-the links and the futures.
+Events go in as method calls, with the instant at which they happen; `offer` and `assign` say which calls go to which
+replica now. The caller owns the clock, the links and the futures.
 
 A replica has room for so many calls in each lane, and a queue stands before each lane. A call goes out when some
 replica has room in its lane, to the one with the least work there. Room comes back with `release`, when the worker
-says that the call is over: a cancelled call keeps its room until then. Calls of one lane go out in the order in which
-they came, and a full lane never holds up another.
+says that the call is over: a cancelled call keeps its room until then. `fair_queue.py` has the order of those that
+wait. A full lane never holds up another; but what a caller is given in one lane counts as its share in all of them.
+
+Replicas may belong to a group, a deployment: calls for it go to them alone, and calls for none go to any replica.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, NewType
 
+from runner.dispatch.fair_queue import CallId, FairQueue, Shares, Ticket
+from runner.dispatch.forecast import Forecast
 from runner.errors import Overloaded
 from runner.signature.published import Lane
+from runner.statistics import LaneStatistics
 
-CallId = NewType("CallId", int)
+__all__ = ["Assignment", "CallId", "Dispatcher", "ReplicaId", "Statistics", "Ticket"]
+
 ReplicaId = NewType("ReplicaId", int)
-
-
-class Ticket(NamedTuple):
-    """What the dispatcher needs to know of a call."""
-
-    id: CallId
-    lane: Lane
-    size: int  # bytes of payload
 
 
 class Assignment(NamedTuple):
@@ -45,51 +42,81 @@ class Statistics:
     waiting_calls: int
     waiting_bytes: int
     running: Mapping[ReplicaId, int]
+    lanes: tuple[LaneStatistics, ...] = ()
 
 
 class _Replica:
     """Room and work of one replica, by lane."""
 
-    __slots__ = ("room", "running")
+    __slots__ = ("group", "room", "running")
 
-    def __init__(self, room: Mapping[Lane, int]) -> None:
+    def __init__(self, room: Mapping[Lane, int], group: str) -> None:
+        self.group = group
         self.room = dict(room)
         self.running = dict.fromkeys(room, 0)
+
+
+class _Running(NamedTuple):
+    replica: ReplicaId
+    lane: Lane
+    since: float
 
 
 class Dispatcher:
     """See the module's text. Owns the queues and the count of what runs where; nobody else changes either."""
 
-    def __init__(self, *, max_queued_calls: int, max_queued_bytes: int) -> None:
+    def __init__(
+        self, *, max_queued_calls: int, max_queued_bytes: int, max_queued_wait: float = 0.0, aging: float = 1.0
+    ) -> None:
+        """Make a dispatcher without replicas.
+
+        Args:
+            max_queued_calls: calls that may wait.
+            max_queued_bytes: bytes of payload that may wait.
+            max_queued_wait: seconds; a call that is predicted to wait longer is refused. 0: no such bound.
+            aging: seconds of waiting that make up for one level of priority.
+        """
         self._max_calls = max_queued_calls
         self._max_bytes = max_queued_bytes
-        self._waiting: defaultdict[Lane, OrderedDict[CallId, Ticket]] = defaultdict(OrderedDict)
-        self._waiting_calls = 0
+        self._max_wait = max_queued_wait
+        self._aging = aging
+        self._shares = Shares()
+        self._queues: dict[tuple[Lane, str], FairQueue] = {}
+        self._where: dict[CallId, FairQueue] = {}
+        self._sizes: dict[CallId, int] = {}
         self._waiting_bytes = 0
         self._replicas: dict[ReplicaId, _Replica] = {}
-        self._running: dict[CallId, tuple[ReplicaId, Lane]] = {}
+        self._running: dict[CallId, _Running] = {}
+        self._forecasts: dict[Lane, Forecast] = {}
 
-    def offer(self, ticket: Ticket) -> ReplicaId | None:
+    def offer(self, ticket: Ticket, now: float, *, slo: float | None = None) -> ReplicaId | None:
         """Take a call.
+
+        Args:
+            ticket: the call.
+            now: instant.
+            slo: seconds within which it should be answered; None without such an objective.
 
         Returns:
             The replica that runs it at once, or None: it waits for `assign` to name one.
 
         Raises:
-            Overloaded: the queues are full. Nothing has changed.
+            Overloaded: the queues are full, or it would wait too long. Nothing has changed.
         """
-        queue = self._waiting[ticket.lane]
-        if not queue and (replica := self._least_busy(ticket.lane)) is not None:
-            self._start(ticket, replica)
+        queue = self._queue(ticket)
+        if not queue and (replica := self._least_busy(ticket.lane, ticket.group)) is not None:
+            self._shares.charge(ticket.caller)
+            self._start(ticket, replica, now)
             return replica
-        if self._waiting_calls >= self._max_calls:
-            raise Overloaded(f"{self._waiting_calls} calls are waiting, and no more are taken; try again later")
-        self._check_bytes(ticket.size)
-        self._wait(ticket)
+        if len(self._where) >= self._max_calls:
+            raise self._full(f"{len(self._where)} calls are waiting, and no more are taken; try again later", ticket)
+        self._check_bytes(ticket, ticket.size)
+        self._check_wait(ticket, queue, now, slo)
+        self._wait(ticket, queue, now)
         return None
 
-    def offer_list(self, tickets: Sequence[Ticket]) -> list[ReplicaId | None]:
-        """Take several calls of one lane, or none of them.
+    def offer_list(self, tickets: Sequence[Ticket], now: float) -> list[ReplicaId | None]:
+        """Take several calls of one lane and one group, or none of them.
 
         Returns:
             For each call what `offer` would.
@@ -97,105 +124,180 @@ class Dispatcher:
         Raises:
             Overloaded: they do not all fit. Nothing has changed.
         """
-        waiting = tickets[self._idle_room(tickets[0].lane) :]
-        if waiting and self._waiting_calls + len(waiting) > self._max_calls:
-            raise Overloaded(
-                f"{self._waiting_calls} calls are waiting, and {len(waiting)} more do not fit under {self._max_calls}; "
-                "send fewer at once or try again later"
+        first = tickets[0]
+        queue = self._queue(first)
+        waiting = tickets[self._idle_room(first.lane, first.group) if not queue else 0 :]
+        if waiting and len(self._where) + len(waiting) > self._max_calls:
+            raise self._full(
+                f"{len(self._where)} calls are waiting, and {len(waiting)} more do not fit under {self._max_calls}; "
+                "send fewer at once or try again later",
+                first,
             )
         if waiting:
-            self._check_bytes(sum(ticket.size for ticket in waiting))
-        return [self._run_or_wait(ticket) for ticket in tickets]
+            self._check_bytes(first, sum(ticket.size for ticket in waiting))
+        return [self._run_or_wait(ticket, queue, now) for ticket in tickets]
 
-    def withdraw(self, call: CallId, lane: Lane) -> ReplicaId | None:
+    def withdraw(self, call: CallId) -> ReplicaId | None:
         """Take a call out of its queue; return the replica that runs it if it is too late for that."""
-        ticket = self._waiting[lane].pop(call, None)
-        if ticket is not None:
-            self._left_queue(ticket)
+        queue = self._where.pop(call, None)
+        if queue is not None:
+            queue.withdraw(call)
+            self._waiting_bytes -= self._sizes.pop(call)
             return None
         running = self._running.get(call)
-        return None if running is None else running[0]
+        return None if running is None else running.replica
 
-    def release(self, call: CallId) -> None:
+    def release(self, call: CallId, now: float) -> None:
         """The worker says that a call is over: its room is free."""
         running = self._running.pop(call, None)
-        if running is not None:
-            replica, lane = running
-            self._replicas[replica].running[lane] -= 1
+        if running is None:
+            return
+        replica, lane, since = running
+        self._replicas[replica].running[lane] -= 1
+        forecast = self._forecasts.get(lane)
+        if forecast is None:
+            forecast = self._forecasts[lane] = Forecast()
+        forecast.ended(now, now - since, backlog=bool(self._where) and self._waits(lane))
 
-    def join(self, replica: ReplicaId, room: Mapping[Lane, int]) -> None:
+    def join(self, replica: ReplicaId, room: Mapping[Lane, int], group: str = "") -> None:
         """A replica is ready for so many calls in each lane."""
-        self._replicas[replica] = _Replica(room)
+        self._replicas[replica] = _Replica(room, group)
+
+    def resize(self, replica: ReplicaId, lane: Lane, room: int) -> None:
+        """A replica takes so many calls of a lane from now on."""
+        if (known := self._replicas.get(replica)) is not None and lane in known.room:
+            known.room[lane] = max(room, 1)
 
     def leave(self, replica: ReplicaId) -> list[CallId]:
         """A replica is gone; return the calls that were on it."""
         self._replicas.pop(replica, None)
-        lost = [call for call, (where, _) in self._running.items() if where == replica]
+        lost = [call for call, running in self._running.items() if running.replica == replica]
         for call in lost:
             del self._running[call]
         return lost
 
-    def assign(self) -> list[Assignment]:
+    def assign(self, now: float) -> list[Assignment]:
         """Return the waiting calls that go out now, in order. They count as running from here on."""
-        if not self._waiting_calls:
+        if not self._where:
             return []
         assignments: list[Assignment] = []
-        for lane, queue in self._waiting.items():
-            while queue and (replica := self._least_busy(lane)) is not None:
-                _, ticket = queue.popitem(last=False)
-                self._left_queue(ticket)
-                self._start(ticket, replica)
-                assignments.append(Assignment(ticket.id, replica))
+        progress = True
+        while progress:
+            progress = False
+            # One of each queue in turn: two groups of calls may wait for the same replica.
+            for (lane, group), queue in self._queues.items():
+                if queue and (replica := self._least_busy(lane, group)) is not None:
+                    ticket = queue.pop(now)
+                    del self._where[ticket.id]
+                    self._waiting_bytes -= self._sizes.pop(ticket.id)
+                    self._start(ticket, replica, now)
+                    assignments.append(Assignment(ticket.id, replica))
+                    progress = True
         return assignments
 
-    def statistics(self) -> Statistics:
+    def room(self, lane: Lane, group: str = "") -> int:
+        """Return how many calls of a lane run at once, on all replicas that may take them."""
+        return sum(
+            replica.room.get(lane, 0) for replica in self._replicas.values() if not group or replica.group == group
+        )
+
+    def statistics(self, now: float = 0.0) -> Statistics:
         """Return a snapshot of the counters."""
         running = {name: sum(replica.running.values()) for name, replica in self._replicas.items()}
-        return Statistics(self._waiting_calls, self._waiting_bytes, running)
+        waiting: dict[Lane, tuple[int, float]] = {}
+        for (lane, _), queue in self._queues.items():
+            if (oldest := queue.oldest) is not None:
+                count, age = waiting.get(lane, (0, 0.0))
+                waiting[lane] = (count + len(queue), max(age, now - oldest))
+        lanes = tuple(LaneStatistics(lane, count, age) for lane, (count, age) in waiting.items())
+        return Statistics(len(self._where), self._waiting_bytes, running, lanes)
 
-    def _least_busy(self, lane: Lane) -> ReplicaId | None:
+    def _queue(self, ticket: Ticket) -> FairQueue:
+        key = (ticket.lane, ticket.group)
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = FairQueue(self._shares, self._aging)
+        return queue
+
+    def _waits(self, lane: Lane) -> bool:
+        return any(queue and key[0] == lane for key, queue in self._queues.items())
+
+    def _least_busy(self, lane: Lane, group: str) -> ReplicaId | None:
         best: ReplicaId | None = None
         least = 0
         for name, replica in self._replicas.items():
-            running = replica.running[lane]
-            if running < replica.room[lane] and (best is None or running < least):
+            if group and replica.group != group:
+                continue
+            running = replica.running.get(lane, 0)
+            if running < replica.room.get(lane, 0) and (best is None or running < least):
                 best, least = name, running
         return best
 
-    def _idle_room(self, lane: Lane) -> int:
+    def _idle_room(self, lane: Lane, group: str) -> int:
         """Return how many calls of a lane would go out at once."""
-        if self._waiting[lane]:
-            return 0
-        return sum(max(replica.room[lane] - replica.running[lane], 0) for replica in self._replicas.values())
+        return sum(
+            max(replica.room.get(lane, 0) - replica.running.get(lane, 0), 0)
+            for replica in self._replicas.values()
+            if not group or replica.group == group
+        )
 
-    def _check_bytes(self, size: int) -> None:
+    def _check_bytes(self, ticket: Ticket, size: int) -> None:
         # What comes alone is taken, however large: a limit below one message would refuse it for ever.
-        if self._waiting_calls and self._waiting_bytes + size > self._max_bytes:
-            raise Overloaded(
-                f"{self._waiting_bytes} bytes of calls are waiting, and no more are taken; try again later"
+        if self._where and self._waiting_bytes + size > self._max_bytes:
+            raise self._full(
+                f"{self._waiting_bytes} bytes of calls are waiting, and no more are taken; try again later", ticket
             )
 
-    def _run_or_wait(self, ticket: Ticket) -> ReplicaId | None:
-        if not self._waiting[ticket.lane] and (replica := self._least_busy(ticket.lane)) is not None:
-            self._start(ticket, replica)
+    def _check_wait(self, ticket: Ticket, queue: FairQueue, now: float, slo: float | None) -> None:
+        """Refuse what will wait too long, or can be seen to be answered too late."""
+        forecast = self._forecasts.get(ticket.lane)
+        if forecast is None or (wait := forecast.wait(self._ahead(ticket, queue))) is None:
+            return
+        answered = wait + (forecast.service or 0.0)
+        if 0 < self._max_wait < wait:
+            raise Overloaded(
+                f"the call would wait for {wait:.1f} s, and {self._max_wait:g} s is the most; try again later",
+                retry_after=wait - self._max_wait,
+            )
+        if slo is not None and answered > slo:
+            raise Overloaded(
+                f"the call would be answered after {answered:.2f} s, and its method promises {slo:g} s; try again "
+                "later",
+                retry_after=answered - slo,
+            )
+        if ticket.deadline is not None and now + answered > ticket.deadline:
+            raise Overloaded(
+                f"the call would be answered after {answered:.2f} s, and its deadline is sooner; try again later",
+                retry_after=now + answered - ticket.deadline,
+            )
+
+    def _ahead(self, ticket: Ticket, queue: FairQueue) -> int:
+        """Return how many calls go before a new one: in fair shares, not all that came before it."""
+        own = queue.of_caller(ticket.caller)
+        others = queue.callers - (1 if own else 0)
+        return min(len(queue), own + (own + 1) * others)
+
+    def _full(self, message: str, ticket: Ticket) -> Overloaded:
+        forecast = self._forecasts.get(ticket.lane)
+        return Overloaded(message, retry_after=None if forecast is None else forecast.wait(1))
+
+    def _run_or_wait(self, ticket: Ticket, queue: FairQueue, now: float) -> ReplicaId | None:
+        if not queue and (replica := self._least_busy(ticket.lane, ticket.group)) is not None:
+            self._shares.charge(ticket.caller)
+            self._start(ticket, replica, now)
             return replica
-        self._wait(ticket)
+        self._wait(ticket, queue, now)
         return None
 
-    def _wait(self, ticket: Ticket) -> None:
-        self._waiting[ticket.lane][ticket.id] = ticket
-        self._waiting_calls += 1
+    def _wait(self, ticket: Ticket, queue: FairQueue, now: float) -> None:
+        queue.push(ticket, now)
+        self._where[ticket.id] = queue
+        self._sizes[ticket.id] = ticket.size
         self._waiting_bytes += ticket.size
 
-    def _start(self, ticket: Ticket, replica: ReplicaId) -> None:
+    def _start(self, ticket: Ticket, replica: ReplicaId, now: float) -> None:
         self._replicas[replica].running[ticket.lane] += 1
-        self._running[ticket.id] = (replica, ticket.lane)
-
-    def _left_queue(self, ticket: Ticket) -> None:
-        self._waiting_calls -= 1
-        self._waiting_bytes -= ticket.size
+        self._running[ticket.id] = _Running(replica, ticket.lane, now)
 
     def __repr__(self) -> str:
-        return (
-            f"<Dispatcher {self._waiting_calls} waiting, {len(self._running)} running, {len(self._replicas)} replicas>"
-        )
+        return f"<Dispatcher {len(self._where)} waiting, {len(self._running)} running, {len(self._replicas)} replicas>"

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 from runner.dispatch.dispatcher import CallId
 from runner.errors import CallError, Cancelled
+from runner.execution.times import Times
 from runner.flow import Consumption, Window
 from runner.signature.published import Lane
 from runner.wire.payload import Payload
@@ -33,6 +34,25 @@ class Request(NamedTuple):
     """The id under which logs speak of the call."""
     metadata: bytes = b""
     """Packed by `frames.pack_pairs`."""
+    caller: str = ""
+    """Who shares the replicas with whom."""
+    group: str = ""
+    """The deployment that has to run it; empty: any."""
+    priority: int = 0
+    """Higher ones go first."""
+    slo: float | None = None
+    """Seconds within which it should be answered; None without such an objective."""
+
+
+class Answer(NamedTuple):
+    """What a call of one input and one output ended with."""
+
+    payload: Payload
+    """The serialized output."""
+    waited: float
+    """Seconds in the server's queue."""
+    times: Times
+    """What its worker says."""
 
 
 class Wire(Protocol):
@@ -45,10 +65,11 @@ class Wire(Protocol):
 class EngineCall:
     """What both kinds of call share. The engine writes the fields; the event methods are called on the loop."""
 
-    __slots__ = ("attempts", "id", "request", "timer", "wire", "wire_id")
+    __slots__ = ("arrived", "attempts", "id", "request", "sent", "timer", "wire", "wire_id")
 
     def __init__(self, call_id: CallId, request: Request) -> None:
         self.id = call_id
+        self.arrived = self.sent = time.monotonic()
         self.request = request
         self.timer: asyncio.TimerHandle | None = None
         self.wire: Wire | None = None  # set when a replica was chosen
@@ -63,7 +84,8 @@ class EngineCall:
     def first_message(self) -> Call:
         """Return the message that starts the call on its replica."""
         request = self.request
-        left = None if request.deadline is None else request.deadline - time.monotonic()
+        self.sent = now = time.monotonic()
+        left = None if request.deadline is None else request.deadline - now
         return Call(
             self.wire_id, request.method, request.payload, request.params, left, request.request_id, request.metadata
         )
@@ -78,7 +100,7 @@ class EngineCall:
     def grant(self, items: int) -> None:
         """The worker takes so many more inputs."""
 
-    def finish(self, payload: Payload) -> None:
+    def finish(self, payload: Payload, times: Times) -> None:
         """The call ended well."""
         raise NotImplementedError
 
@@ -92,7 +114,7 @@ class UnaryCall(EngineCall):
 
     __slots__ = ("answer",)
 
-    def __init__(self, call_id: CallId, request: Request, answer: asyncio.Future[Payload]) -> None:
+    def __init__(self, call_id: CallId, request: Request, answer: asyncio.Future[Answer]) -> None:
         super().__init__(call_id, request)
         self.answer = answer
 
@@ -101,10 +123,10 @@ class UnaryCall(EngineCall):
         """See `EngineCall`."""
         return not self.answer.done()
 
-    def finish(self, payload: Payload) -> None:
+    def finish(self, payload: Payload, times: Times) -> None:
         """See `EngineCall`."""
         if not self.answer.done():
-            self.answer.set_result(payload)
+            self.answer.set_result(Answer(payload, self.sent - self.arrived, times))
 
     def fail(self, error: CallError) -> None:
         """See `EngineCall`."""
@@ -208,7 +230,7 @@ class StreamCall(EngineCall):
         self._window.grant(items)
         self._wake()
 
-    def finish(self, payload: Payload) -> None:
+    def finish(self, payload: Payload, times: Times) -> None:
         """See `EngineCall`."""
         if self._end is False:
             self._result = payload

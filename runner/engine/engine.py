@@ -10,14 +10,17 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from runner.dispatch.dispatcher import CallId, Dispatcher, ReplicaId, Statistics, Ticket
-from runner.engine.calls import EngineCall, Request, StreamCall, UnaryCall
+from runner.dispatch.dispatcher import CallId, Dispatcher, ReplicaId, Ticket
+from runner.engine.calls import Answer, EngineCall, Request, StreamCall, UnaryCall
 from runner.engine.keeper import Keeper, Place
 from runner.engine.line import Line
 from runner.engine.replica import Replica, ReplicaState
+from runner.engine.statistics import Observed
 from runner.errors import Cancelled, DeadlineExceeded, Draining, InvalidInput, Overloaded, WorkerLost
 from runner.signature.published import Published
+from runner.statistics import EngineStatistics
 from runner.wire.payload import Payload
+from runner.workers.messages import Ran, Room
 
 _ATTEMPTS = 2
 """Runs of a call of an idempotent method: one that two workers died of may be what kills them."""
@@ -32,6 +35,7 @@ class Engine:
         *,
         max_queued_calls: int,
         max_queued_bytes: int,
+        max_queued_wait: float = 0.0,
     ) -> None:
         """Prepare; nothing is started yet.
 
@@ -39,9 +43,13 @@ class Engine:
             places: where the replicas live, one in each.
             max_queued_calls: calls that may wait.
             max_queued_bytes: bytes of payload that may wait.
+            max_queued_wait: seconds that a call may be predicted to wait; 0: no such bound.
         """
         self._places = places
-        self._dispatcher = Dispatcher(max_queued_calls=max_queued_calls, max_queued_bytes=max_queued_bytes)
+        self._dispatcher = Dispatcher(
+            max_queued_calls=max_queued_calls, max_queued_bytes=max_queued_bytes, max_queued_wait=max_queued_wait
+        )
+        self._observed = Observed()
         self._replicas: dict[ReplicaId, Replica] = {}
         self._calls: dict[CallId, EngineCall] = {}
         self._last_id = 0
@@ -101,15 +109,15 @@ class Engine:
         self._tell_ready = tell
         tell(self.ready)
 
-    async def unary(self, request: Request) -> Payload:
-        """Run a call of one input and one output; return the serialized output.
+    async def unary(self, request: Request) -> Answer:
+        """Run a call of one input and one output; return the serialized output, and where the time went.
 
         Cancelling the wait takes the call out of its queue, or tells the worker to stop.
 
         Raises:
             CallError: as the class says.
         """
-        answer: asyncio.Future[Payload] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         call = UnaryCall(self._next_id(), request, answer)
         self._admit(call)
         try:
@@ -128,7 +136,8 @@ class Engine:
         calls = [UnaryCall(self._next_id(), request, loop.create_future()) for request in requests]
         self._admit_list(calls)
         try:
-            return await asyncio.gather(*(call.answer for call in calls), return_exceptions=True)
+            answers = await asyncio.gather(*(call.answer for call in calls), return_exceptions=True)
+            return [answer if isinstance(answer, BaseException) else answer.payload for answer in answers]
         except asyncio.CancelledError:
             for call in calls:
                 self._abandon(call)
@@ -141,7 +150,9 @@ class Engine:
             CallError: they were not all admitted; none has run.
         """
         # Their reader goes on in step. One that had to wait for another to end would wait for ever.
-        at_once = sum(place.room[requests[0].lane] for place in self._places)
+        lane, group = requests[0].lane, requests[0].group
+        places = (place for place in self._places if not group or place.group == group)
+        at_once = sum(place.room(self._methods)[lane] for place in places)
         if len(requests) > at_once:
             raise InvalidInput(f"a list of {len(requests)} streams, and at most {at_once} run at once; send fewer")
         calls = [StreamCall(self._next_id(), request, self._abandon) for request in requests]
@@ -175,9 +186,10 @@ class Engine:
                 pass
         return await self._line.wait(request, patience)
 
-    def statistics(self) -> Statistics:
-        """Return how much is where."""
-        return self._dispatcher.statistics()
+    def statistics(self) -> EngineStatistics:
+        """Return how much is where, and what has been done so far."""
+        now = time.monotonic()
+        return self._observed.statistics(now, self._dispatcher.statistics(now), self._replicas.values())
 
     # Calls.
 
@@ -187,12 +199,13 @@ class Engine:
 
     def _admit(self, call: EngineCall) -> None:
         left = self._time_left(call.request)
-        self._take(call, left, self._dispatcher.offer(_ticket(call)))
+        self._take(call, left, self._dispatcher.offer(_ticket(call), call.arrived, slo=call.request.slo))
 
     def _admit_list(self, calls: Sequence[EngineCall]) -> None:
         """Admit all or none: nothing can come between the first and the last."""
         left = self._time_left(calls[0].request)
-        for call, replica in zip(calls, self._dispatcher.offer_list([_ticket(call) for call in calls]), strict=True):
+        tickets = [_ticket(call) for call in calls]
+        for call, replica in zip(calls, self._dispatcher.offer_list(tickets, calls[0].arrived), strict=True):
             self._take(call, left, replica)
 
     def _time_left(self, request: Request) -> float | None:
@@ -215,7 +228,7 @@ class Engine:
             self._replicas[replica].run(call)
 
     def _dispatch(self) -> None:
-        for assignment in self._dispatcher.assign():
+        for assignment in self._dispatcher.assign(time.monotonic()):
             self._replicas[assignment.replica].run(self._calls[assignment.call])
         if self._line:
             self._line.let_in(self.stream)
@@ -227,7 +240,7 @@ class Engine:
 
     def _abandon(self, call: EngineCall) -> None:
         """Nobody waits for the call any more."""
-        replica = self._dispatcher.withdraw(call.id, call.request.lane)
+        replica = self._dispatcher.withdraw(call.id)
         if replica is None:
             self._forget(call)
             if self._line:
@@ -246,14 +259,24 @@ class Engine:
         """See `Watcher`."""
         self._methods = replica.methods
         self._known.set()
-        self._dispatcher.join(replica.name, replica.room)
+        self._dispatcher.join(replica.name, replica.place.room(replica.methods), replica.place.group)
         self._ready_may_have_changed()
         self._dispatch()
 
-    def call_over(self, replica: Replica, call: EngineCall) -> None:
+    def call_over(self, replica: Replica, call: EngineCall, *, well: bool) -> None:
         """See `Watcher`."""
-        self._dispatcher.release(call.id)
+        self._dispatcher.release(call.id, time.monotonic())
+        self._observed.call_over(self._methods[call.request.method].name, well=well)
         self._forget(call)
+        self._dispatch()
+
+    def batch_ran(self, replica: Replica, ran: Ran) -> None:
+        """See `Watcher`."""
+        self._observed.batch_ran(replica.name, ran)
+
+    def room_changed(self, replica: Replica, room: Room) -> None:
+        """See `Watcher`."""
+        self._dispatcher.resize(replica.name, room.lane, room.calls)
         self._dispatch()
 
     # What keepers say (see `Owner`).
@@ -290,7 +313,7 @@ class Engine:
     def _run_again(self, call: EngineCall) -> None:
         call.wire = None
         try:
-            where = self._dispatcher.offer(_ticket(call))
+            where = self._dispatcher.offer(_ticket(call), time.monotonic())
         except Overloaded as exc:
             self._forget(call)
             call.fail(exc)
@@ -307,4 +330,7 @@ class Engine:
 
 
 def _ticket(call: EngineCall) -> Ticket:
-    return Ticket(call.id, call.request.lane, len(call.request.payload))
+    request = call.request
+    return Ticket(
+        call.id, request.lane, len(request.payload), request.caller, request.priority, request.deadline, request.group
+    )

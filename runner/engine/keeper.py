@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from runner.dispatch.backoff import restart_delay
 from runner.dispatch.dispatcher import ReplicaId
 from runner.engine.replica import Replica, StartHost, Watcher
 from runner.errors import LoadError
-from runner.signature.published import Lane
+from runner.signature.published import Lane, Published
 from runner.workers.messages import Load
 
 logger = logging.getLogger("runner.engine")
@@ -36,21 +36,25 @@ class Place:
         load: the message that loads the model there.
         start: how a host is started there.
         max_coroutines: calls of `async def` methods that may run at once there.
+        group: the deployment that it belongs to; empty: none in particular.
     """
 
     label: str
     load: Load
     start: StartHost
     max_coroutines: int
+    group: str = ""
 
-    @property
-    def room(self) -> Mapping[Lane, int]:
-        """How many calls a replica runs at once here, by lane."""
+    def room(self, methods: Sequence[Published]) -> Mapping[Lane, int]:
+        """Return how many calls of these methods a replica runs at once here, by lane.
+
+        A batched method has room for two batches: the one that runs, and the next one, which is decoded meanwhile.
+        """
         return {
             Lane.THREADS: self.load.num_threads,
             Lane.STREAMS: self.load.max_streams,
             Lane.COROUTINES: self.max_coroutines,
-        }
+        } | {method.lane: 2 * method.max_batch_size for method in methods if method.max_batch_size}
 
 
 class Owner(Watcher, Protocol):
@@ -79,7 +83,7 @@ class Keeper:
         """Keep the replica alive until cancelled."""
         deaths = 0
         while True:
-            replica = Replica(self._owner.next_replica_id(), self._place.label, self._place.room, self._owner)
+            replica = Replica(self._owner.next_replica_id(), self._place, self._owner)
             try:
                 ended = await self._live(replica)
             except LoadError as exc:

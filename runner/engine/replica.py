@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol
 
 from runner.dispatch.dispatcher import ReplicaId
 from runner.engine.calls import EngineCall
 from runner.errors import LoadError
-from runner.signature.published import Lane, Published
+from runner.signature.published import Published
 from runner.workers.link import Link, Receiver
-from runner.workers.messages import Cancel, Credit, Failed, Item, LoadFailed, Message, Ready, Result
+from runner.workers.messages import Cancel, Credit, Failed, Item, LoadFailed, Message, Ran, Ready, Result, Room
+
+if TYPE_CHECKING:
+    from runner.engine.keeper import Place
 
 
 class ReplicaState(enum.Enum):
@@ -48,17 +51,23 @@ class Watcher(Protocol):
     def replica_ready(self, replica: Replica) -> None:
         """It can take calls."""
 
-    def call_over(self, replica: Replica, call: EngineCall) -> None:
+    def call_over(self, replica: Replica, call: EngineCall, *, well: bool) -> None:
         """The worker has said its last word about a call: the room is free."""
+
+    def batch_ran(self, replica: Replica, ran: Ran) -> None:
+        """A batch has run there."""
+
+    def room_changed(self, replica: Replica, room: Room) -> None:
+        """It takes another number of calls of a lane at once."""
 
 
 class Replica:
     """One life of one worker. When it is gone, another object takes its place."""
 
-    def __init__(self, name: ReplicaId, label: str, room: Mapping[Lane, int], watcher: Watcher) -> None:
+    def __init__(self, name: ReplicaId, place: Place, watcher: Watcher) -> None:
         self.name = name
-        self.label = label
-        self.room = room
+        self.place = place
+        self.label = place.label
         self.state = ReplicaState.STARTING
         self.answered = 0  # calls that ended well: a worker that never answered one is in a crash loop
         self.methods: tuple[Published, ...] = ()
@@ -94,18 +103,22 @@ class Replica:
             case Result():
                 if (call := self._calls.pop(message.id, None)) is not None:
                     self.answered += 1
-                    call.finish(message.payload)
-                    self._watcher.call_over(self, call)
+                    call.finish(message.payload, message.times)
+                    self._watcher.call_over(self, call, well=True)
             case Item():
                 if (call := self._calls.get(message.id)) is not None:
                     call.item(message.payload)
             case Failed():
                 if (call := self._calls.pop(message.id, None)) is not None:
                     call.fail(message.error)
-                    self._watcher.call_over(self, call)
+                    self._watcher.call_over(self, call, well=False)
             case Credit():
                 if (call := self._calls.get(message.id)) is not None:
                     call.grant(message.items)
+            case Ran():
+                self._watcher.batch_ran(self, message)
+            case Room():
+                self._watcher.room_changed(self, message)
             case Ready() | LoadFailed() if self.state is not ReplicaState.STARTING:
                 pass  # it was given up while it was loading
             case Ready():

@@ -14,8 +14,8 @@ class Access:
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = [key.encode() for key in keys]
 
-    def check(self, metadata: Sequence[tuple[str, str | bytes]]) -> None:
-        """Let a call pass.
+    def check(self, metadata: Sequence[tuple[str, str | bytes]]) -> str:
+        """Let a call pass; return a name for its key, empty if none is wanted.
 
         Args:
             metadata: the call's; `authorization: Key K` and `authorization: Bearer K` are understood.
@@ -24,7 +24,7 @@ class Access:
             Unauthenticated: a key is wanted, and this is not one.
         """
         if not self._keys:
-            return
+            return ""
         given = next((value for key, value in metadata if key == "authorization"), "")
         scheme, _, key = (given if isinstance(given, str) else "").partition(" ")
         candidate = key.strip().encode() if scheme.lower() in ("key", "bearer") else b""
@@ -32,3 +32,4 @@ class Access:
         matches = [hmac.compare_digest(candidate, known) for known in self._keys]
         if not any(matches):
             raise Unauthenticated("this server wants a key, and the call has none or a wrong one")
+        return f"key {matches.index(True) + 1}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from runner.model import ModelClass
 from runner.server.access import Access
 from runner.server.catalog import Catalog
 from runner.server.service import Service, ServiceOptions
+from runner.workers.cores import usable_cores
 from runner.workers.gpus import visible_gpus
 from runner.workers.link import Receiver
 from runner.workers.messages import Load
@@ -57,15 +57,27 @@ def build_engine(config: ServerConfig, model_dir: Path | None, host_for: HostFor
     Raises:
         ConfigError: the devices asked for are not there.
     """
-    workers = config.workers
-    placements = place(workers.devices, workers.replicas, visible=visible_gpus(), cores=len(os.sched_getaffinity(0)))
+    wanted = [(each.id, each.devices, each.replicas) for each in config.access.deployments if each.replicas]
+    # With deployments that have replicas of their own, these are all there are: they also run what names none.
+    wanted = wanted or [("", config.workers.devices, config.workers.replicas)]
+    total = sum(replicas for _, _, replicas in wanted)
+    visible, cores = visible_gpus(), usable_cores()
+    places = [
+        Place(
+            placement.label,
+            _load(config, model_dir, placement),
+            host_for(placement),
+            config.workers.max_coroutines,
+            group,
+        )
+        for group, devices, replicas in wanted
+        for placement in place(devices, replicas, visible=visible, cores=max(cores * replicas // total, 1))
+    ]
     return Engine(
-        [
-            Place(placement.label, _load(config, model_dir, placement), host_for(placement), workers.max_coroutines)
-            for placement in placements
-        ],
+        places,
         max_queued_calls=config.admission.max_queued_calls,
         max_queued_bytes=config.admission.max_queued_bytes,
+        max_queued_wait=config.admission.max_queued_wait,
     )
 
 
@@ -94,4 +106,5 @@ def _load(config: ServerConfig, model_dir: Path | None, placement: Placement) ->
         fetch_timeout=config.fetch.timeout,
         fetch_max_bytes=config.fetch.max_bytes,
         fetch_max_redirects=config.fetch.max_redirects,
+        options=config.methods,
     )

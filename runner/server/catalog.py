@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from runner.config import ModelIdentity
+from runner.config import Deployment, ModelIdentity
 from runner.errors import InvalidInput, MethodNotFound, ModelNotFound
 from runner.signature.dialect import Dialect
 from runner.signature.publish import signatures_json
@@ -40,17 +40,19 @@ class Catalog:
     Owns the replies, which `publish` makes; everything else is fixed from the start.
     """
 
-    def __init__(self, identity: ModelIdentity, *, strict_ids: bool = False, deployments: Sequence[str] = ()) -> None:
+    def __init__(
+        self, identity: ModelIdentity, *, strict_ids: bool = False, deployments: Sequence[Deployment] = ()
+    ) -> None:
         """Describe a model that has no methods yet.
 
         Args:
             identity: the names of the model.
             strict_ids: answer to these names only.
-            deployments: ids that a runner selector may name; empty: it may name anything.
+            deployments: what a runner selector may name; empty: it may name anything.
         """
         self._identity = identity
         self._strict_ids = strict_ids
-        self._deployments = frozenset(deployments)
+        self._deployments = {deployment.id: deployment for deployment in deployments}
         self._replies: dict[Dialect, _Replies] = {}
         self._rpcs: dict[str, Callable[[Dialect, bytes], bytes]] = {
             "GetModel": self._get_model,
@@ -84,19 +86,25 @@ class Catalog:
         """Return the reply to a `_GET_SIGNATURES` call."""
         return self._replies[dialect].signatures
 
-    def check(self, target: Target) -> None:
+    def check(self, target: Target) -> str:
         """Let a call pass that asks for what is served here. An empty id asks for nothing in particular.
+
+        Returns:
+            The deployment whose replicas have to run it; empty: any replica.
 
         Raises:
             ModelNotFound: it asks for something else.
         """
         if self._strict_ids:
             self._check_ids(target.user_id, target.app_id, target.model_id, target.version_id)
-        if self._deployments:
-            if target.deployment_id:
-                self._check_deployment(target.deployment_id)
-            if target.nodepool_id:
-                self._refuse_nodepool(target.nodepool_id)
+        if not self._deployments:
+            return ""
+        chosen = None
+        if target.deployment_id:
+            chosen = self._deployment(target.deployment_id)
+        elif target.nodepool_id:
+            chosen = self._of_nodepool(target.nodepool_id, target.compute_cluster_id)
+        return chosen.id if chosen is not None and chosen.replicas else ""
 
     def _get_model(self, dialect: Dialect, request: bytes) -> bytes:
         message = _parse(pb.GetModelRequest, request)
@@ -130,14 +138,14 @@ class Catalog:
     def _get_deployment(self, dialect: Dialect, request: bytes) -> bytes:
         message = _parse(pb.GetDeploymentRequest, request)
         if self._deployments:
-            self._check_deployment(message.deployment_id)
+            self._deployment(message.deployment_id)
         deployment = pb.Deployment(id=message.deployment_id, user_id=message.user_app_id.user_id)
         return pb.SingleDeploymentResponse(status=_OK, deployment=deployment).SerializeToString()
 
     def _get_nodepool(self, dialect: Dialect, request: bytes) -> bytes:
         message = _parse(pb.GetNodepoolRequest, request)
         if self._deployments:
-            self._refuse_nodepool(message.nodepool_id)
+            self._of_nodepool(message.nodepool_id, message.compute_cluster_id)
         nodepool = pb.Nodepool(id=message.nodepool_id)
         nodepool.compute_cluster.id = message.compute_cluster_id
         nodepool.compute_cluster.user_id = message.user_app_id.user_id
@@ -158,12 +166,19 @@ class Catalog:
             if asked and asked != served:
                 raise ModelNotFound(f"there is no {word} {asked!r} here; this server has {served!r}")
 
-    def _check_deployment(self, deployment_id: str) -> None:
-        if deployment_id not in self._deployments:
+    def _deployment(self, deployment_id: str) -> Deployment:
+        found = self._deployments.get(deployment_id)
+        if found is None:
             raise ModelNotFound(f"there is no deployment {deployment_id!r} here")
+        return found
 
-    def _refuse_nodepool(self, nodepool_id: str) -> None:
-        raise ModelNotFound(f"there is no nodepool {nodepool_id!r} here; this server is chosen by deployment")
+    def _of_nodepool(self, nodepool_id: str, cluster_id: str) -> Deployment:
+        for deployment in self._deployments.values():
+            clusters = ("", deployment.compute_cluster) if deployment.compute_cluster else ("", cluster_id)
+            if deployment.nodepool and deployment.nodepool == nodepool_id and cluster_id in clusters:
+                return deployment
+        named = f"{cluster_id}/{nodepool_id}" if cluster_id else nodepool_id
+        raise ModelNotFound(f"there is no nodepool {named!r} here")
 
 
 class _Replies:

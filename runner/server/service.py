@@ -31,11 +31,13 @@ from runner.server.access import Access
 from runner.server.catalog import Catalog
 from runner.server.metadata import MetadataPacker
 from runner.server.replies import Replies, as_call_error
+from runner.server.timing import TIMES_KEY, times_text
 from runner.signature.dialect import Dialect
 from runner.signature.method import Cardinality
 from runner.signature.published import Published
 from runner.wire import reply
 from runner.wire.envelope import Envelope, scan
+from runner.wire.statistics import encode_statistics
 
 GET_SIGNATURES = "_GET_SIGNATURES"
 
@@ -59,6 +61,10 @@ class CallInfo(NamedTuple):
     """Keys in lower case, in the order of arrival."""
     request_id: str = ""
     """The id under which logs speak of the call."""
+    peer: str = ""
+    """The host that calls. Calls without a key share by it."""
+    trailers: list[tuple[str, str]] | None = None
+    """Filled before a unary reply is returned: metadata to send behind it. None: the transport cannot send any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +101,11 @@ class Service:
     async def unary(self, dialect: Dialect, rpc: str, request: bytes, call: CallInfo) -> bytes:
         """Answer one request with one reply."""
         try:
-            self._access.check(call.metadata)
+            key = self._access.check(call.metadata)
             if rpc == "PostModelOutputs":
-                return await self._post(dialect, request, call)
+                return await self._post(dialect, request, call, key)
+            if rpc == "GetStatistics" and dialect is Dialect.NATIVE:
+                return encode_statistics(self._engine.statistics())
             await self._loaded(call)
             return self._catalog.reply(dialect, rpc, request)
         except CallError as exc:
@@ -106,9 +114,9 @@ class Service:
     async def server_stream(self, dialect: Dialect, rpc: str, request: bytes, call: CallInfo) -> AsyncIterator[bytes]:
         """Answer one request with a stream of replies."""
         try:
-            self._access.check(call.metadata)
+            key = self._access.check(call.metadata)
             envelope = await self._read(request, call)
-            requests = self._requests(dialect, envelope, Cardinality.SERVER_STREAM, call)
+            requests = self._requests(dialect, envelope, Cardinality.SERVER_STREAM, call, key)
             if len(requests) > 1:
                 async for message in self._streams(dialect, requests):
                     yield message
@@ -143,13 +151,17 @@ class Service:
 
     # Unary calls.
 
-    async def _post(self, dialect: Dialect, request: bytes, call: CallInfo) -> bytes:
+    async def _post(self, dialect: Dialect, request: bytes, call: CallInfo, key: str) -> bytes:
         envelope = await self._read(request, call)
         if envelope.method == GET_SIGNATURES:
+            self._catalog.check(envelope.target)
             return self._catalog.signatures(dialect)
-        requests = self._requests(dialect, envelope, Cardinality.UNARY, call)
+        requests = self._requests(dialect, envelope, Cardinality.UNARY, call, key)
         if len(requests) == 1:
-            return reply.success((await self._engine.unary(requests[0]),))
+            answer = await self._engine.unary(requests[0])
+            if call.trailers is not None:
+                call.trailers.append((TIMES_KEY, times_text(answer)))
+            return reply.success((answer.payload,))
         return self._replies.of_list(await self._engine.unary_list(requests))
 
     # Streams.
@@ -184,12 +196,12 @@ class Service:
         self, dialect: Dialect, cardinality: Cardinality, requests: AsyncIterator[bytes], call: CallInfo
     ) -> AsyncGenerator[StreamCall]:
         """Open a call whose input is a stream, and feed it until it is over."""
-        self._access.check(call.metadata)
+        key = self._access.check(call.metadata)
         first = await anext(requests, None)
         if first is None:
             raise InvalidInput("the stream of requests ended before its first message, which names the method")
         envelope = await self._read(first, call)
-        wanted = self._requests(dialect, envelope, cardinality, call)
+        wanted = self._requests(dialect, envelope, cardinality, call, key)
         if len(wanted) != 1:
             raise InvalidInput(f"a message of a stream has one input, and this one has {len(wanted)}")
         stream = await self._engine.stream_in_turn(wanted[0], self._options.max_loading_wait)
@@ -222,7 +234,6 @@ class Service:
         envelope = scan(request)
         if not self._known:
             await self._loaded(call)
-        self._catalog.check(envelope.target)
         return envelope
 
     def _check_size(self, request: bytes) -> None:
@@ -232,17 +243,33 @@ class Service:
             )
 
     def _requests(
-        self, dialect: Dialect, envelope: Envelope, cardinality: Cardinality, call: CallInfo
+        self, dialect: Dialect, envelope: Envelope, cardinality: Cardinality, call: CallInfo, key: str
     ) -> list[Request]:
         """Find the method, and make one request of each input."""
+        group = self._catalog.check(envelope.target)
         index = self._find(dialect, envelope.method, cardinality)
         if not envelope.inputs:
             raise InvalidInput("the request has no inputs; send one for each call")
-        lane = self._known[index].lane
+        method = self._known[index]
         metadata = self._pack_metadata(call.metadata)
-        deadline, _, request_id = call
+        deadline, request_id, caller = call.deadline, call.request_id, key or call.peer
         params = envelope.params
-        return [Request(index, lane, payload, params, deadline, request_id, metadata) for payload in envelope.inputs]
+        return [
+            Request(
+                index,
+                method.lane,
+                payload,
+                params,
+                deadline,
+                request_id,
+                metadata,
+                caller,
+                group,
+                method.priority,
+                method.slo,
+            )
+            for payload in envelope.inputs
+        ]
 
     def _find(self, dialect: Dialect, name: str | None, cardinality: Cardinality) -> int:
         if name is None:

@@ -12,7 +12,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from runner.errors import CallError, ErrorKind, clip
+from google.protobuf.duration_pb2 import Duration
+
+from runner.errors import CallError, ErrorKind, Overloaded, clip
 from runner.wire.pb import inference_pb2 as pb
 
 
@@ -73,6 +75,8 @@ _CODES: dict[ErrorKind, tuple[Code, GrpcCode]] = {
 
 _RETRIED = frozenset({Code.MODEL_DEPLOYING, Code.MODEL_BUSY_PLEASE_RETRY})
 
+RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
+
 _HIDDEN = "the model raised an error; the server's log has it"
 
 
@@ -123,4 +127,14 @@ def rpc_status(error: CallError, *, hide_model_errors: bool = False) -> tuple[in
         message, details, path = clip(error.message), clip(error.details), clip(error.path)
     status = pb.RpcStatus(code=code, message=message)
     status.details.add().Pack(pb.ErrorDetail(kind=error.kind.value, message=message, details=details, path=path))
+    if isinstance(error, Overloaded) and error.retry_after is not None:
+        status.details.add(type_url=RETRY_INFO, value=_retry_info(error.retry_after))
     return code, message, status.SerializeToString()
+
+
+def _retry_info(seconds: float) -> bytes:
+    """Return a google.rpc.RetryInfo: its one field is a Duration."""
+    delay = Duration()
+    delay.FromNanoseconds(int(max(seconds, 0.0) * 1e9))
+    body = delay.SerializeToString()
+    return b"\x0a" + bytes((len(body),)) + body

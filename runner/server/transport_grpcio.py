@@ -59,7 +59,7 @@ class ServiceHandlers(grpc.GenericRpcHandler):
         self._handlers: dict[str, _Handler] = {}
         for dialect in Dialect:
             prefix = f"/{dialect.value}/"
-            for rpc in UNARY:
+            for rpc in (*UNARY, *(("GetStatistics",) if dialect is Dialect.NATIVE else ())):
                 self._handlers[prefix + rpc] = grpc.unary_unary_rpc_method_handler(self._unary(dialect, rpc))
             self._handlers[prefix + "GenerateModelOutputs"] = grpc.unary_stream_rpc_method_handler(
                 self._server_stream(dialect, "GenerateModelOutputs")
@@ -94,8 +94,12 @@ class ServiceHandlers(grpc.GenericRpcHandler):
 
         async def handle(request: bytes, context: _Context) -> bytes:
             self._begin()
+            trailers: list[tuple[str, str]] | None = [] if dialect is Dialect.NATIVE else None
             try:
-                return await answer(dialect, rpc, request, self._info(context))
+                reply = await answer(dialect, rpc, request, self._info(context, trailers))
+                if trailers:
+                    context.set_trailing_metadata(tuple(trailers))
+                return reply
             except CallError as exc:
                 return await self._abort(context, exc)
             finally:
@@ -144,7 +148,7 @@ class ServiceHandlers(grpc.GenericRpcHandler):
         await context.abort(_CODES[code], message, ((_DETAILS, details),))
         raise AssertionError("abort raises")
 
-    def _info(self, context: _Context) -> CallInfo:
+    def _info(self, context: _Context, trailers: list[tuple[str, str]] | None = None) -> CallInfo:
         left = cast("float | None", context.time_remaining())  # the stubs do not know of calls without a deadline
         metadata = cast("tuple[tuple[str, str | bytes], ...]", context.invocation_metadata() or ())
         request_id = ""
@@ -155,6 +159,8 @@ class ServiceHandlers(grpc.GenericRpcHandler):
             None if left is None else time.monotonic() + left,
             metadata,
             request_id or f"{self._id_prefix}-{next(self._id_count)}",
+            context.peer().rpartition(":")[0],
+            trailers,
         )
 
 

@@ -11,6 +11,7 @@ from runner.errors import Overloaded
 from runner.signature.published import Lane
 
 LANES = (Lane.THREADS, Lane.STREAMS, Lane.COROUTINES)
+NOW = 100.0
 ROOM = {Lane.THREADS: 2, Lane.STREAMS: 1, Lane.COROUTINES: 3}
 
 
@@ -29,43 +30,43 @@ def ids(assignments: list[Assignment]) -> list[int]:
 def test_calls_wait_until_a_replica_joins_and_then_go_out_in_order() -> None:
     under_test = dispatcher()
     for number in (3, 1, 2):
-        under_test.offer(ticket(number))
-    assert under_test.assign() == []
+        under_test.offer(ticket(number), NOW)
+    assert under_test.assign(NOW) == []
     under_test.join(ReplicaId(1), ROOM)
-    assert ids(under_test.assign()) == [3, 1]
-    assert under_test.assign() == []
+    assert ids(under_test.assign(NOW)) == [3, 1]
+    assert under_test.assign(NOW) == []
 
 
 def test_room_comes_back_with_release_only() -> None:
     under_test = dispatcher()
     under_test.join(ReplicaId(1), ROOM)
-    assert [under_test.offer(ticket(number)) for number in (1, 2, 3)] == [ReplicaId(1), ReplicaId(1), None]
-    assert under_test.withdraw(CallId(1), Lane.THREADS) == ReplicaId(1)
-    assert under_test.assign() == []
-    under_test.release(CallId(1))
-    assert ids(under_test.assign()) == [3]
+    assert [under_test.offer(ticket(number), NOW) for number in (1, 2, 3)] == [ReplicaId(1), ReplicaId(1), None]
+    assert under_test.withdraw(CallId(1)) == ReplicaId(1)
+    assert under_test.assign(NOW) == []
+    under_test.release(CallId(1), NOW)
+    assert ids(under_test.assign(NOW)) == [3]
 
 
 def test_a_full_lane_does_not_hold_up_another() -> None:
     under_test = dispatcher()
     under_test.join(ReplicaId(1), ROOM)
-    assert [under_test.offer(ticket(number, Lane.STREAMS)) for number in (1, 2)] == [ReplicaId(1), None]
-    assert under_test.offer(ticket(3, Lane.COROUTINES)) == ReplicaId(1)
+    assert [under_test.offer(ticket(number, Lane.STREAMS), NOW) for number in (1, 2)] == [ReplicaId(1), None]
+    assert under_test.offer(ticket(3, Lane.COROUTINES), NOW) == ReplicaId(1)
 
 
 def test_calls_go_to_the_replica_with_the_least_work() -> None:
     under_test = dispatcher()
     for name in (1, 2):
         under_test.join(ReplicaId(name), ROOM)
-    assert [under_test.offer(ticket(number)) for number in (1, 2, 3)] == [ReplicaId(1), ReplicaId(2), ReplicaId(1)]
+    assert [under_test.offer(ticket(number), NOW) for number in (1, 2, 3)] == [ReplicaId(1), ReplicaId(2), ReplicaId(1)]
 
 
 def test_a_withdrawn_call_is_never_sent() -> None:
     under_test = dispatcher()
-    under_test.offer(ticket(1))
-    assert under_test.withdraw(CallId(1), Lane.THREADS) is None
+    under_test.offer(ticket(1), NOW)
+    assert under_test.withdraw(CallId(1)) is None
     under_test.join(ReplicaId(1), ROOM)
-    assert under_test.assign() == []
+    assert under_test.assign(NOW) == []
     assert under_test.statistics().waiting_calls == 0
 
 
@@ -73,54 +74,111 @@ def test_a_lost_replica_names_its_calls_and_leaves_the_waiting_ones() -> None:
     under_test = dispatcher()
     under_test.join(ReplicaId(1), ROOM)
     for number in (1, 2, 3):
-        under_test.offer(ticket(number))
+        under_test.offer(ticket(number), NOW)
     assert under_test.leave(ReplicaId(1)) == [1, 2]
-    under_test.release(CallId(1))  # the worker's last word may still be on its way
+    under_test.release(CallId(1), NOW)  # the worker's last word may still be on its way
     under_test.join(ReplicaId(2), ROOM)
-    assert ids(under_test.assign()) == [3]
+    assert ids(under_test.assign(NOW)) == [3]
 
 
 def test_more_calls_than_the_bound_are_refused_and_change_nothing() -> None:
     under_test = dispatcher(calls=2)
-    under_test.offer(ticket(1))
-    under_test.offer(ticket(2))
+    under_test.offer(ticket(1), NOW)
+    under_test.offer(ticket(2), NOW)
     with pytest.raises(Overloaded, match="2 calls are waiting"):
-        under_test.offer(ticket(3))
+        under_test.offer(ticket(3), NOW)
     assert under_test.statistics().waiting_calls == 2
 
 
 def test_more_bytes_than_the_bound_are_refused_but_one_large_call_is_taken() -> None:
     under_test = dispatcher(size=10)
-    under_test.offer(ticket(1, size=50))
+    under_test.offer(ticket(1, size=50), NOW)
     with pytest.raises(Overloaded, match="50 bytes of calls are waiting"):
-        under_test.offer(ticket(2, size=1))
+        under_test.offer(ticket(2, size=1), NOW)
 
 
 def test_a_list_that_cannot_fit_is_refused_as_a_whole() -> None:
     under_test = dispatcher(calls=4)
-    under_test.offer(ticket(1))
+    under_test.offer(ticket(1), NOW)
     with pytest.raises(Overloaded, match="1 calls are waiting, and 4 more do not fit under 4"):
-        under_test.offer_list([ticket(number) for number in range(2, 6)])
+        under_test.offer_list([ticket(number) for number in range(2, 6)], NOW)
     assert under_test.statistics().waiting_calls == 1
-    assert under_test.offer_list([ticket(number) for number in range(2, 5)]) == [None] * 3
+    assert under_test.offer_list([ticket(number) for number in range(2, 5)], NOW) == [None] * 3
 
 
 def test_a_list_goes_where_there_is_room_and_only_the_rest_has_to_fit() -> None:
     under_test = dispatcher(calls=1)
     under_test.join(ReplicaId(1), ROOM)
     with pytest.raises(Overloaded, match="2 more do not fit under 1"):
-        under_test.offer_list([ticket(number) for number in range(4)])
-    assert under_test.offer_list([ticket(number) for number in range(3)]) == [1, 1, None]
+        under_test.offer_list([ticket(number) for number in range(4)], NOW)
+    assert under_test.offer_list([ticket(number) for number in range(3)], NOW) == [1, 1, None]
 
 
 def test_a_list_of_too_many_bytes_is_refused_as_a_whole_unless_it_is_alone() -> None:
     under_test = dispatcher(size=10)
-    under_test.offer(ticket(1, size=4))
+    under_test.offer(ticket(1, size=4), NOW)
     with pytest.raises(Overloaded, match="4 bytes of calls are waiting"):
-        under_test.offer_list([ticket(2, size=4), ticket(3, size=4)])
+        under_test.offer_list([ticket(2, size=4), ticket(3, size=4)], NOW)
     assert under_test.statistics().waiting_bytes == 4
-    under_test.withdraw(CallId(1), Lane.THREADS)
-    assert under_test.offer_list([ticket(2, size=40), ticket(3, size=40)]) == [None, None]
+    under_test.withdraw(CallId(1))
+    assert under_test.offer_list([ticket(2, size=40), ticket(3, size=40)], NOW) == [None, None]
+
+
+def test_a_group_is_run_by_its_own_replicas_and_the_rest_by_any() -> None:
+    under_test = dispatcher()
+    under_test.join(ReplicaId(1), {Lane.THREADS: 1}, "fast")
+    under_test.join(ReplicaId(2), {Lane.THREADS: 1}, "slow")
+    slow = [ticket(number)._replace(group="slow") for number in (1, 2)]
+    assert [under_test.offer(each, NOW) for each in slow] == [ReplicaId(2), None]
+    assert under_test.offer(ticket(3), NOW) == ReplicaId(1)
+    under_test.release(CallId(3), NOW)
+    assert under_test.assign(NOW) == []  # the fast one is idle, and not asked
+    assert (under_test.room(Lane.THREADS), under_test.room(Lane.THREADS, "slow")) == (2, 1)
+
+
+def test_a_replica_may_change_what_it_takes() -> None:
+    under_test = dispatcher()
+    under_test.join(ReplicaId(1), {Lane.THREADS: 1})
+    for number in (1, 2, 3):
+        under_test.offer(ticket(number), NOW)
+    under_test.resize(ReplicaId(1), Lane.THREADS, 2)
+    assert ids(under_test.assign(NOW)) == [2]
+    under_test.resize(ReplicaId(1), Lane.THREADS, 1)
+    under_test.release(CallId(1), NOW)
+    assert under_test.assign(NOW) == []
+
+
+def busy(*, max_queued_wait: float = 0.0) -> Dispatcher:
+    """A lane whose one thread takes 0.1 s for a call, as sixteen calls have shown; five more wait."""
+    under_test = Dispatcher(max_queued_calls=100, max_queued_bytes=1000, max_queued_wait=max_queued_wait)
+    under_test.join(ReplicaId(1), {Lane.THREADS: 1})
+    for number in range(21):
+        under_test.offer(ticket(number), 0.0)
+    for number in range(16):
+        under_test.assign(number / 10)
+        under_test.release(CallId(number), (number + 1) / 10)
+    return under_test
+
+
+def test_what_would_wait_too_long_is_refused_with_a_hint() -> None:
+    with pytest.raises(Overloaded, match=r"would wait for 0\.5 s, and 0\.2 s is the most") as refused:
+        busy(max_queued_wait=0.2).offer(ticket(50), 1.6)
+    assert refused.value.retry_after == pytest.approx(0.3, abs=0.05)
+    assert busy(max_queued_wait=0.9).offer(ticket(50), 1.6) is None
+
+
+def test_what_cannot_keep_its_objective_or_deadline_is_refused() -> None:
+    with pytest.raises(Overloaded, match=r"answered after 0\.60 s, and its method promises 0\.3 s"):
+        busy().offer(ticket(50), 1.6, slo=0.3)
+    assert busy().offer(ticket(50), 1.6, slo=0.8) is None
+    with pytest.raises(Overloaded, match="its deadline is sooner"):
+        busy().offer(ticket(50)._replace(deadline=1.9), 1.6)
+    assert busy().offer(ticket(50)._replace(deadline=2.5), 1.6) is None
+
+
+def test_a_new_caller_is_not_refused_for_what_another_one_queued() -> None:
+    under_test = busy(max_queued_wait=0.3)
+    assert under_test.offer(ticket(50)._replace(caller="new"), 1.6) is None
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -136,13 +194,22 @@ class AnyOrder(RuleBasedStateMachine):
         self.waiting: dict[int, Ticket] = {}
         self.running: dict[int, tuple[int, Lane]] = {}
         self.rooms: dict[int, dict[Lane, int]] = {}
+        self.groups: dict[int, str] = {}
+        self.now = NOW
 
-    @rule(target=calls, lane=st.sampled_from(LANES), size=st.integers(0, 20))
-    def offer(self, lane: Lane, size: int) -> object:
+    @rule(
+        target=calls,
+        lane=st.sampled_from(LANES),
+        size=st.integers(0, 20),
+        caller=st.sampled_from("abc"),
+        priority=st.integers(-1, 1),
+        group=st.sampled_from(["", "g"]),
+    )
+    def offer(self, lane: Lane, size: int, caller: str, priority: int, group: str) -> object:
         self.last += 1
-        new = ticket(self.last, lane, size)
+        new = Ticket(CallId(self.last), lane, size, caller, priority, None, group)
         try:
-            replica = self.under_test.offer(new)
+            replica = self.under_test.offer(new, self.now)
         except Overloaded:
             over = len(self.waiting) >= 6 or sum(t.size for t in self.waiting.values()) + size > 30
             assert over
@@ -150,13 +217,14 @@ class AnyOrder(RuleBasedStateMachine):
         if replica is None:
             self.waiting[self.last] = new
         else:
-            assert not any(t.lane is lane for t in self.waiting.values())
+            assert not any((t.lane, t.group) == (lane, group) for t in self.waiting.values())
+            assert not group or self.groups[replica] == group
             self.running[self.last] = (replica, lane)
         return new
 
     @rule(call=calls)
     def withdraw(self, call: Ticket) -> None:
-        where = self.under_test.withdraw(call.id, call.lane)
+        where = self.under_test.withdraw(call.id)
         if call.id in self.waiting:
             assert where is None
             del self.waiting[call.id]
@@ -165,15 +233,25 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(call=calls)
     def release(self, call: Ticket) -> None:
-        self.under_test.release(call.id)
+        self.under_test.release(call.id, self.now)
         self.running.pop(call.id, None)
 
-    @rule(target=replicas, room=st.integers(0, 2))
-    def join(self, room: int) -> int:
+    @rule(seconds=st.floats(0, 3))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(target=replicas, room=st.integers(0, 2), group=st.sampled_from(["", "g"]))
+    def join(self, room: int, group: str) -> int:
         self.last += 1
         self.rooms[self.last] = dict.fromkeys(LANES, room)
-        self.under_test.join(ReplicaId(self.last), self.rooms[self.last])
+        self.groups[self.last] = group
+        self.under_test.join(ReplicaId(self.last), self.rooms[self.last], group)
         return self.last
+
+    @rule(replica=replicas, lane=st.sampled_from(LANES), room=st.integers(1, 4))
+    def grow(self, replica: int, lane: Lane, room: int) -> None:
+        self.rooms[replica][lane] = max(room, self.rooms[replica][lane])
+        self.under_test.resize(ReplicaId(replica), lane, self.rooms[replica][lane])
 
     @rule(replica=consumes(replicas))
     def leave(self, replica: int) -> None:
@@ -185,13 +263,17 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def assign(self) -> None:
-        for assignment in self.under_test.assign():
+        for assignment in self.under_test.assign(self.now):
             gone = self.waiting.pop(assignment.call)
-            older = [t.id for t in self.waiting.values() if t.lane is gone.lane and t.id < gone.id]
-            assert not older
+            assert not gone.group or self.groups[assignment.replica] == gone.group
+            alike = (gone.lane, gone.caller, gone.priority, gone.group)
+            same = [t for t in self.waiting.values() if (t.lane, t.caller, t.priority, t.group) == alike]
+            assert all(t.id > gone.id for t in same)  # one caller's calls of a kind keep their order
             self.running[assignment.call] = (assignment.replica, gone.lane)
-        for lane in {t.lane for t in self.waiting.values()}:
-            assert all(self.load(name, lane) >= room[lane] for name, room in self.rooms.items())
+        for waiting in self.waiting.values():
+            for name, room in self.rooms.items():
+                if not waiting.group or self.groups[name] == waiting.group:
+                    assert self.load(name, waiting.lane) >= room[waiting.lane]
 
     def load(self, replica: int, lane: Lane) -> int:
         return sum(place == (replica, lane) for place in self.running.values())

@@ -13,6 +13,7 @@ from runner.engine.replica import Host
 from runner.errors import CallError
 from runner.signature.publish import publish
 from runner.signature.published import Lane
+from runner.wire.payload import Payload
 from runner.workers.link import Receiver
 from runner.workers.messages import Call, Credit, Failed, Item, Load, LoadFailed, Message, Ready, Result
 from tests.running import turns
@@ -165,13 +166,16 @@ class Scripted:
         await worker.hears(Load)
         return worker
 
+    async def unary(self, request: Request) -> Payload:
+        return (await self.engine.unary(request)).payload
+
     def idle(self) -> None:
         """Nothing is kept of calls that are over."""
         assert not self.engine._calls
         assert not self.engine._line
         statistics = self.engine.statistics()
         assert (statistics.waiting_calls, statistics.waiting_bytes) == (0, 0)
-        assert not any(statistics.running.values())
+        assert not any(replica.running for replica in statistics.replicas)
         assert not any(replica._calls for replica in self.engine._replicas.values())
 
     async def _start(self, receiver: Receiver) -> Host:

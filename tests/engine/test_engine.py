@@ -25,7 +25,7 @@ SOON = 0.02
 
 
 def start(under_test: Scripted, *payloads: bytes, method: int = PREDICT, **fields: object) -> list[asyncio.Task]:
-    return [asyncio.ensure_future(under_test.engine.unary(request(method, payload, **fields))) for payload in payloads]
+    return [asyncio.ensure_future(under_test.unary(request(method, payload, **fields))) for payload in payloads]
 
 
 @on_loop
@@ -117,7 +117,7 @@ async def test_beyond_the_bound_calls_are_refused_at_once():
         tasks = start(under_test, *[b"x"] * 4)
         await turns()
         with pytest.raises(Overloaded, match="2 calls are waiting"):
-            await under_test.engine.unary(request())
+            await under_test.unary(request())
         assert len(under_test.engine._calls) == 4
         under_test.engine.stream(request(GENERATE)).close()  # another lane has room
         worker = under_test.workers[0]
@@ -135,7 +135,7 @@ async def test_more_bytes_than_the_bound_are_refused_at_once():
         tasks = start(under_test, b"x", b"x", b"a payload")
         await turns()
         with pytest.raises(Overloaded, match="9 bytes of calls are waiting"):
-            await under_test.engine.unary(request(payload=b"xx"))
+            await under_test.unary(request(payload=b"xx"))
         worker = under_test.workers[0]
         for index in range(3):
             worker.answer(worker.calls[index])
@@ -237,7 +237,7 @@ async def test_a_closing_engine_takes_no_calls():
     async with scripted() as under_test:
         pass
     with pytest.raises(Draining):
-        await under_test.engine.unary(request())
+        await under_test.unary(request())
 
 
 # Cancellation.
@@ -298,7 +298,7 @@ async def test_an_answer_that_crosses_a_cancel_frees_the_room_once():
 async def test_a_deadline_that_has_passed_refuses_the_call():
     async with scripted() as under_test:
         with pytest.raises(DeadlineExceeded, match="had passed when the call arrived"):
-            await under_test.engine.unary(request(deadline=time.monotonic() - 1))
+            await under_test.unary(request(deadline=time.monotonic() - 1))
         assert not under_test.workers[0].calls
         under_test.idle()
 
@@ -310,7 +310,7 @@ async def test_a_deadline_ends_a_waiting_call():
         tasks = start(under_test, b"1", b"2")
         await turns()
         with pytest.raises(DeadlineExceeded, match="while the call was waiting for its turn"):
-            await under_test.engine.unary(request(deadline=time.monotonic() + SOON))
+            await under_test.unary(request(deadline=time.monotonic() + SOON))
         assert under_test.engine.statistics().waiting_calls == 0
         assert len(worker.calls) == 2
         for call in worker.calls:
@@ -324,7 +324,7 @@ async def test_a_deadline_ends_a_running_call_and_tells_the_worker():
     async with scripted() as under_test:
         worker = under_test.workers[0]
         with pytest.raises(DeadlineExceeded, match="while the call was running"):
-            await under_test.engine.unary(request(deadline=time.monotonic() + SOON))
+            await under_test.unary(request(deadline=time.monotonic() + SOON))
         (call,) = worker.calls
         assert call.time_left is not None
         assert 0 < call.time_left <= SOON

@@ -31,7 +31,7 @@ def delays(monkeypatch) -> list[int]:
 async def a_call(under_test: Scripted, worker_number: int) -> None:
     """One call goes through a worker, so that it has shown that it can."""
     worker = await under_test.worker(worker_number)
-    task = asyncio.ensure_future(under_test.engine.unary(request()))
+    task = asyncio.ensure_future(under_test.unary(request()))
     (call,) = await worker.hears(Call)
     worker.answer(call)
     await task
@@ -98,7 +98,7 @@ async def test_a_worker_that_cannot_be_started_again_is_tried_again(delays):
 @on_loop
 async def test_calls_on_a_dead_worker_are_lost_and_the_others_go_on(how, caplog):
     async with scripted(replicas=2) as under_test:
-        tasks = [asyncio.ensure_future(under_test.engine.unary(request(payload=b"%d" % n))) for n in range(4)]
+        tasks = [asyncio.ensure_future(under_test.unary(request(payload=b"%d" % n))) for n in range(4)]
         stream = under_test.engine.stream(request(GENERATE))
         await turns()
         dead, alive = under_test.workers
@@ -120,7 +120,7 @@ async def test_calls_on_a_dead_worker_are_lost_and_the_others_go_on(how, caplog)
 @on_loop
 async def test_waiting_calls_are_run_by_the_next_worker():
     async with scripted() as under_test:
-        tasks = [asyncio.ensure_future(under_test.engine.unary(request(payload=b"%d" % n))) for n in range(3)]
+        tasks = [asyncio.ensure_future(under_test.unary(request(payload=b"%d" % n))) for n in range(3)]
         await turns()
         under_test.workers[0].die()
         for task in tasks[:2]:
@@ -139,7 +139,7 @@ async def test_waiting_calls_are_run_by_the_next_worker():
 @on_loop
 async def test_a_call_cancelled_on_a_dead_worker_is_forgotten():
     async with scripted() as under_test:
-        task = asyncio.ensure_future(under_test.engine.unary(request()))
+        task = asyncio.ensure_future(under_test.unary(request()))
         await under_test.workers[0].hears(Call)
         task.cancel()
         await turns()
@@ -152,7 +152,7 @@ async def test_a_call_cancelled_on_a_dead_worker_is_forgotten():
 @on_loop
 async def test_what_a_dead_worker_still_says_is_ignored():
     async with scripted() as under_test:
-        task = asyncio.ensure_future(under_test.engine.unary(request()))
+        task = asyncio.ensure_future(under_test.unary(request()))
         (call,) = await under_test.workers[0].hears(Call)
         under_test.workers[0].die()
         with pytest.raises(WorkerLost):
@@ -179,7 +179,7 @@ async def test_only_workers_that_never_answered_are_waited_for_longer_and_longer
 async def test_leaving_stops_a_worker_that_is_still_loading():
     async with scripted(ready=False) as under_test:
         worker = await under_test.worker()
-        waiting = asyncio.ensure_future(under_test.engine.unary(request()))
+        waiting = asyncio.ensure_future(under_test.unary(request()))
         await turns()
     assert worker.stopped
     # It had said this already, and it only arrives now.

@@ -8,7 +8,7 @@ from typing import TypeVar
 import pytest
 from google.protobuf.message import Message
 
-from runner.config import ModelIdentity
+from runner.config import Deployment, ModelIdentity
 from runner.errors import InvalidInput, MethodNotFound, ModelNotFound
 from runner.server.catalog import Catalog
 from runner.signature.dialect import Dialect
@@ -157,13 +157,18 @@ def test_strict_ids_and_the_user() -> None:
 
 
 def test_configured_deployments() -> None:
-    made = catalog(deployments=["d"])
+    made = catalog(deployments=[Deployment(id="d")])
     made.check(Target())
     made.check(Target(deployment_id="d"))
     for target in (Target(deployment_id="e"), Target(nodepool_id="n")):
         with pytest.raises(ModelNotFound, match=" here"):
             made.check(target)
-    ask("GetDeployment", pb.GetDeploymentRequest(deployment_id="d"), pb.SingleDeploymentResponse, deployments=["d"])
+    ask(
+        "GetDeployment",
+        pb.GetDeploymentRequest(deployment_id="d"),
+        pb.SingleDeploymentResponse,
+        deployments=[Deployment(id="d")],
+    )
     for rpc, request in (("GetDeployment", pb.GetDeploymentRequest()), ("GetNodepool", pb.GetNodepoolRequest())):
         with pytest.raises(ModelNotFound):
             made.reply(Dialect.CLARIFAI, rpc, request.SerializeToString())
@@ -175,3 +180,19 @@ def test_bad_requests() -> None:
             catalog().reply(Dialect.CLARIFAI, rpc, b"\x0a\x7f")
     with pytest.raises(MethodNotFound, match="PostWorkflowResults"):
         catalog().reply(Dialect.CLARIFAI, "PostWorkflowResults", b"")
+
+
+def test_a_selector_picks_a_deployment_with_replicas_of_its_own() -> None:
+    made = catalog(
+        deployments=[
+            Deployment(id="shared", nodepool="n", compute_cluster="c"),
+            Deployment(id="own", nodepool="m", replicas=2),
+        ]
+    )
+    assert made.check(Target()) == ""
+    assert made.check(Target(deployment_id="shared")) == ""
+    assert made.check(Target(nodepool_id="n", compute_cluster_id="c")) == ""
+    assert made.check(Target(deployment_id="own")) == "own"
+    assert made.check(Target(nodepool_id="m", compute_cluster_id="any")) == "own"
+    with pytest.raises(ModelNotFound, match="nodepool 'other/n'"):
+        made.check(Target(nodepool_id="n", compute_cluster_id="other"))

@@ -68,7 +68,7 @@ class Served:
         return Request(index, self._published[index].lane, self._methods[index].codec.encode_call(arguments))
 
     async def call(self, method: str, **arguments: object) -> object:
-        answer = await self.engine.unary(self.request(method, **arguments))
+        answer = (await self.engine.unary(self.request(method, **arguments))).payload
         return self._methods[self._index[method]].codec.decode_output(answer)
 
     def stream(self, method: str, **arguments: object) -> StreamCall:

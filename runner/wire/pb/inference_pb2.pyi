@@ -678,3 +678,95 @@ class ErrorDetail(_message.Message):
     details: str
     path: str
     def __init__(self, kind: _Optional[str] = ..., message: _Optional[str] = ..., details: _Optional[str] = ..., path: _Optional[str] = ...) -> None: ...
+
+class GetStatisticsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Statistics(_message.Message):
+    __slots__ = ("at", "waiting_calls", "waiting_bytes", "lanes", "replicas", "methods", "points")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    WAITING_CALLS_FIELD_NUMBER: _ClassVar[int]
+    WAITING_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LANES_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    METHODS_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    at: float
+    waiting_calls: int
+    waiting_bytes: int
+    lanes: _containers.RepeatedCompositeFieldContainer[LaneStatistics]
+    replicas: _containers.RepeatedCompositeFieldContainer[ReplicaStatistics]
+    methods: _containers.RepeatedCompositeFieldContainer[MethodStatistics]
+    points: _containers.RepeatedCompositeFieldContainer[PointStatistics]
+    def __init__(self, at: _Optional[float] = ..., waiting_calls: _Optional[int] = ..., waiting_bytes: _Optional[int] = ..., lanes: _Optional[_Iterable[_Union[LaneStatistics, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatistics, _Mapping]]] = ..., methods: _Optional[_Iterable[_Union[MethodStatistics, _Mapping]]] = ..., points: _Optional[_Iterable[_Union[PointStatistics, _Mapping]]] = ...) -> None: ...
+
+class LaneStatistics(_message.Message):
+    __slots__ = ("lane", "waiting", "oldest_seconds")
+    LANE_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    lane: str
+    waiting: int
+    oldest_seconds: float
+    def __init__(self, lane: _Optional[str] = ..., waiting: _Optional[int] = ..., oldest_seconds: _Optional[float] = ...) -> None: ...
+
+class ReplicaStatistics(_message.Message):
+    __slots__ = ("name", "label", "state", "running", "busy_seconds")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_FIELD_NUMBER: _ClassVar[int]
+    BUSY_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    name: int
+    label: str
+    state: str
+    running: int
+    busy_seconds: float
+    def __init__(self, name: _Optional[int] = ..., label: _Optional[str] = ..., state: _Optional[str] = ..., running: _Optional[int] = ..., busy_seconds: _Optional[float] = ...) -> None: ...
+
+class MethodStatistics(_message.Message):
+    __slots__ = ("name", "ended", "failed")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    ended: int
+    failed: int
+    def __init__(self, name: _Optional[str] = ..., ended: _Optional[int] = ..., failed: _Optional[int] = ...) -> None: ...
+
+class PointStatistics(_message.Message):
+    __slots__ = ("name", "batches", "entries", "cost", "seconds", "device_seconds", "reasons", "sizes", "longest_wait_seconds")
+    class ReasonsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class SizesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: int
+        value: int
+        def __init__(self, key: _Optional[int] = ..., value: _Optional[int] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    COST_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    REASONS_FIELD_NUMBER: _ClassVar[int]
+    SIZES_FIELD_NUMBER: _ClassVar[int]
+    LONGEST_WAIT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    batches: int
+    entries: int
+    cost: float
+    seconds: float
+    device_seconds: float
+    reasons: _containers.ScalarMap[str, int]
+    sizes: _containers.ScalarMap[int, int]
+    longest_wait_seconds: float
+    def __init__(self, name: _Optional[str] = ..., batches: _Optional[int] = ..., entries: _Optional[int] = ..., cost: _Optional[float] = ..., seconds: _Optional[float] = ..., device_seconds: _Optional[float] = ..., reasons: _Optional[_Mapping[str, int]] = ..., sizes: _Optional[_Mapping[int, int]] = ..., longest_wait_seconds: _Optional[float] = ...) -> None: ...

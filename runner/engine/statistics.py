@@ -1,0 +1,99 @@
+"""Counting what a model does, for the records of `runner.statistics`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+from runner.dispatch.dispatcher import ReplicaId, Statistics
+from runner.engine.replica import Replica
+from runner.statistics import EngineStatistics, MethodStatistics, PointStatistics, ReplicaStatistics
+from runner.workers.messages import Ran
+
+_MOST_NAMES: Final = 256
+"""Names of points and methods that are counted apart. A model has a handful; this only bounds what is kept."""
+
+
+class _Point:
+    def __init__(self) -> None:
+        self.batches = 0
+        self.entries = 0
+        self.cost = 0.0
+        self.seconds = 0.0
+        self.device_seconds = 0.0
+        self.reasons: Counter[str] = Counter()
+        self.sizes: Counter[int] = Counter()
+        self.longest_wait = 0.0
+
+
+class Observed:
+    """Counts. Owned by the engine, written on its loop."""
+
+    def __init__(self) -> None:
+        self._points: dict[str, _Point] = {}
+        self._ended: Counter[str] = Counter()
+        self._failed: Counter[str] = Counter()
+        self._busy: dict[ReplicaId, float] = {}
+
+    def call_over(self, method: str, *, well: bool) -> None:
+        """A call of a method has ended."""
+        self._ended[method] += 1
+        if not well:
+            self._failed[method] += 1
+
+    def batch_ran(self, replica: ReplicaId, ran: Ran) -> None:
+        """A batch has run."""
+        point = self._points.get(ran.name)
+        if point is None:
+            if len(self._points) >= _MOST_NAMES:
+                return
+            point = self._points[ran.name] = _Point()
+        point.batches += 1
+        point.entries += ran.size
+        point.cost += ran.cost
+        point.seconds += ran.seconds
+        point.device_seconds += ran.device_seconds
+        point.reasons[ran.reason] += 1
+        point.sizes[1 << (ran.size - 1).bit_length() if ran.size > 1 else 1] += 1
+        point.longest_wait = max(point.longest_wait, ran.waited)
+        self._busy[replica] = self._busy.get(replica, 0.0) + ran.seconds
+
+    def statistics(self, now: float, dispatch: Statistics, replicas: Iterable[Replica]) -> EngineStatistics:
+        """Return a record of this instant."""
+        present = list(replicas)
+        self._busy = {replica.name: self._busy.get(replica.name, 0.0) for replica in present}
+        return EngineStatistics(
+            at=now,
+            waiting_calls=dispatch.waiting_calls,
+            waiting_bytes=dispatch.waiting_bytes,
+            lanes=dispatch.lanes,
+            replicas=tuple(
+                ReplicaStatistics(
+                    name=replica.name,
+                    label=replica.label,
+                    state=replica.state.value,
+                    running=dispatch.running.get(replica.name, 0),
+                    busy_seconds=self._busy[replica.name],
+                )
+                for replica in present
+            ),
+            methods=tuple(
+                MethodStatistics(name=name, ended=count, failed=self._failed[name])
+                for name, count in sorted(self._ended.items())
+            ),
+            points=tuple(
+                PointStatistics(
+                    name=name,
+                    batches=point.batches,
+                    entries=point.entries,
+                    cost=point.cost,
+                    seconds=point.seconds,
+                    device_seconds=point.device_seconds,
+                    reasons=dict(point.reasons),
+                    sizes=dict(sorted(point.sizes.items())),
+                    longest_wait=point.longest_wait,
+                )
+                for name, point in sorted(self._points.items())
+            ),
+        )

@@ -1,0 +1,82 @@
+"""What a served model has done so far, and how much is where: frozen records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["EngineStatistics", "LaneStatistics", "MethodStatistics", "PointStatistics", "ReplicaStatistics"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointStatistics:
+    """What a batched method or a coalescing point has done.
+
+    Attributes:
+        name: its name.
+        batches: how many have run.
+        entries: how many calls or steps were in them.
+        cost: what they cost together.
+        seconds: how long they took together.
+        device_seconds: how long the device took, where it tells.
+        reasons: batches by why they left.
+        sizes: batches by size: up to 1, 2, 4, 8, ...
+        longest_wait: seconds that an entry has waited at most.
+    """
+
+    name: str
+    batches: int
+    entries: int
+    cost: float
+    seconds: float
+    device_seconds: float
+    reasons: Mapping[str, int]
+    sizes: Mapping[int, int]
+    longest_wait: float
+
+    @property
+    def mean_size(self) -> float:
+        """Entries in a batch."""
+        return self.entries / self.batches if self.batches else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodStatistics:
+    """Calls of one method that have ended: `ended` all of them, `failed` those that did not end well."""
+
+    name: str
+    ended: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaStatistics:
+    """One replica now. `busy_seconds`: how long batches have run on it."""
+
+    name: int
+    label: str
+    state: str
+    running: int
+    busy_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStatistics:
+    """What waits in the server before one lane: so many calls, the oldest for so many seconds."""
+
+    lane: str
+    waiting: int
+    oldest: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStatistics:
+    """How much is where, and what has been done so far. `at`: instant of the record, monotonic seconds."""
+
+    at: float
+    waiting_calls: int
+    waiting_bytes: int
+    lanes: tuple[LaneStatistics, ...]
+    replicas: tuple[ReplicaStatistics, ...]
+    methods: tuple[MethodStatistics, ...]
+    points: tuple[PointStatistics, ...]

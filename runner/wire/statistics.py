@@ -1,0 +1,84 @@
+"""The records of what a served model has done, as bytes and back."""
+
+from __future__ import annotations
+
+from google.protobuf.message import DecodeError
+
+from runner.errors import InvalidInput
+from runner.statistics import EngineStatistics, LaneStatistics, MethodStatistics, PointStatistics, ReplicaStatistics
+from runner.wire.pb import inference_pb2 as pb
+
+
+def encode_statistics(record: EngineStatistics) -> bytes:
+    """Return the message for a record."""
+    message = pb.Statistics(at=record.at, waiting_calls=record.waiting_calls, waiting_bytes=record.waiting_bytes)
+    for lane in record.lanes:
+        message.lanes.add(lane=lane.lane, waiting=lane.waiting, oldest_seconds=lane.oldest)
+    for replica in record.replicas:
+        message.replicas.add(
+            name=replica.name,
+            label=replica.label,
+            state=replica.state,
+            running=replica.running,
+            busy_seconds=replica.busy_seconds,
+        )
+    for method in record.methods:
+        message.methods.add(name=method.name, ended=method.ended, failed=method.failed)
+    for point in record.points:
+        message.points.add(
+            name=point.name,
+            batches=point.batches,
+            entries=point.entries,
+            cost=point.cost,
+            seconds=point.seconds,
+            device_seconds=point.device_seconds,
+            reasons=point.reasons,
+            sizes=point.sizes,
+            longest_wait_seconds=point.longest_wait,
+        )
+    return message.SerializeToString()
+
+
+def decode_statistics(data: bytes) -> EngineStatistics:
+    """Return the record in a message.
+
+    Raises:
+        InvalidInput: the bytes are no such message.
+    """
+    try:
+        message = pb.Statistics.FromString(data)
+    except DecodeError:
+        raise InvalidInput("these bytes are no statistics") from None
+    return EngineStatistics(
+        at=message.at,
+        waiting_calls=message.waiting_calls,
+        waiting_bytes=message.waiting_bytes,
+        lanes=tuple(LaneStatistics(lane.lane, lane.waiting, lane.oldest_seconds) for lane in message.lanes),
+        replicas=tuple(
+            ReplicaStatistics(
+                name=replica.name,
+                label=replica.label,
+                state=replica.state,
+                running=replica.running,
+                busy_seconds=replica.busy_seconds,
+            )
+            for replica in message.replicas
+        ),
+        methods=tuple(
+            MethodStatistics(name=method.name, ended=method.ended, failed=method.failed) for method in message.methods
+        ),
+        points=tuple(
+            PointStatistics(
+                name=point.name,
+                batches=point.batches,
+                entries=point.entries,
+                cost=point.cost,
+                seconds=point.seconds,
+                device_seconds=point.device_seconds,
+                reasons=dict(point.reasons),
+                sizes=dict(sorted(point.sizes.items())),
+                longest_wait=point.longest_wait_seconds,
+            )
+            for point in message.points
+        ),
+    )
