@@ -52,6 +52,7 @@ def _output_options() -> Parser:
     options = Parser(add_help=False, allow_abbrev=False)
     group = options.add_argument_group("output")
     group.add_argument("--join", action="store_true", help="print the pieces of a stream one behind the other")
+    group.add_argument("--timing", action="store_true", help="say on stderr where the time of the call went")
     group.add_argument("--save", metavar="FILE", help="write an image, audio, video, bytes or array result to a file")
     return options
 
@@ -63,11 +64,20 @@ def _run(arguments: argparse.Namespace) -> int:
     with connect(arguments) as model:
         method = model.method(cast(str, arguments.method))
         call = _parse(method.signature, rest)
+        if arguments.timing:
+            result, times = method.timed(**call)
+            _print(result, arguments)
+            print("  ".join(f"{name} {_time(name, value)}" for name, value in times.items()), file=sys.stderr)
+            return 0
         result = method(**call)
         if method.signature.cardinality.streams_output:
             return _print_stream(cast(Iterator[object], result), arguments)
         _print(result, arguments)
     return 0
+
+
+def _time(name: str, value: float) -> str:
+    return f"{value:.0f}" if name == "batch" else f"{value:.3f} ms"
 
 
 def _print_stream(stream: Iterator[object], arguments: argparse.Namespace) -> int:

@@ -13,6 +13,8 @@ from runner.client.session import AsyncSession, no_such_method
 from runner.client.settings import Settings
 from runner.client.transport import AsyncTransport
 from runner.signature.render import render
+from runner.statistics import EngineStatistics
+from runner.wire.statistics import decode_statistics
 
 __all__ = ["AsyncMethod", "AsyncModel"]
 
@@ -51,6 +53,12 @@ class AsyncModel(ModelBase):
             MethodNotFound: there is no such method; the error names those which there are.
         """
         return render((await self._session.method(method_name, self._settings)).signature)
+
+    async def statistics(self) -> EngineStatistics:
+        """Return what the server has done so far, and how much is where: `runner.statistics`."""
+        settings = self._settings
+        ask = self._session.transport.unary
+        return decode_statistics(await ask("GetStatistics", b"", timeout=settings.timeout, metadata=settings.metadata))
 
     async def generate_client_script(self) -> str:
         """Return a Python program that calls each method once, with example values; it uses the plain `Model`."""

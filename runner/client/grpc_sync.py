@@ -29,11 +29,24 @@ class GrpcTransport:
         else:
             self._channel = grpc.insecure_channel(address.target, options)
 
-    def unary(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> bytes:
+    def unary(
+        self,
+        rpc: str,
+        request: bytes,
+        *,
+        timeout: float | None,
+        metadata: Metadata,
+        trailers: dict[str, str] | None = None,
+    ) -> bytes:
         """Send one request and wait for its reply."""
         stub = self._channel.unary_unary(path_of(rpc))
         try:
-            return cast(bytes, stub(request, timeout=timeout, metadata=metadata))
+            if trailers is None:
+                return cast(bytes, stub(request, timeout=timeout, metadata=metadata))
+            reply, call = stub.with_call(request, timeout=timeout, metadata=metadata)
+            sent = cast("tuple[tuple[str, str | bytes], ...]", call.trailing_metadata() or ())
+            trailers.update((key, value) for key, value in sent if isinstance(value, str))
+            return cast(bytes, reply)
         except grpc.RpcError as error:
             raise call_error_of(cast(FailedCall, error), self._address) from None
 

@@ -17,6 +17,8 @@ from runner.client.transport import Transport
 from runner.errors import CallError
 from runner.signature.method import Cardinality
 from runner.signature.render import render
+from runner.statistics import EngineStatistics
+from runner.wire.statistics import TIMES_KEY, decode_statistics
 
 __all__ = ["Method", "Model"]
 
@@ -68,6 +70,12 @@ class Model(ModelBase):
         """
         return Method(self._session.method(name, self._settings), self._session.transport, self._settings)
 
+    def statistics(self) -> EngineStatistics:
+        """Return what the server has done so far, and how much is where: `runner.statistics`."""
+        settings = self._settings
+        ask = self._session.transport.unary
+        return decode_statistics(ask("GetStatistics", b"", timeout=settings.timeout, metadata=settings.metadata))
+
     def close(self) -> None:
         """Cancel what is in flight and close the connection. A later call opens another one."""
         self._session.close()
@@ -112,12 +120,35 @@ class Method:
             TypeError: the arguments do not fit the signature.
             CallError: the call failed; a stream raises it where it is read.
         """
+        return self._call(args, kwargs, None)
+
+    def timed(self, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, float]]:
+        """Call a method of one input and one output; return its result, and where the time went on the server's side.
+
+        Returns:
+            The result, and milliseconds by name: `queue` (in the server), `wait` (in the worker), `decode`, `run`,
+            `encode`; and `batch`, the number of calls that ran together. Empty if the server did not say.
+
+        Raises:
+            TypeError: the arguments do not fit the signature, or a side of the method is a stream.
+            CallError: the call failed.
+        """
+        if self.signature.cardinality is not Cardinality.UNARY:
+            raise TypeError(f"{self.__name__}() is a stream, and only calls with one answer are timed")
+        trailers: dict[str, str] = {}
+        result = self._call(args, kwargs, trailers)
+        pairs = (part.partition("=") for part in trailers.get(TIMES_KEY, "").split(";") if part)
+        return result, {name: float(number) for name, _, number in pairs}
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], trailers: dict[str, str] | None) -> Any:
         calls, transport, metadata = self._calls, self._transport, self._settings.metadata
         call = calls.call(args, kwargs, timeout=self._settings.timeout)
         match calls.signature.cardinality:
             case Cardinality.UNARY:
                 try:
-                    reply = transport.unary(calls.rpc, call.request, timeout=call.timeout, metadata=metadata)
+                    reply = transport.unary(
+                        calls.rpc, call.request, timeout=call.timeout, metadata=metadata, trailers=trailers
+                    )
                 except CallError as error:
                     return calls.failed(call, error)
                 return calls.result(call, reply)

@@ -31,8 +31,16 @@ class Replies(Protocol):
 class Transport(Protocol):
     """A connection to one server. Every `timeout` is in seconds, None for no limit."""
 
-    def unary(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> bytes:
-        """Send one request and wait for its reply."""
+    def unary(
+        self,
+        rpc: str,
+        request: bytes,
+        *,
+        timeout: float | None,
+        metadata: Metadata,
+        trailers: dict[str, str] | None = None,
+    ) -> bytes:
+        """Send one request and wait for its reply; what the server sends behind it goes into `trailers`."""
         ...
 
     def server_stream(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> Replies:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -14,6 +15,7 @@ from runner.execution.method import LoadedMethod
 from runner.execution.running import RunningCall
 from runner.execution.streams import BlockingGate, BlockingInputs
 from runner.execution.threads import ThreadLane
+from runner.execution.times import UNTIMED, Times
 from runner.wire.call import Arguments, EncodeError, Unresolved
 from runner.wire.payload import Payload
 
@@ -29,6 +31,7 @@ class BlockingCall(RunningCall):
         inputs = BlockingInputs(self._decode_item, self._give_back) if method.streamed is not None else None
         super().__init__(executor, method, call, inputs, self._gate)
         self._lane = lane
+        self._arrived = self._decoded = self._returned = time.perf_counter()
         self._arguments: Arguments | None = None
         self._fetching: asyncio.Task[None] | None = None
         self._awaited: concurrent.futures.Future[None] | None = None  # a fetch that the thread stands in
@@ -81,12 +84,14 @@ class BlockingCall(RunningCall):
         token = context.current.set(call.context)
         error: CallError | None = None
         output = b""
+        began = time.perf_counter()
         try:
             arguments = self._prepare()
         except BaseException as exc:
             error = failure.of_ours(exc, "reading the arguments")
         else:
             try:
+                self._decoded = time.perf_counter()
                 output = self._run(arguments)
             except BaseException as exc:
                 error = failure.of_model(exc, method.name, cancelled=call.context.cancelled)
@@ -94,7 +99,9 @@ class BlockingCall(RunningCall):
             context.current.reset(token)
         mailbox, self._arguments = self._executor.mailbox, None
         if error is None:
-            mailbox.post(self._executor.end, call.id, output)
+            run, ended = self._returned - self._decoded, time.perf_counter()
+            times = Times(began - self._arrived, self._decoded - began, run, ended - self._returned)
+            mailbox.post(self._executor.end, call.id, output, UNTIMED if self._gate is not None else times)
         else:
             mailbox.post(self._executor.fail, call.id, error)
 
@@ -113,6 +120,7 @@ class BlockingCall(RunningCall):
         """Run the method; return the serialized output, or nothing after a stream."""
         codec, call = self._method.codec, self._call
         result: object = self._method.function(**arguments)
+        self._returned = time.perf_counter()
         if self._gate is None:
             return codec.encode_output(result, call.context.take_usage(), old_style=self._old_style)
         self._stream(_iterator(result, self._method), self._gate)

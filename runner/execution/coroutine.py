@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,6 +13,7 @@ from runner.execution import failure
 from runner.execution.method import LoadedMethod
 from runner.execution.running import RunningCall
 from runner.execution.streams import AsyncGate, AsyncInputs
+from runner.execution.times import UNTIMED, Times
 from runner.wire.call import EncodeError
 from runner.wire.payload import Payload
 
@@ -27,6 +29,7 @@ class CoroutineCall(RunningCall):
         inputs = AsyncInputs(self._decode_item, self._give_back) if method.streamed is not None else None
         super().__init__(executor, method, call, inputs, self._gate)
         self._task: asyncio.Task[None] | None = None
+        self._arrived = time.perf_counter()
 
     def start(self) -> None:
         """See `RunningCall`."""
@@ -47,6 +50,7 @@ class CoroutineCall(RunningCall):
         # In one piece, since every `await` of a function of our own is one more frame in each step of the model's.
         call, executor, method = self._call, self._executor, self._method
         context.current.set(call.context)  # a task has a context of its own, so there is nothing to put back
+        began = time.perf_counter()
         try:
             self._check_caller()
             decoded = method.codec.decode_call(call.payload, call.params)
@@ -58,12 +62,18 @@ class CoroutineCall(RunningCall):
         except (Exception, asyncio.CancelledError) as exc:
             executor.fail(call.id, failure.of_ours(exc, "reading the arguments"))
             return
+        times = UNTIMED
+        decoded_at = time.perf_counter()
         try:
             result: Any = method.function(**arguments)
             if method.awaited:
                 result = await result
+            returned = time.perf_counter()
             if self._gate is None:
                 output = method.codec.encode_output(result, call.context.take_usage(), old_style=self._old_style)
+                times = Times(
+                    began - self._arrived, decoded_at - began, returned - decoded_at, time.perf_counter() - returned
+                )
             else:
                 await self._stream(_iterator(result, method), self._gate)
                 output = b""
@@ -71,7 +81,7 @@ class CoroutineCall(RunningCall):
             # Also what only a process should raise: a model's `sys.exit()` ends its own call.
             executor.fail(call.id, failure.of_model(exc, method.name, cancelled=call.context.cancelled))
         else:
-            executor.end(call.id, output)
+            executor.end(call.id, output, times)
 
     def _check_caller(self) -> None:
         """Refuse to start for nobody."""

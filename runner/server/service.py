@@ -31,13 +31,13 @@ from runner.server.access import Access
 from runner.server.catalog import Catalog
 from runner.server.metadata import MetadataPacker
 from runner.server.replies import Replies, as_call_error
-from runner.server.timing import TIMES_KEY, times_text
+from runner.server.timing import times_text
 from runner.signature.dialect import Dialect
 from runner.signature.method import Cardinality
 from runner.signature.published import Published
 from runner.wire import reply
 from runner.wire.envelope import Envelope, scan
-from runner.wire.statistics import encode_statistics
+from runner.wire.statistics import TIMES_KEY, encode_statistics
 
 GET_SIGNATURES = "_GET_SIGNATURES"
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from runner.engine.calls import Answer
-
-TIMES_KEY: Final = "runner-times"
 
 
 def times_text(answer: Answer) -> str:

@@ -43,11 +43,24 @@ class _Gate:
         deadline = None if timeout is None else time.monotonic() + timeout
         return CallInfo(deadline=deadline, metadata=metadata, request_id=f"memory-{next(self._numbers)}")
 
-    async def unary(self, rpc: str, request: bytes, timeout: float | None, metadata: Metadata) -> bytes:
+    async def unary(
+        self,
+        rpc: str,
+        request: bytes,
+        timeout: float | None,
+        metadata: Metadata,
+        trailers: dict[str, str] | None = None,
+    ) -> bytes:
         """Make a unary call; runs on the service's loop."""
+        info = self.info(timeout, metadata)
+        if trailers is not None:
+            info = info._replace(trailers=[])
         try:
             async with asyncio.timeout(timeout):
-                return await self.service.unary(_NATIVE, rpc, request, self.info(timeout, metadata))
+                reply = await self.service.unary(_NATIVE, rpc, request, info)
+            if trailers is not None:
+                trailers.update(info.trailers or ())
+            return reply
         except TimeoutError:
             raise deadline_exceeded(timeout) from None
         except CallError as error:
@@ -98,9 +111,18 @@ class MemoryTransport:
     def __init__(self, server: InlineServer) -> None:
         self._gate = _Gate(server)
 
-    def unary(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> bytes:
+    def unary(
+        self,
+        rpc: str,
+        request: bytes,
+        *,
+        timeout: float | None,
+        metadata: Metadata,
+        trailers: dict[str, str] | None = None,
+    ) -> bytes:
         """Send one request and wait for its reply."""
-        waiting = asyncio.run_coroutine_threadsafe(self._gate.unary(rpc, request, timeout, metadata), self._gate.loop)
+        call = self._gate.unary(rpc, request, timeout, metadata, trailers)
+        waiting = asyncio.run_coroutine_threadsafe(call, self._gate.loop)
         try:
             return waiting.result()
         finally:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from google.protobuf.message import DecodeError
 
 from runner.errors import InvalidInput
 from runner.statistics import EngineStatistics, LaneStatistics, MethodStatistics, PointStatistics, ReplicaStatistics
 from runner.wire.pb import inference_pb2 as pb
+
+TIMES_KEY: Final = "runner-times"
+"""The trailing metadata in which our own service says where a call's time went: `name=milliseconds`, with semicolons
+between."""
 
 
 def encode_statistics(record: EngineStatistics) -> bytes:

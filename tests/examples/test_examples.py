@@ -55,7 +55,7 @@ def classifier() -> Any:
 
 @pytest.mark.real
 def test_a_sentence_is_a_vector_of_length_one(embedder):
-    vector = embedder.embed("A cat sleeps on the sofa.")
+    vector = embedder.embed(["A cat sleeps on the sofa."])[0]
     assert vector.shape == (384,)
     assert vector.dtype == np.float32
     assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-5)
@@ -74,7 +74,7 @@ def test_company_does_not_change_a_vector(embedder):
     texts = ["short", "a sentence with quite a few more words in it than the others have", "", "naïve café 東京"] * 20
     together = embedder.embed_all(texts)
     assert together.shape == (80, 384)
-    alone = np.stack([embedder.embed(text) for text in texts[:4]])
+    alone = np.stack([embedder.embed([text])[0] for text in texts[:4]])
     np.testing.assert_allclose(together[:4], alone, atol=1e-5)
     np.testing.assert_allclose(together[76:], alone, atol=1e-5)
 
@@ -86,7 +86,8 @@ def test_no_texts_are_no_vectors(embedder):
 
 @pytest.mark.real
 def test_what_is_over_the_length_is_cut(embedder):
-    np.testing.assert_allclose(embedder.embed("word " * 255), embedder.embed("word " * 5000), atol=1e-5)
+    one, other = embedder.embed(["word " * 255, "word " * 5000])
+    np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 @pytest.mark.real

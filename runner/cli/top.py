@@ -1,0 +1,112 @@
+"""`runner top`: what a served model does, live: rates, batches and why they left, queues, replicas."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from typing import cast
+
+from runner.cli.connection import connect, connection_options
+from runner.cli.usage import Subcommands
+from runner.statistics import EngineStatistics, MethodStatistics, PointStatistics
+
+__all__ = ["add", "render"]
+
+_CLEAR = "\x1b[H\x1b[J"
+
+_NO_METHOD = MethodStatistics(name="", ended=0, failed=0)
+
+
+def add(subcommands: Subcommands) -> None:
+    """Add the subcommand."""
+    parser = subcommands.add_parser(
+        "top", parents=[connection_options()], help="show what a served model does, live", allow_abbrev=False
+    )
+    parser.add_argument(
+        "--interval", metavar="SECONDS", type=float, default=1.0, help="between two looks; default 1, at least 0.1"
+    )
+    parser.add_argument("--once", action="store_true", help="look twice, print the difference, and leave")
+    parser.set_defaults(run=_top)
+
+
+def _top(arguments: argparse.Namespace) -> int:
+    interval = max(cast(float, arguments.interval), 0.1)
+    with connect(arguments) as model:
+        before = model.statistics()
+        while True:
+            time.sleep(interval)
+            now = model.statistics()
+            lines = render(before, now)
+            if sys.stdout.isatty() and not arguments.once:
+                print(_CLEAR, end="")
+            print("\n".join(lines), flush=True)
+            if arguments.once:
+                return 0
+            before = now
+
+
+def render(before: EngineStatistics, now: EngineStatistics) -> list[str]:
+    """Return what to show of two looks at a server: rates are of the time between them."""
+    seconds = now.at - before.at
+    lines = [f"{now.waiting_calls} calls wait in the server ({now.waiting_bytes:,} bytes)"]
+    lines += [f"  {lane.lane}: {lane.waiting}, the oldest for {lane.oldest:.2f} s" for lane in now.lanes]
+    lines += ["", *_methods(before, now, seconds), *_points(before, now, seconds), "", *_replicas(before, now, seconds)]
+    return lines
+
+
+def _methods(before: EngineStatistics, now: EngineStatistics, seconds: float) -> list[str]:
+    known = {method.name: method for method in before.methods}
+    rows = [("METHOD", "CALLS/S", "FAILED/S", "CALLS", "FAILED")]
+    for method in now.methods:
+        old = known.get(method.name, _NO_METHOD)
+        ended, failed = _rate(method.ended - old.ended, seconds), _rate(method.failed - old.failed, seconds)
+        rows.append((method.name, ended, failed, str(method.ended), str(method.failed)))
+    return _table(rows)
+
+
+def _points(before: EngineStatistics, now: EngineStatistics, seconds: float) -> list[str]:
+    if not now.points:
+        return []
+    known = {point.name: point for point in before.points}
+    rows = [("BATCHES OF", "BATCHES/S", "MEAN SIZE", "MEAN MS", "LEFT BECAUSE", "SIZES SO FAR")]
+    for point in now.points:
+        batches, entries, took = point.batches, point.entries, point.seconds
+        reasons = dict(point.reasons)
+        if (old := known.get(point.name)) is not None:
+            batches, entries, took = batches - old.batches, entries - old.entries, took - old.seconds
+            reasons = {reason: count - old.reasons.get(reason, 0) for reason, count in reasons.items()}
+        rows.append(
+            (
+                point.name,
+                _rate(batches, seconds),
+                f"{entries / batches:.1f}" if batches else "-",
+                f"{took / batches * 1000:.1f}" if batches else "-",
+                " ".join(f"{reason} {count}" for reason, count in reasons.items() if count) or "-",
+                _sizes(point),
+            )
+        )
+    return ["", *_table(rows)]
+
+
+def _sizes(point: PointStatistics) -> str:
+    return " ".join(f"≤{size}:{count}" for size, count in sorted(point.sizes.items()))
+
+
+def _replicas(before: EngineStatistics, now: EngineStatistics, seconds: float) -> list[str]:
+    known = {replica.name: replica.busy_seconds for replica in before.replicas}
+    rows = [("REPLICA", "DEVICE", "STATE", "CALLS", "DEVICE USE")]
+    for replica in now.replicas:
+        busy = (replica.busy_seconds - known.get(replica.name, 0.0)) / seconds if seconds > 0 else 0.0
+        rows.append((str(replica.name), replica.label, replica.state, str(replica.running), f"{min(busy, 1):.0%}"))
+    return _table(rows)
+
+
+def _rate(count: int, seconds: float) -> str:
+    return f"{count / seconds:,.1f}" if seconds > 0 else "-"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
