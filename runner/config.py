@@ -50,10 +50,15 @@ class Listen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workers:
-    """How many workers there are, where, and how many calls each runs at once, by lane."""
+    """How many workers there are, where, and how many calls each runs at once, by lane.
+
+    `gpu_memory_bytes`: what one replica takes of its GPU's memory, compared with what is free before any starts; 0:
+    not compared.
+    """
 
     replicas: int = 1
     devices: tuple[str, ...] = ("auto",)
+    gpu_memory_bytes: int = 0
     num_threads: int = 16
     max_streams: int = 256
     max_coroutines: int = 1024
@@ -230,6 +235,7 @@ _KEYS = tuple(
         ("max_message_bytes", as_int(1024, GIB), "listen.max_message_bytes"),
         ("replicas", as_int(1, 1024), "workers.replicas"),
         ("devices", as_devices, "workers.devices"),
+        ("gpu_memory_bytes", as_int(0), "workers.gpu_memory_bytes"),
         ("num_threads", as_int(1, 4096), "workers.num_threads"),
         ("max_streams", as_int(1, 4096), "workers.max_streams"),
         ("max_coroutines", as_int(1, 1 << 20), "workers.max_coroutines"),

@@ -240,7 +240,7 @@ def test_fixed_limits():
         assert getattr(module, name) == int(value.removesuffix(" bytes")), what
 
 
-@pytest.mark.parametrize("page", [MODELS], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [MODELS, SERVER], ids=lambda page: page.name)
 def test_configurations_are_valid(page, tmp_path):
     for number, text in enumerate(fences(page, "yaml")):
         file = tmp_path / f"{number}.yaml"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -13,11 +14,11 @@ from runner.model import ModelClass
 from runner.server.access import Access
 from runner.server.catalog import Catalog
 from runner.server.service import Service, ServiceOptions
-from runner.workers.cores import usable_cores
-from runner.workers.gpus import visible_gpus
+from runner.workers.cores import usable_cores, usable_cpus
 from runner.workers.link import Receiver
 from runner.workers.messages import Load
-from runner.workers.placement import Placement, place
+from runner.workers.nvml import find_gpus, find_nvml
+from runner.workers.placement import Machine, Placement, Wanted, place
 from runner.workers.process import WorkerProcess
 
 HostFor = Callable[[Placement], StartHost]
@@ -55,23 +56,24 @@ def build_engine(config: ServerConfig, model_dir: Path | None, host_for: HostFor
         host_for: how a replica at a given place is started.
 
     Raises:
-        ConfigError: the devices asked for are not there.
+        ConfigError: the devices asked for are not there, or have too little memory.
     """
-    wanted = [(each.id, each.devices, each.replicas) for each in config.access.deployments if each.replicas]
+    wanted = [
+        Wanted(devices=each.devices, replicas=each.replicas, group=each.id)
+        for each in config.access.deployments
+        if each.replicas
+    ]
     # With deployments that have replicas of their own, these are all there are: they also run what names none.
-    wanted = wanted or [("", config.workers.devices, config.workers.replicas)]
-    total = sum(replicas for _, _, replicas in wanted)
-    visible, cores = visible_gpus(), usable_cores()
+    wanted = wanted or [Wanted(devices=config.workers.devices, replicas=config.workers.replicas)]
     places = [
         Place(
             placement.label,
             _load(config, model_dir, placement),
             host_for(placement),
             config.workers.max_coroutines,
-            group,
+            placement.group,
         )
-        for group, devices, replicas in wanted
-        for placement in place(devices, replicas, visible=visible, cores=max(cores * replicas // total, 1))
+        for placement in place(wanted, _machine(), gpu_memory_bytes=config.workers.gpu_memory_bytes)
     ]
     return Engine(
         places,
@@ -96,10 +98,17 @@ def build_service(config: ServerConfig, engine: Engine) -> Service:
     )
 
 
+def _machine() -> Machine:
+    return Machine(
+        gpus=find_gpus(find_nvml(), os.environ.get("CUDA_VISIBLE_DEVICES")), cpus=usable_cpus(), cores=usable_cores()
+    )
+
+
 def _load(config: ServerConfig, model_dir: Path | None, placement: Placement) -> Load:
     return Load(
         model_dir="" if model_dir is None else str(model_dir.resolve()),
         device=placement.device,
+        cpus=placement.cpus,
         num_threads=config.workers.num_threads,
         max_streams=config.workers.max_streams,
         allow_private_urls=config.allow_private_urls,

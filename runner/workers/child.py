@@ -21,10 +21,13 @@ import uvloop
 
 from runner.errors import LoadError, SignatureError
 from runner.execution.loading import load_class, load_model
+from runner.workers.cpu_list import keep_to, read_cpus
 from runner.workers.link import WORKER_QUIET_TURNS, SocketLink
 from runner.workers.messages import Load, LoadFailed, Message
 from runner.workers.prctl import die_with_parent, set_timer_slack
 from runner.workers.worker import Worker
+
+logger = logging.getLogger("runner.worker")
 
 EXIT_CANNOT_LOAD = 3
 """Exit code of a worker whose model cannot be loaded, which no restart will mend."""
@@ -68,6 +71,7 @@ async def serve(data: socket.socket, control: socket.socket) -> int:
     child = _Child()
     link = await SocketLink.open(data, control, child, WORKER_QUIET_TURNS)
     load = await child.first
+    _keep_to(load.cpus)
     try:
         # On the loop's thread, which is the main one: libraries that set signal handlers insist on it, and there is
         # nothing else to do yet.
@@ -81,6 +85,15 @@ async def serve(data: socket.socket, control: socket.socket) -> int:
     await child.closed
     await child.worker.close()
     return 0
+
+
+def _keep_to(cpus: str) -> None:
+    """Stay on the CPUs near the GPU, before the model is imported: its libraries start threads, which inherit this."""
+    if cpus:
+        try:
+            keep_to(read_cpus(cpus))
+        except OSError as exc:  # the server's own CPUs may have changed since; it works from farther away too
+            logger.warning("cannot keep to CPUs %s, which are the ones near the GPU: %s", cpus, exc.strerror)
 
 
 def main(argv: list[str]) -> int:

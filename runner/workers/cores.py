@@ -6,10 +6,19 @@ import math
 import os
 from pathlib import Path
 
+from runner.workers.cpu_list import CpuSet
+
+
+def usable_cpus() -> CpuSet:
+    """Return the numbers of the CPUs that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
 
 def usable_cores(process: Path = Path("/proc/self"), groups: Path = Path("/sys/fs/cgroup")) -> int:
     """Return the number of cores, at least 1. A container's CPU limit counts, rounded up."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(usable_cpus())
     quota = _quota(process, groups)
     return max(min(cores, cores if quota is None else math.ceil(quota)), 1)
 
