@@ -33,11 +33,22 @@ MAY_IMPORT: dict[str, set[str]] = {
     "execution": {"signature", "wire", "batching"},
     "dispatch": {"signature"},
     "workers": {"signature", "wire", "batching", "execution"},
-    "engine": {"signature", "wire", "execution", "dispatch", "workers"},
-    "server": {"signature", "wire", "execution", "dispatch", "workers", "engine"},
+    "engine": {"signature", "wire", "batching", "execution", "dispatch", "workers"},
+    "server": {"signature", "wire", "batching", "execution", "dispatch", "workers", "engine"},
     "client": {"signature", "wire"},
-    "testing": {"signature", "wire", "execution", "dispatch", "workers", "engine", "server", "client"},
-    "cli": {"signature", "wire", "execution", "dispatch", "workers", "engine", "server", "client", "testing"},
+    "testing": {"signature", "wire", "batching", "execution", "dispatch", "workers", "engine", "server", "client"},
+    "cli": {
+        "signature",
+        "wire",
+        "batching",
+        "execution",
+        "dispatch",
+        "workers",
+        "engine",
+        "server",
+        "client",
+        "testing",
+    },
 }
 BASE = {"base", "types", "pb"}
 

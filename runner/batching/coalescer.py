@@ -15,30 +15,19 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from runner.batching.device import Device, Outcome, Run
 from runner.batching.entries import Batch, Entry, Limits, Room
 from runner.batching.policy import Policy
+from runner.batching.tally import Ran
 from runner.errors import CallError, DeadlineExceeded
 
 QUIET_TURNS = 4
-"""Turns of the loop without news before an idle device gets a batch. Callers that come back a turn or three late, as
-one does that awaits something else between two steps, then share it; a turn costs a microsecond or so."""
+"""Turns of the loop without news before an idle device gets a batch of a coalescing point. Callers that come back a
+turn or three late, as one does that awaits something else between two steps, then share it. Calls from the server come
+as they come: for them one turn is enough, which brings together what one read brought."""
 
 _MOST_TURNS = 16
 """Turns after which the batch leaves, whatever the news."""
 
 _IN_HAND = 2
 """Batches on a device: the one that runs, and the next."""
-
-
-class Ran(NamedTuple):
-    """What there is to say about a batch that has run."""
-
-    name: str
-    reason: str
-    size: int
-    cost: float
-    waited: float
-    """Seconds that its oldest entry had waited."""
-    seconds: float
-    device_seconds: float
 
 
 class Fate(NamedTuple):
@@ -126,11 +115,14 @@ class Coalescer:
         self._looking = False
         self._quiet = 0
         self._turns = 0
+        self._wanted = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, name: str, limits: Limits, work: Work) -> int:
         """Add a point; return its number."""
         self._points.append(_Point(name, work, limits.holds))
+        if limits.holds:
+            self._wanted = QUIET_TURNS
         return self.policy.add(limits)
 
     def next_entry(self) -> int:
@@ -177,7 +169,7 @@ class Coalescer:
     def _turn(self) -> None:
         self._quiet += 1
         self._turns += 1
-        if self._quiet <= QUIET_TURNS and self._turns < _MOST_TURNS:
+        if self._quiet <= self._wanted and self._turns < _MOST_TURNS:
             self._loop.call_soon(self._turn)
         else:
             self._looking = False

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
+from runner.batching.tally import Count
 from runner.dispatch.dispatcher import ReplicaId, Statistics
 from runner.engine.replica import Replica
 from runner.statistics import EngineStatistics, MethodStatistics, PointStatistics, ReplicaStatistics
@@ -15,23 +16,11 @@ _MOST_NAMES: Final = 256
 """Names of points and methods that are counted apart. A model has a handful; this only bounds what is kept."""
 
 
-class _Point:
-    def __init__(self) -> None:
-        self.batches = 0
-        self.entries = 0
-        self.cost = 0.0
-        self.seconds = 0.0
-        self.device_seconds = 0.0
-        self.reasons: Counter[str] = Counter()
-        self.sizes: Counter[int] = Counter()
-        self.longest_wait = 0.0
-
-
 class Observed:
     """Counts. Owned by the engine, written on its loop."""
 
     def __init__(self) -> None:
-        self._points: dict[str, _Point] = {}
+        self._points: dict[str, Count] = {}
         self._ended: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
         self._busy: dict[ReplicaId, float] = {}
@@ -43,20 +32,20 @@ class Observed:
             self._failed[method] += 1
 
     def batch_ran(self, replica: ReplicaId, ran: Ran) -> None:
-        """A batch has run."""
+        """Batches have run."""
         point = self._points.get(ran.name)
         if point is None:
             if len(self._points) >= _MOST_NAMES:
                 return
-            point = self._points[ran.name] = _Point()
-        point.batches += 1
-        point.entries += ran.size
+            point = self._points[ran.name] = Count()
+        point.batches += ran.batches
+        point.entries += ran.entries
         point.cost += ran.cost
         point.seconds += ran.seconds
         point.device_seconds += ran.device_seconds
-        point.reasons[ran.reason] += 1
-        point.sizes[1 << (ran.size - 1).bit_length() if ran.size > 1 else 1] += 1
-        point.longest_wait = max(point.longest_wait, ran.waited)
+        point.longest_wait = max(point.longest_wait, ran.longest_wait)
+        point.reasons.update(ran.reasons)
+        point.sizes.update({int(size): number for size, number in ran.sizes.items()})
         self._busy[replica] = self._busy.get(replica, 0.0) + ran.seconds
 
     def statistics(self, now: float, dispatch: Statistics, replicas: Iterable[Replica]) -> EngineStatistics:

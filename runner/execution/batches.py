@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from runner.batching.coalescer import Coalescer, Ran
+from runner.batching.coalescer import Coalescer
 from runner.batching.device import DeviceThread, LoopDevice
 from runner.batching.helpers import PointCalls
 from runner.batching.staging import GpuMarks, Stager
+from runner.batching.tally import Ran
 from runner.execution.batched import BatchedCall, BatchedWork
 from runner.execution.batched_stream import BatchedStreamCall, OpeningWork, StepWork
 from runner.execution.method import LoadedMethod, cost_of, limits_of

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
-from runner.batching.coalescer import Ran
+from runner.batching.tally import Ran
 from runner.context import CallContext
 from runner.errors import CallError, MethodNotFound
 from runner.execution.batches import Batches

@@ -159,28 +159,32 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """A batch has run.
+    """Batches of one method or coalescing point that have run since this was last said.
 
     Attributes:
         name: the method's or the coalescing point's.
-        reason: why it left when it did, a `batching.entries.Reason`.
-        size: entries in it.
-        cost: what they cost together.
-        waited: seconds that the oldest entry had waited.
-        seconds: the time it took.
-        device_seconds: the time the device took, where the device tells; otherwise 0.
+        batches: how many.
+        entries: in all of them.
+        cost: of all of them.
+        seconds: that they took together.
+        device_seconds: that the device took, where it tells; otherwise 0.
+        reasons: how many left for which reason, a `batching.entries.Reason`.
+        sizes: how many were of which size, in powers of two: `8` counts those of 5 to 8.
+        longest_wait: seconds that an entry had waited at most.
     """
 
     TAG: ClassVar[int] = 20
     CONTROL: ClassVar[bool] = True
 
     name: str
-    reason: str
-    size: int
+    batches: int
+    entries: int
     cost: float
-    waited: float
     seconds: float
-    device_seconds: float = 0.0
+    device_seconds: float
+    reasons: Mapping[str, int]
+    sizes: Mapping[str, int]
+    longest_wait: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,11 @@ The same in a process of its own and, for `--inline` and local tests, in ours.
 
 from __future__ import annotations
 
+import asyncio
 import time
 
-from runner.batching.coalescer import Ran as BatchRan
+from runner.batching.tally import Count
+from runner.batching.tally import Ran as BatchRan
 from runner.context import CallContext
 from runner.errors import CallError, Cancelled
 from runner.execution.executor import Executor, Incoming
@@ -19,6 +21,9 @@ from runner.model import ModelClass
 from runner.workers.frames import unpack_pairs
 from runner.workers.link import Link
 from runner.workers.messages import Call, Cancel, Credit, EndInput, Failed, Item, Load, Message, Ran, Ready, Result
+
+_TELL_EVERY = 0.1
+"""seconds between two words to the server about the batches that have run."""
 
 _METADATA_KEPT = 256
 """Blocks of metadata whose decoded form is kept: clients repeat theirs on every call."""
@@ -46,6 +51,8 @@ class Worker:
             num_threads=load.num_threads,
             max_streams=load.max_streams,
         )
+        self._counts: dict[str, Count] = {}
+        self._telling: asyncio.TimerHandle | None = None
         self._metadata: dict[bytes, dict[str, str]] = {}
         self._last_id = 0
         self._cancelled_early: set[int] = set()
@@ -53,6 +60,8 @@ class Worker:
 
     async def close(self) -> None:
         """Stop every call and wait for what can be waited for."""
+        if self._telling is not None:
+            self._telling.cancel()
         await self._executor.close()
 
     def on_message(self, message: Message) -> None:
@@ -113,8 +122,29 @@ class Worker:
         self._link.send(Result(call_id, output, times))
 
     def ran(self, ran: BatchRan) -> None:
-        """Tell of a batch."""
-        self._link.send(Ran(**ran._asdict()))
+        """Count a batch; the server is told soon, of all that have run by then."""
+        if (count := self._counts.get(ran.name)) is None:
+            count = self._counts[ran.name] = Count()
+        count.add(ran)
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().call_later(_TELL_EVERY, self._tell)
+
+    def _tell(self) -> None:
+        counts, self._counts, self._telling = self._counts, {}, None
+        for name, count in counts.items():
+            self._link.send(
+                Ran(
+                    name=name,
+                    batches=count.batches,
+                    entries=count.entries,
+                    cost=count.cost,
+                    seconds=count.seconds,
+                    device_seconds=count.device_seconds,
+                    reasons=dict(count.reasons),
+                    sizes={str(size): number for size, number in count.sizes.items()},
+                    longest_wait=count.longest_wait,
+                )
+            )
 
     def failed(self, call_id: int, error: CallError) -> None:
         """Send a call's last message."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from runner.batching.coalescer import Ran
+from runner.batching.tally import Ran
 from runner.context import CallContext
 from runner.errors import CallError
 from runner.execution.executor import Executor, Incoming

@@ -1,0 +1,47 @@
+"""Counting batches, to be told of now and then: a message for each batch would cost more than some batches do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+
+class Ran(NamedTuple):
+    """What there is to say about a batch that has run."""
+
+    name: str
+    """The method's or the coalescing point's."""
+    reason: str
+    size: int
+    cost: float
+    waited: float
+    """Seconds that its oldest entry had waited."""
+    seconds: float
+    device_seconds: float
+
+
+class Count:
+    """Batches of one name, added up."""
+
+    __slots__ = ("batches", "cost", "device_seconds", "entries", "longest_wait", "reasons", "seconds", "sizes")
+
+    def __init__(self) -> None:
+        self.batches = 0
+        self.entries = 0
+        self.cost = 0.0
+        self.seconds = 0.0
+        self.device_seconds = 0.0
+        self.longest_wait = 0.0
+        self.reasons: Counter[str] = Counter()
+        self.sizes: Counter[int] = Counter()  # by the largest size counted there: 1, 2, 4, 8, ...
+
+    def add(self, ran: Ran) -> None:
+        """Count one batch."""
+        self.batches += 1
+        self.entries += ran.size
+        self.cost += ran.cost
+        self.seconds += ran.seconds
+        self.device_seconds += ran.device_seconds
+        self.longest_wait = max(self.longest_wait, ran.waited)
+        self.reasons[ran.reason] += 1
+        self.sizes[1 << max(ran.size - 1, 0).bit_length()] += 1
