@@ -13,14 +13,15 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import yaml
 
+from runner.config_methods import OptionsByMethod, as_methods, merge
 from runner.config_values import Reader, as_bool, as_devices, as_id, as_ids, as_int, as_seconds, as_text
+from runner.deployments import Deployment, as_deployments
 from runner.errors import ConfigError
 from runner.limits import FetchLimits
-from runner.options import CONFIGURABLE, MethodOptions
 
 GIB = 1024**3
 
@@ -62,25 +63,6 @@ class Workers:
     num_threads: int = 16
     max_streams: int = 256
     max_coroutines: int = 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deployment:
-    """A name that a caller's runner selector may give, and the replicas that belong to it.
-
-    Args:
-        id: its name.
-        nodepool: the nodepool that selects it too; empty: none.
-        compute_cluster: the compute cluster of that nodepool; empty: any.
-        replicas: workers of its own; 0: any replica runs its calls.
-        devices: where those are.
-    """
-
-    id: str
-    nodepool: str = ""
-    compute_cluster: str = ""
-    replicas: int = 0
-    devices: tuple[str, ...] = ("auto",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +126,7 @@ class ServerConfig:
     fetch: FetchLimits = field(default_factory=FetchLimits)
     allow_private_urls: bool = False
     hide_model_errors: bool = False
-    methods: Mapping[str, Mapping[str, object]] = field(default_factory=dict[str, Mapping[str, object]])
+    methods: OptionsByMethod = field(default_factory=dict[str, Mapping[str, object]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,72 +136,6 @@ class _Key:
     path: str
     read: Reader
     place: str
-
-
-def _as_deployments(path: str, value: object) -> tuple[Deployment, ...]:
-    """Read a list whose items are ids, or mappings with an id."""
-    if not isinstance(value, list | tuple):
-        raise ConfigError(f"{path}: got {value!r}, needs a list")
-    items = cast("list[object]", value)
-    found = tuple(_as_deployment(f"{path}[{position}]", item) for position, item in enumerate(items))
-    names = [deployment.id for deployment in found]
-    if repeated := next((name for name in names if names.count(name) > 1), None):
-        raise ConfigError(f"{path}: {repeated!r} is there twice")
-    return found
-
-
-_Options: TypeAlias = "Mapping[str, Mapping[str, object]]"
-
-_DEPLOYMENT_KEYS: dict[str, Reader] = {
-    "id": as_id,
-    "nodepool": as_id,
-    "compute_cluster": as_id,
-    "replicas": as_int(1, 1024),
-    "devices": as_devices,
-}
-
-
-def _as_deployment(path: str, value: object) -> Deployment:
-    if not isinstance(value, Mapping):
-        return Deployment(id=as_id(path, value))
-    given: dict[str, Any] = {}
-    for name, inner in cast(Mapping[str, object], value).items():
-        if name not in _DEPLOYMENT_KEYS:
-            raise ConfigError(f"{path}.{name}: no such key; a deployment has {', '.join(_DEPLOYMENT_KEYS)}")
-        given[name] = _DEPLOYMENT_KEYS[name](f"{path}.{name}", inner)
-    if "id" not in given:
-        raise ConfigError(f"{path}: got no id, and it needs one")
-    if "devices" in given:
-        given.setdefault("replicas", 1)
-    return Deployment(**given)
-
-
-def _as_methods(path: str, value: object) -> Mapping[str, Mapping[str, object]]:
-    """Read options by method, each by the rules of the decorator that they override."""
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{path}: got {value!r}, needs methods with their options")
-    found: dict[str, Mapping[str, object]] = {}
-    for name, options in cast(Mapping[str, object], value).items():
-        if not isinstance(options, Mapping):
-            raise ConfigError(f"{path}.{name}: got {options!r}, needs options with values")
-        found[str(name)] = _as_options(f"{path}.{name}", cast(Mapping[str, object], options))
-    return found
-
-
-def _as_options(path: str, options: Mapping[str, object]) -> Mapping[str, object]:
-    for name, value in options.items():
-        if name not in CONFIGURABLE:
-            raise ConfigError(f"{path}.{name}: no such option; a method has {', '.join(CONFIGURABLE)}")
-        if name == "idempotent":
-            as_bool(f"{path}.{name}", value)
-        elif name != "max_batch_cost":  # which is checked beside the cost function, in the worker
-            try:
-                MethodOptions(**cast(Any, {name: value}))
-            except (TypeError, ValueError) as exc:
-                raise ConfigError(f"{path}.{exc}") from None
-        elif not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
-            raise ConfigError(f"{path}.{name}: got {value!r}, needs a number from 0 up")
-    return dict(options)
 
 
 _KEYS = tuple(
@@ -247,10 +163,10 @@ _KEYS = tuple(
         ("grace_ms", as_seconds(0), "drain.grace"),
         ("strict_ids", as_bool, "access.strict_ids"),
         ("keys", as_ids, "access.keys"),
-        ("deployments", _as_deployments, "access.deployments"),
+        ("deployments", as_deployments, "access.deployments"),
         ("hide_model_errors", as_bool, "hide_model_errors"),
         ("allow_private_urls", as_bool, "allow_private_urls"),
-        ("methods", _as_methods, "methods"),
+        ("methods", as_methods, "methods"),
         ("fetch.timeout_ms", as_seconds(1), "fetch.timeout"),
         ("fetch.max_bytes", as_int(1, GIB), "fetch.max_bytes"),
         ("fetch.max_redirects", as_int(0, 100), "fetch.max_redirects"),
@@ -342,8 +258,7 @@ def _read_into(values: dict[str, object], path: str, value: object) -> None:
         return
     read = key.read(path, value)
     if path == "methods" and path in values:  # layer by layer, option by option
-        low, high = cast(_Options, values[path]), cast(_Options, read)
-        read = {name: {**low.get(name, {}), **high.get(name, {})} for name in (*low, *high)}
+        read = merge(cast(OptionsByMethod, values[path]), cast(OptionsByMethod, read))
     values[path] = read
 
 

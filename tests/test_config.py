@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import yaml
 
 from runner import config
 from runner.config import ServerConfig, load_server_config
+from runner.deployments import Deployment
 from runner.errors import ConfigError
 from runner.limits import FetchLimits
 
@@ -42,8 +42,8 @@ def test_every_key_sets_something() -> None:
         config.as_devices: "cpu",
         config.as_id: "x",
         config.as_ids: ["x"],
-        config._as_deployments: ["x"],
-        config._as_methods: {"predict": {"priority": 1}},
+        config.as_deployments: ["x"],
+        config.as_methods: {"predict": {"priority": 1}},
         config.as_text: "x",
     }
     for key in config._KEYS:
@@ -150,39 +150,19 @@ def test_keys_are_not_printed() -> None:
 def test_options_of_methods_are_merged_layer_by_layer(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("methods: {embed: {max_batch_size: 8, priority: 2}, other: {slo_ms: 5}}\n")
     file = tmp_path / "server.yaml"
-    file.write_text("methods: {embed: {max_batch_size: auto}}\n")
-    assert load_server_config(file, model_dir=tmp_path).methods == {
+    file.write_text("methods: {embed: {max_batch_size: auto, priority: }}\n")
+    found = load_server_config(file, {"methods": {"third": {"idempotent": True}}}, model_dir=tmp_path)
+    assert found.methods == {
         "embed": {"max_batch_size": "auto", "priority": 2},
         "other": {"slo_ms": 5},
+        "third": {"idempotent": True},
     }
 
 
-@pytest.mark.parametrize(
-    ("methods", "message"),
-    [
-        (3, "methods: got 3, needs methods with their options"),
-        ({"embed": 3}, "methods.embed: got 3, needs options with values"),
-        ({"embed": {"max_batch": 3}}, "methods.embed.max_batch: no such option; a method has max_batch_size"),
-        ({"embed": {"max_batch_size": 0}}, "methods.embed.max_batch_size: got 0, needs 1 to 65535"),
-        ({"embed": {"max_batch_cost": -1}}, "methods.embed.max_batch_cost: got -1, needs a number from 0 up"),
-        ({"embed": {"idempotent": 1}}, "methods.embed.idempotent: got 1"),
-    ],
-)
-def test_wrong_options_of_methods(methods: object, message: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(message)):
-        load_server_config(None, {"methods": methods})
-
-
-def test_deployments() -> None:
-    listed = load_server_config(None, {"deployments": ["a", {"id": "b", "nodepool": "n", "devices": "cpu"}]})
-    assert listed.access.deployments == (
-        config.Deployment(id="a"),
-        config.Deployment(id="b", nodepool="n", devices=("cpu",), replicas=1),
+def test_deployments_of_a_later_layer_replace_those_below(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("deployments: [a, {id: b, replicas: 2}]\n")
+    below = load_server_config(model_dir=tmp_path).access.deployments
+    assert below == (Deployment(id="a"), Deployment(id="b", replicas=2))
+    assert load_server_config(None, {"deployments": ["c"]}, model_dir=tmp_path).access.deployments == (
+        Deployment(id="c"),
     )
-    for wrong, message in (
-        ([{"nodepool": "n"}], "deployments[0]: got no id"),
-        ([{"id": "a", "size": 3}], "deployments[0].size: no such key"),
-        (["a", "a"], "'a' is there twice"),
-    ):
-        with pytest.raises(ConfigError, match=re.escape(message)):
-            load_server_config(None, {"deployments": wrong})
