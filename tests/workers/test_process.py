@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counts on signa
 MODEL = Path(__file__).parent / "models" / "spawned"
 
 
-def load_of(directory: Path) -> Load:
+def load_of(directory: Path, cpus: str = "") -> Load:
     return Load(
         model_dir=str(directory),
         device="cpu",
@@ -38,18 +38,19 @@ def load_of(directory: Path) -> Load:
         fetch_timeout=1.0,
         fetch_max_bytes=1000,
         fetch_max_redirects=0,
+        cpus=cpus,
     )
 
 
 class Served:
     """An engine with worker processes, spoken to in values."""
 
-    def __init__(self, directory: Path, environment: dict[str, str]) -> None:
+    def __init__(self, directory: Path, environment: dict[str, str], cpus: str = "") -> None:
         self.workers: list[WorkerProcess] = []
         self.spawned = asyncio.Event()
         self._environment = environment
         self.engine = Engine(
-            [Place("cpu", load_of(directory), self._start, 4)],
+            [Place("cpu", load_of(directory, cpus), self._start, 4)],
             max_queued_calls=10,
             max_queued_bytes=1 << 30,
         )
@@ -79,8 +80,8 @@ class Served:
 
 
 @asynccontextmanager
-async def served(directory: Path = MODEL, **environment: str) -> AsyncIterator[Served]:
-    under_test = Served(directory, environment)
+async def served(directory: Path = MODEL, *, cpus: str = "", **environment: str) -> AsyncIterator[Served]:
+    under_test = Served(directory, environment, cpus)
     async with under_test.engine:
         await under_test.engine.started()
         yield under_test
@@ -104,6 +105,15 @@ async def test_calls_streams_and_large_payloads_cross_and_errors_come_back():
             await under_test.call("leave")
         assert await under_test.call("pid") == under_test.workers[0].pid
         assert len(under_test.workers) == 1
+
+
+@on_loop
+async def test_all_threads_of_a_worker_keep_to_the_cpus_near_its_gpu():
+    everywhere = sorted(os.sched_getaffinity(0))
+    async with served(cpus=str(everywhere[-1])) as under_test:
+        assert await under_test.call("cpus") == [everywhere[-1:]]
+    async with served(cpus="1023") as under_test:  # there is no such CPU, and it works all the same
+        assert await under_test.call("cpus") == [everywhere]
 
 
 @on_loop

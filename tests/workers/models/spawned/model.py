@@ -26,6 +26,12 @@ class Spawned(ModelClass):
         return os.getpid()
 
     @ModelClass.method
+    def cpus(self) -> list[list[int]]:
+        """The sets of CPUs that the threads of this process may run on."""
+        tasks = [int(name) for name in os.listdir("/proc/self/task")]
+        return [list(cpus) for cpus in {tuple(sorted(os.sched_getaffinity(task))) for task in tasks}]
+
+    @ModelClass.method
     def say(self, text: str) -> str:
         print(text)
         return "said"
