@@ -102,12 +102,13 @@ def _names(wanted: Wanted, gpus: Sequence[Gpu], taken: Counter[str]) -> list[str
             found.append(min(every, key=lambda name: taken[name]))  # the first one of several
             taken[found[-1]] += 1
         return found
+    key = f"devices of deployment {wanted.group!r}" if wanted.group else "devices"
     for name in devices:
         match = _CUDA.fullmatch(name)
         if name != "cpu" and match is None:
-            raise ConfigError(f"devices: got {name!r}, needs auto, cpu or cuda:N, or several with commas between")
+            raise ConfigError(f"{key}: got {name!r}, needs auto, cpu or cuda:N, or several with commas between")
         if match is not None and int(match[1]) >= len(gpus):
-            raise ConfigError(f"devices: got {name!r}, but this machine shows {len(gpus)} GPUs")
+            raise ConfigError(f"{key}: got {name!r}, but this machine shows {len(gpus)} GPUs")
     return [devices[index % len(devices)] for index in range(wanted.replicas)]
 
 

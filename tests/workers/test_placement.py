@@ -101,3 +101,7 @@ def test_a_name_that_is_no_device_is_refused(name):
 def test_a_gpu_that_is_not_there_is_refused():
     with pytest.raises(ConfigError, match=r"devices: got 'cuda:2', but this machine shows 2 GPUs"):
         labels("cuda:2", replicas=1)
+    with pytest.raises(
+        ConfigError, match=r"^devices of deployment 'fast': got 'cuda:2', but this machine shows 2 GPUs"
+    ):
+        place([Wanted(devices=["cuda:2"], replicas=1, group="fast")], machine(*TWO))
