@@ -71,14 +71,16 @@ class Marks(Protocol):
 class DeviceThread:
     """A device with a thread of its own. The threads are daemons: a model that never returns must not keep a worker."""
 
-    def __init__(self, post: Post, marks: Marks | None = None) -> None:
+    def __init__(self, post: Post, begin: Callable[[], None], marks: Marks | None = None) -> None:
         """Start the threads.
 
         Args:
             post: to the loop.
+            begin: called first thing in the thread that runs batches.
             marks: of the GPU on which the model runs; None on a CPU.
         """
         self._post = post
+        self._begin = begin
         self._marks = marks
         self._runs: SimpleQueue[tuple[Run, Any, BaseException | None] | None] = SimpleQueue()
         self._ahead: SimpleQueue[Run | None] = SimpleQueue()
@@ -112,6 +114,7 @@ class DeviceThread:
             del run
 
     def _work(self) -> None:
+        self._begin()
         while (job := self._runs.get()) is not None:
             run, prepared, error = job
             done, outcome = run.done, self._outcome(run, prepared, error)

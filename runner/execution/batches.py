@@ -14,6 +14,7 @@ from runner.batching.device import DeviceThread, LoopDevice
 from runner.batching.helpers import PointCalls
 from runner.batching.staging import GpuMarks, Stager
 from runner.batching.tally import Ran
+from runner.execution import torch_threads
 from runner.execution.batched import BatchedCall, BatchedWork
 from runner.execution.batched_stream import BatchedStreamCall, OpeningWork, StepWork
 from runner.execution.method import LoadedMethod, cost_of, limits_of
@@ -102,7 +103,7 @@ class Batches:
         if self._shared is None:
             on_gpu = self._model.device.startswith("cuda")
             marks = GpuMarks(self._model.device) if on_gpu else None
-            self._device = DeviceThread(self._executor.mailbox.post, marks)
+            self._device = DeviceThread(self._executor.mailbox.post, torch_threads.inherited(), marks)
             self._shared = Coalescer(self._device, self._observe)
             self._coalescers.append(self._shared)
         return self._shared

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from runner.batching.tally import Ran
 from runner.context import CallContext
 from runner.errors import CallError, MethodNotFound
+from runner.execution import torch_threads
 from runner.execution.batches import Batches
 from runner.execution.blocking import BlockingCall
 from runner.execution.coroutine import CoroutineCall
@@ -81,9 +82,10 @@ class Executor:
         self.mailbox = Mailbox(self.loop)
         self._methods = methods
         self._outlet = outlet
+        begin = torch_threads.inherited()
         self._threads = {
-            Lane.THREADS: ThreadLane("method", num_threads),
-            Lane.STREAMS: ThreadLane("stream", max_streams),
+            Lane.THREADS: ThreadLane("method", num_threads, begin),
+            Lane.STREAMS: ThreadLane("stream", max_streams, begin),
         }
         self._openers: ThreadPoolExecutor | None = None
         self._batches = Batches(self, model, methods, outlet.ran)

@@ -17,9 +17,17 @@ class ThreadLane:
     room for, so a job waits only while the thread before it says goodbye. A job must not raise.
     """
 
-    def __init__(self, name: str, size: int) -> None:
+    def __init__(self, name: str, size: int, begin: Callable[[], None]) -> None:
+        """Make a lane without threads.
+
+        Args:
+            name: the beginning of its threads' names.
+            size: threads at most.
+            begin: called first thing in each thread.
+        """
         self._name = name
         self._size = size
+        self._begin = begin
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._threads: list[threading.Thread] = []
@@ -39,6 +47,7 @@ class ThreadLane:
             self._jobs.put(None)
 
     def _work(self) -> None:
+        self._begin()
         while (job := self._jobs.get()) is not None:
             job()
             del job  # an idle thread must not keep the last call's arguments alive

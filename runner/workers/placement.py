@@ -67,7 +67,8 @@ def place(wanted: Sequence[Wanted], machine: Machine, *, gpu_memory_bytes: int =
     """Return a place for each replica, those of the first wish first.
 
     A worker on a GPU sees that GPU alone, as `cuda:0`: code that says just "cuda" then lands on the right one. It keeps
-    to the CPUs near its GPU where others are farther away. All workers share the cores evenly.
+    to the CPUs near its GPU where others are farther away. All workers share the cores evenly, but for one that is
+    left to the server.
 
     Args:
         wanted: replicas and their devices.
@@ -133,7 +134,9 @@ def _near(name: str, machine: Machine) -> CpuSet:
 
 
 def _placement(name: str, group: str, machine: Machine, near: CpuSet, neighbours: int, replicas: int) -> Placement:
-    threads = max(min(machine.cores // replicas, len(near) // neighbours), 1)
+    # One core is the server's: threads that compute wait for each other spinning, and a loop that takes one of their
+    # cores away makes all of them wait.
+    threads = max(min((machine.cores - 1) // replicas, len(near) // neighbours), 1)
     # MKL, OpenBLAS and torch go by this one too. It has to be there before the interpreter starts.
     environment = {"OMP_NUM_THREADS": str(threads)}
     cpus = "" if near == machine.cpus else write_cpus(near)

@@ -230,3 +230,30 @@ def test_what_cannot_be_a_point():
         ModelClass.batched(idempotent=True)  # pyright: ignore[reportCallIssue]
     with pytest.raises(ValueError, match="max_batch_size: got 0"):
         ModelClass.batched(max_batch_size=0)
+
+
+def test_the_device_computes_with_as_many_threads_as_the_model_asked_for():
+    torch = pytest.importorskip("torch")
+
+    class Threads(ModelClass):
+        @ModelClass.method
+        def seen(self, number: Batch[int]) -> Batch[int]:
+            return [torch.get_num_threads()] * len(number)
+
+        @ModelClass.method
+        def plain(self) -> int:
+            return torch.get_num_threads()
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+
+        @on_loop
+        async def run() -> None:
+            async with Stage(Threads) as stage:
+                assert await stage.end(stage.call("seen", number=1)) == before + 1
+                assert await stage.end(stage.call("plain")) == before + 1
+
+        run()
+    finally:
+        torch.set_num_threads(before)

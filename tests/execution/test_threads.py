@@ -10,7 +10,7 @@ from tests.running import Latch, Signal, on_loop
 
 @on_loop
 async def test_jobs_start_in_order_and_share_the_threads():
-    lane = ThreadLane("test", 2)
+    lane = ThreadLane("test", 2, lambda: None)
     started, ended, latch = Signal(), Signal(), Latch()
     order: list[int] = []
     threads: set[str] = set()
@@ -35,7 +35,7 @@ async def test_jobs_start_in_order_and_share_the_threads():
 
 @on_loop
 async def test_an_idle_thread_is_used_again():
-    lane = ThreadLane("test", 8)
+    lane = ThreadLane("test", 8, lambda: None)
     done, idle = Signal(), lane._idle
     used: list[int] = []
 
@@ -58,7 +58,7 @@ async def test_an_idle_thread_keeps_nothing_of_the_last_job():
     class Argument:
         pass
 
-    lane = ThreadLane("test", 1)
+    lane = ThreadLane("test", 1, lambda: None)
     argument = Argument()
     gone = weakref.ref(argument)
     lane.submit(lambda argument=argument: None)
@@ -71,7 +71,7 @@ async def test_an_idle_thread_keeps_nothing_of_the_last_job():
 
 @on_loop
 async def test_closing_ends_the_threads_after_the_jobs_they_have():
-    lane = ThreadLane("test", 2)
+    lane = ThreadLane("test", 2, lambda: None)
     started, ended, latch = Signal(), Signal(), Latch()
 
     def job() -> None:
@@ -89,3 +89,21 @@ async def test_closing_ends_the_threads_after_the_jobs_they_have():
         thread.join(10)
         assert not thread.is_alive()
         assert thread.daemon
+
+
+def test_each_thread_begins_with_what_it_is_told_to():
+    begun: list[int] = []
+    lane = ThreadLane("test", 2, lambda: begun.append(threading.get_ident()))
+    both, seen = threading.Barrier(2), list[int]()
+
+    def job() -> None:
+        seen.append(threading.get_ident())
+        both.wait(10)
+        seen.append(0)
+
+    lane.submit(job)
+    lane.submit(job)
+    lane.close()
+    for thread in lane._threads:
+        thread.join(10)
+    assert sorted(begun) == sorted(ident for ident in seen if ident)

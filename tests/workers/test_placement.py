@@ -33,7 +33,7 @@ def test_deployments_share_the_gpus_evenly():
         Wanted(devices=["auto"], replicas=2, group="b"),
         Wanted(devices=["auto"], replicas=1, group="c"),
     ]
-    placed = place(wanted, machine(*TWO, cores=12))
+    placed = place(wanted, machine(*TWO, cores=13))
     found = [(each.group, each.label) for each in placed]
     assert found == [("a", "cuda:0"), ("b", "cuda:1"), ("b", "cuda:0"), ("c", "cuda:1")]
     assert {each.environment["OMP_NUM_THREADS"] for each in placed} == {"3"}
@@ -43,10 +43,10 @@ def test_a_worker_sees_its_gpu_alone():
     (placement,) = place(
         [Wanted(devices=["cuda:1"], replicas=1)], machine(Gpu(name="GPU-a"), Gpu(name="GPU-b"), cores=8)
     )
-    assert placement == Placement("cuda:0", "cuda:1", {"OMP_NUM_THREADS": "8", "CUDA_VISIBLE_DEVICES": "GPU-b"})
+    assert placement == Placement("cuda:0", "cuda:1", {"OMP_NUM_THREADS": "7", "CUDA_VISIBLE_DEVICES": "GPU-b"})
 
 
-@pytest.mark.parametrize(("replicas", "threads"), [(1, "8"), (3, "2"), (20, "1")])
+@pytest.mark.parametrize(("replicas", "threads"), [(1, "7"), (3, "2"), (20, "1")])
 @pytest.mark.parametrize("gpus", [(), TWO])
 def test_workers_share_the_cores(replicas, threads, gpus):
     placements = place([Wanted(devices=["auto"], replicas=replicas)], machine(*gpus))
@@ -54,7 +54,7 @@ def test_workers_share_the_cores(replicas, threads, gpus):
 
 
 def test_a_limit_on_cores_counts_and_not_the_cpus():
-    limited = Machine(cpus=frozenset(range(64)), cores=6)
+    limited = Machine(cpus=frozenset(range(64)), cores=7)
     placements = place([Wanted(devices=["cpu"], replicas=2)], limited)
     assert {placement.environment["OMP_NUM_THREADS"] for placement in placements} == {"3"}
 
@@ -67,7 +67,7 @@ def test_workers_keep_to_the_cpus_near_their_gpu():
     )
     placed = place([Wanted(devices=["cuda:0", "cuda:1", "cuda:0", "cpu"], replicas=4)], two_sides)
     assert [each.cpus for each in placed] == ["0-3", "4-7", "0-3", ""]
-    assert [each.environment["OMP_NUM_THREADS"] for each in placed] == ["2", "2", "2", "2"]
+    assert [each.environment["OMP_NUM_THREADS"] for each in placed] == ["1", "1", "1", "1"]
     (alone,) = place([Wanted(devices=["cuda:1"], replicas=1)], two_sides)
     assert (alone.cpus, alone.environment["OMP_NUM_THREADS"]) == ("4-7", "4")
 
@@ -75,7 +75,7 @@ def test_workers_keep_to_the_cpus_near_their_gpu():
 @pytest.mark.parametrize("near", [frozenset(), frozenset(range(8)), frozenset({100})])
 def test_workers_may_run_anywhere_if_no_cpu_is_nearer(near):
     (placement,) = place([Wanted(devices=["auto"], replicas=1)], machine(Gpu(name="0", near=near)))
-    assert (placement.cpus, placement.environment["OMP_NUM_THREADS"]) == ("", "8")
+    assert (placement.cpus, placement.environment["OMP_NUM_THREADS"]) == ("", "7")
 
 
 def test_memory_is_checked_for_all_replicas_of_a_gpu():
