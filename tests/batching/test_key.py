@@ -1,0 +1,45 @@
+"""Which calls may share a batch."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from runner import Concept, Image, NamedFields, Region
+from runner.batch import Stacking
+from runner.batching.key import array_key, shared_key
+
+EQUAL = [
+    (1, 1),
+    ("a", "a"),
+    (math.nan, math.nan),
+    ([1, "a"], [1, "a"]),
+    ({"a": 1, "b": [2]}, {"b": [2], "a": 1}),
+    (np.arange(3), np.arange(3)),
+    (Image(bytes=b"x"), Image(bytes=b"x")),
+    (Region(id="r", concepts=[Concept("a")]), Region(id="r", concepts=[Concept("a")])),
+    (NamedFields(a=1), NamedFields(a=1)),
+]
+DIFFERENT = [1, 1.0, True, "1", b"1", None, [1], (1,), {"1": 1}, 0.0, -0.0, np.ones(1), np.ones(1, np.float32)]
+DIFFERENT += [np.ones((1, 1)), Image(bytes=b"x"), Image(url="x"), NamedFields(a=1), object(), object()]
+
+
+@pytest.mark.parametrize(("one", "other"), EQUAL)
+def test_equal_values_share(one: object, other: object) -> None:
+    assert shared_key(one) == shared_key(other)
+    assert hash(shared_key(one)) == hash(shared_key(other))
+
+
+def test_different_values_do_not() -> None:
+    assert len({shared_key(value) for value in DIFFERENT}) == len(DIFFERENT)
+
+
+def test_arrays_of_one_dtype_and_shape_are_stacked_and_padded_ones_of_one_number_of_axes() -> None:
+    short, long, wide = np.zeros(2), np.zeros(3), np.zeros((2, 2))
+    plain = {array_key(value, Stacking.NUMPY, padded=False) for value in (short, long, wide, short.astype(int))}
+    assert len(plain) == 4
+    assert array_key(short, Stacking.NUMPY, padded=True) == array_key(long, Stacking.NUMPY, padded=True)
+    assert array_key(short, Stacking.NUMPY, padded=True) != array_key(wide, Stacking.NUMPY, padded=True)
+    assert array_key(short, Stacking.LIST, padded=False) is None
