@@ -62,6 +62,11 @@ class Point:
         if inspect.isgeneratorfunction(function):
             raise TypeError(f"{function.__qualname__}: a batched helper returns a list; it cannot yield")
         parameters = list(inspect.signature(function).parameters.values())[1:]
+        if options.max_batch_size == "auto":
+            raise TypeError(
+                f"{function.__qualname__}: max_batch_size='auto' needs inputs to measure, and only methods have those; "
+                "give a number"
+            )
         self.function = function
         self.options = options
         self.name = function.__name__

@@ -14,7 +14,7 @@ from runner.errors import SignatureError
 from runner.model import ModelClass
 from runner.options import MethodOptions, Pad, PointOptions
 from runner.signature.hints import is_asynchronous
-from runner.signature.method import MethodSignature
+from runner.signature.method import Argument, MethodSignature
 from runner.signature.publish import NO_OVERRIDES, batch_size_of, options_of, publish
 from runner.signature.published import Lane, Published
 from runner.signature.tree import Array, ArrayType, Node
@@ -33,6 +33,8 @@ class BatchPlan:
         limits: what bounds a batch.
         priority: higher ones go first.
         repeatable: a batch that raised may be run again.
+        automatic: the largest batch is still to be found out, and `limits` has the largest that is tried.
+        example: arguments to find it out with, by name.
     """
 
     names: tuple[str, ...]
@@ -42,6 +44,8 @@ class BatchPlan:
     limits: Limits
     priority: int
     repeatable: bool
+    automatic: bool = False
+    example: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +61,7 @@ class LoadedMethod:
         streamed: name of the argument that is an iterator of inputs; None if there is none.
         streams_output: it gives an iterator of outputs.
         asynchronous: it runs on the loop.
+        arguments: what it takes.
         plan: how its calls run together; None if each runs by itself.
     """
 
@@ -68,6 +73,7 @@ class LoadedMethod:
     streamed: str | None
     streams_output: bool
     asynchronous: bool
+    arguments: tuple[Argument, ...]
     plan: BatchPlan | None
 
 
@@ -126,6 +132,8 @@ def _plan(model: ModelClass, signature: MethodSignature, options: MethodOptions)
         limits=limits_of(options, holds=False),
         priority=options.priority,
         repeatable=options.idempotent,
+        automatic=options.max_batch_size == "auto",
+        example=options.example,
     )
 
 
@@ -147,5 +155,6 @@ def _loaded(model: ModelClass, signature: MethodSignature, lane: Lane, options: 
         streamed=None if streamed is None else streamed.name,
         streams_output=signature.cardinality.streams_output,
         asynchronous=is_asynchronous(function),
+        arguments=signature.arguments,
         plan=_plan(model, signature, options) if signature.batched else None,
     )

@@ -86,7 +86,7 @@ class _Reader:
         if len(streamed) > 1:
             self._refuse(f"only one argument can be a stream, not {' and '.join(streamed)}; make the others lists")
         result, streams_output, in_batches = self._result(signature.return_annotation)
-        self._check_batching(arguments, streamed, in_batches, signature.return_annotation)
+        self._check_batching(arguments, streamed, in_batches, streams_output, signature.return_annotation)
         return MethodSignature(
             name=self._name,
             cardinality=_CARDINALITIES[bool(streamed), streams_output],
@@ -105,7 +105,12 @@ class _Reader:
         return padding.mask
 
     def _check_batching(
-        self, arguments: tuple[Argument, ...], streamed: list[str], in_batches: bool, result_hint: object
+        self,
+        arguments: tuple[Argument, ...],
+        streamed: list[str],
+        in_batches: bool,
+        streams_output: bool,
+        result_hint: object,
     ) -> None:
         batched = [argument.name for argument in arguments if argument.batched]
         result = describe(result_hint)
@@ -123,6 +128,8 @@ class _Reader:
             self._refuse("pad= is for a Batch of arrays, and it takes none; leave it out")
         if self._options.pad is not None and len(arrays) > 1 and self._options.padding.mask:  # pyright: ignore[reportOptionalMemberAccess]: there is a pad
             self._refuse(f"a mask tells of one array, and it takes {len(arrays)}; leave mask= out of Pad(...)")
+        if batched and streams_output and self._options.max_batch_size == "auto":
+            self._refuse("max_batch_size='auto' is for methods that return one value; give a number")
         if not batched and (unused := self._options.needs_batch):
             self._refuse(f"{unused}= is for a method with a Batch[...] argument, and it has none; leave it out")
 

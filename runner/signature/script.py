@@ -22,6 +22,7 @@ CLIENT_NAMES: Final = frozenset(
         "method",
         "method_signature",
         "over",
+        "statistics",
         "with_timeout",
     )
 )

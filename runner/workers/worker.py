@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import time
 
+from runner.batching.credit import BatchCredit
 from runner.batching.tally import Count
 from runner.batching.tally import Ran as BatchRan
 from runner.context import CallContext
 from runner.errors import CallError, Cancelled
+from runner.execution.batch_sizes import settle
 from runner.execution.executor import Executor, Incoming
 from runner.execution.fetch import Fetcher
 from runner.execution.method import load_methods
@@ -20,7 +22,20 @@ from runner.limits import FetchLimits
 from runner.model import ModelClass
 from runner.workers.frames import unpack_pairs
 from runner.workers.link import Link
-from runner.workers.messages import Call, Cancel, Credit, EndInput, Failed, Item, Load, Message, Ran, Ready, Result
+from runner.workers.messages import (
+    Call,
+    Cancel,
+    Credit,
+    EndInput,
+    Failed,
+    Item,
+    Load,
+    Message,
+    Ran,
+    Ready,
+    Result,
+    Room,
+)
 
 _TELL_EVERY = 0.1
 """seconds between two words to the server about the batches that have run."""
@@ -37,8 +52,12 @@ class Worker:
 
         Raises:
             SignatureError: a method cannot be published.
+            LoadError: a method's batch size cannot be found out.
         """
-        methods, published = load_methods(model, load.options)
+        methods, published = settle(model, *load_methods(model, load.options))
+        self._credits = {
+            each.name: (each.lane, BatchCredit(each.max_batch_size)) for each in published if each.max_batch_size
+        }
         limits = FetchLimits(
             timeout=load.fetch_timeout, max_bytes=load.fetch_max_bytes, max_redirects=load.fetch_max_redirects
         )
@@ -126,6 +145,10 @@ class Worker:
         if (count := self._counts.get(ran.name)) is None:
             count = self._counts[ran.name] = Count()
         count.add(ran)
+        if ran.name in self._credits:
+            lane, credit = self._credits[ran.name]
+            if (room := credit.ran(ran.size, ran.reason)) is not None:
+                self._link.send(Room(lane, room))
         if self._telling is None:
             self._telling = asyncio.get_running_loop().call_later(_TELL_EVERY, self._tell)
 

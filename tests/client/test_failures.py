@@ -77,3 +77,14 @@ def test_a_status_inside_a_reply_is_read_by_kind_then_by_code():
     assert type(bad) is InvalidInput
     assert str(bad) == "prompt: no"
     assert "12345" in str(from_status(pb.Status(code=12345)))
+
+
+def test_a_refusal_says_when_to_come_back():
+    code, text, details = rpc_status(Overloaded("too much", retry_after=1.25))
+    error = from_grpc(code, text, details, target="x")
+    assert isinstance(error, Overloaded)
+    assert error.retry_after == 1.25
+    code, text, details = rpc_status(Overloaded("too much"))
+    error = from_grpc(code, text, details, target="x")
+    assert isinstance(error, Overloaded)
+    assert error.retry_after is None

@@ -30,3 +30,9 @@ def test_no_key_and_a_key_of_bytes_are_refused():
     for metadata in ([], [("authorization", b"Key alpha")], [("x-authorization", "Key alpha")]):
         with pytest.raises(Unauthenticated):
             Access(("alpha",)).check(metadata)
+
+
+def test_a_key_has_a_name_by_which_its_calls_share():
+    access = Access(["one", "two"])
+    assert access.check([("authorization", "Key two")]) == "key 2"
+    assert Access([]).check([]) == ""

@@ -23,14 +23,16 @@ from runner.errors import (
     WorkerLost,
     call_error,
 )
+from runner.execution.times import Times
 from runner.server.service import CallInfo
 from runner.server.status import Code
 from runner.wire.pb import inference_pb2 as pb
+from runner.wire.statistics import decode_statistics
 from runner.workers.frames import unpack_pairs
-from runner.workers.messages import Call, Cancel
+from runner.workers.messages import Call, Cancel, Result
 from tests.engine.scripted import COLLECT, GENERATE, PREDICT
 from tests.running import on_loop, turns
-from tests.server.desk import CLARIFAI, NATIVE, desk, output, request, text_of
+from tests.server.desk import CLARIFAI, NATIVE, Reply, desk, output, request, text_of
 
 BOTH = pytest.mark.parametrize("dialect", [CLARIFAI, NATIVE])
 
@@ -414,3 +416,43 @@ async def test_a_lost_worker_is_no_reason_to_send_a_call_again():
 
 def test_the_scripted_methods_are_the_ones_the_tests_mean():
     assert (PREDICT, GENERATE, COLLECT) == (0, 1, 3)
+
+
+@on_loop
+async def test_our_own_service_says_where_the_time_went():
+    async with desk() as under_test:
+        trailers: list[tuple[str, str]] = []
+        task = under_test.post(request("predict", "x"), NATIVE, CallInfo(trailers=trailers))
+        (call,) = await under_test.worker.hears(Call)
+        under_test.worker.say(Result(call.id, output(""), Times(0.001, 0.002, 0.003, 0.004, 8)))
+        await task
+        ((key, text),) = trailers
+        assert key == "runner-times"
+        assert text.startswith("queue=0.")
+        assert text.endswith(";wait=1.000;decode=2.000;run=3.000;encode=4.000;batch=8")
+
+
+@on_loop
+async def test_callers_share_by_key_or_by_host():
+    async with desk() as under_test:
+        seen: list[str] = []
+        offer = under_test.engine._dispatcher.offer
+
+        def noting(ticket, now, **fields):
+            seen.append(ticket.caller)
+            return offer(ticket, now, **fields)
+
+        under_test.engine._dispatcher.offer = noting
+        task = under_test.post(request("predict", "x"), call=CallInfo(peer="ipv4:10.0.0.1"))
+        (call,) = await under_test.worker.hears(Call)
+        under_test.worker.answer(call, output(""))
+        await task
+        assert seen == ["ipv4:10.0.0.1"]
+
+
+@on_loop
+async def test_statistics_are_an_rpc_of_our_own_service():
+    async with desk() as under_test:
+        reply = decode_statistics(await under_test.service.unary(NATIVE, "GetStatistics", b"", CallInfo()))
+        assert [replica.state for replica in reply.replicas] == ["ready"]
+        assert Reply(await under_test.service.unary(CLARIFAI, "GetStatistics", b"", CallInfo())).code == 10040

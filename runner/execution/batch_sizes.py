@@ -1,0 +1,174 @@
+"""Methods that leave their batch size to us, `max_batch_size="auto"`: measured before the model is ready.
+
+What was found is kept in a file in the user's cache directory, under the source of the method's class and the name of
+the device: the second start on the same kind of machine measures nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import inspect
+import json
+import logging
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, cast
+
+from runner import context
+from runner.batching.autosize import largest_that_pays
+from runner.batching.staging import Stager
+from runner.context import BatchContext, CallContext
+from runner.errors import LoadError
+from runner.execution.failure import text_of
+from runner.execution.method import BatchPlan, LoadedMethod
+from runner.model import ModelClass
+from runner.signature.published import Published
+from runner.signature.sample import sample
+
+logger = logging.getLogger("runner.model")
+
+_RUNS: Final = 3
+"""Runs of each size; the fastest counts."""
+
+_MOST_REMEMBERED: Final = 256
+
+
+def settle(
+    model: ModelClass,
+    methods: Sequence[LoadedMethod],
+    published: Sequence[Published],
+    *,
+    memory: Path | None = None,
+) -> tuple[tuple[LoadedMethod, ...], tuple[Published, ...]]:
+    """Return the methods with the batch sizes that pay, in place of "auto".
+
+    Args:
+        model: the loaded model.
+        methods: its methods.
+        published: what the server will be told of them.
+        memory: the file in which sizes are remembered; by default in the user's cache directory.
+
+    Raises:
+        LoadError: a method cannot be run on its example.
+    """
+    file = memory_file() if memory is None else memory
+    settled: list[LoadedMethod] = []
+    told: list[Published] = []
+    for method, words in zip(methods, published, strict=True):
+        if method.plan is None or not method.plan.automatic:
+            settled.append(method)
+            told.append(words)
+            continue
+        name = _name_of(model, method)
+        size = _remembered(file).get(name)
+        if size is None:
+            size = _measured(model, method, method.plan)
+            _remember(file, name, size)
+        logger.info("%s: batches of up to %d", method.name, size)
+        plan = replace(method.plan, limits=replace(method.plan.limits, max_size=size))
+        settled.append(replace(method, plan=plan))
+        told.append(replace(words, max_batch_size=size))
+    return tuple(settled), tuple(told)
+
+
+def memory_file() -> Path:
+    """Return where sizes are remembered unless it is said otherwise."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "runner" / "batch-sizes.json"
+
+
+def _measured(model: ModelClass, method: LoadedMethod, plan: BatchPlan) -> int:
+    arguments = _example(method, plan)
+    stager = Stager(model.device)
+
+    def seconds_of(size: int) -> float | None:
+        best: float | None = None
+        try:
+            for _ in range(_RUNS):
+                started = time.perf_counter()
+                _run(method, plan, stager, arguments, size)
+                taken = time.perf_counter() - started
+                best = taken if best is None else min(best, taken)
+        except Exception as exc:
+            if size == 1:
+                raise LoadError(
+                    f"{method.name}: its batch size cannot be found out, since it raised on its example: "
+                    f"{type(exc).__name__}: {text_of(exc)}; give it another with example=, or a max_batch_size"
+                ) from exc
+            logger.info("%s: a batch of %d raised %s, so that is too large", method.name, size, type(exc).__name__)
+            return None
+        return best
+
+    return largest_that_pays(seconds_of, plan.limits.max_size)
+
+
+def _run(method: LoadedMethod, plan: BatchPlan, stager: Stager, arguments: Mapping[str, object], size: int) -> None:
+    given = dict(arguments)
+    for name, stacking in zip(plan.names, plan.stackings, strict=True):
+        staged = stager.stage([arguments[name]] * size, stacking, plan.padding)
+        given[name] = staged.take()
+        if staged.mask is not None and plan.padding is not None and plan.padding.mask is not None:
+            given[plan.padding.mask] = staged.mask
+    token = context.current.set(BatchContext([CallContext(request_id="warm-up")] * size))
+    try:
+        result: Any = method.function(**given)
+    finally:
+        context.current.reset(token)
+    if hasattr(result, "cpu"):  # a GPU has done nothing yet but taken note
+        result.cpu()
+
+
+def _example(method: LoadedMethod, plan: BatchPlan) -> dict[str, object]:
+    """Return arguments as a call would bring them: the example's, or generated from the types."""
+    example = plan.example or {}
+    given = {
+        argument.name: example.get(argument.name, sample(argument.node))
+        for argument in method.arguments
+        if argument.required or argument.name in example
+    }
+    codec = method.codec
+    return codec.finish(codec.decode_call(codec.encode_call(given)))
+
+
+def _name_of(model: ModelClass, method: LoadedMethod) -> str:
+    """What the size depends on: the code, the method, and the device."""
+    try:
+        source = inspect.getsource(type(model))
+    except (OSError, TypeError):
+        source = type(model).__qualname__
+    device = platform.processor() or platform.machine()
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and model.device.startswith("cuda"):
+        device = cast(str, torch.cuda.get_device_name(model.device))
+    else:
+        device = f"{device}, {os.cpu_count()} cores"
+    return hashlib.sha256(f"{source}\n{method.name}\n{device}".encode()).hexdigest()[:32]
+
+
+def _remembered(file: Path) -> dict[str, int]:
+    try:
+        document: object = json.loads(file.read_text())
+    except (OSError, ValueError):  # there is none yet, or it is not ours
+        return {}
+    if not isinstance(document, dict):
+        return {}
+    items = cast("dict[object, object]", document).items()
+    return {str(name): size for name, size in items if isinstance(size, int) and 1 <= size <= 65535}
+
+
+def _remember(file: Path, name: str, size: int) -> None:
+    known = {**_remembered(file), name: size}
+    while len(known) > _MOST_REMEMBERED:
+        del known[next(iter(known))]
+    # A home that cannot be written to only costs the measurement at the next start.
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft = file.with_name(f"{file.name}.{os.getpid()}")
+        draft.write_text(json.dumps(known))
+        draft.replace(file)

@@ -1,0 +1,83 @@
+"""What `runner top` shows of two looks at a server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from runner.cli.top import render
+from runner.statistics import EngineStatistics, LaneStatistics, MethodStatistics, PointStatistics, ReplicaStatistics
+
+POINT = PointStatistics(
+    name="embed",
+    batches=10,
+    entries=100,
+    cost=100.0,
+    seconds=1.0,
+    device_seconds=0.0,
+    reasons={"idle": 10},
+    sizes={16: 10},
+    longest_wait=0.1,
+)
+BEFORE = EngineStatistics(
+    at=100.0,
+    waiting_calls=0,
+    waiting_bytes=0,
+    lanes=(),
+    replicas=(ReplicaStatistics(name=1, label="cuda:0", state="ready", running=0, busy_seconds=1.0),),
+    methods=(MethodStatistics(name="embed", ended=100, failed=0),),
+    points=(POINT,),
+)
+NOW = replace(
+    BEFORE,
+    at=102.0,
+    waiting_calls=7,
+    waiting_bytes=1234,
+    lanes=(LaneStatistics("batches of embed", 7, 0.25),),
+    replicas=(ReplicaStatistics(name=1, label="cuda:0", state="ready", running=64, busy_seconds=2.5),),
+    methods=(MethodStatistics(name="embed", ended=420, failed=20), MethodStatistics(name="new", ended=2, failed=0)),
+    points=(
+        replace(POINT, batches=20, entries=420, seconds=2.5, reasons={"idle": 12, "full": 8}, sizes={16: 10, 32: 10}),
+    ),
+)
+
+
+def test_rates_are_of_the_time_between_two_looks():
+    assert render(BEFORE, NOW) == [
+        "7 calls wait in the server (1,234 bytes)",
+        "  batches of embed: 7, the oldest for 0.25 s",
+        "",
+        "METHOD  CALLS/S  FAILED/S  CALLS  FAILED",
+        "embed   160.0    10.0      420    20",
+        "new     1.0      0.0       2      0",
+        "",
+        "BATCHES OF  BATCHES/S  MEAN SIZE  MEAN MS  LEFT BECAUSE   SIZES SO FAR",
+        "embed       5.0        32.0       150.0    idle 2 full 8  ≤16:10 ≤32:10",
+        "",
+        "REPLICA  DEVICE  STATE  CALLS  DEVICE USE",
+        "1        cuda:0  ready  64     75%",
+    ]
+
+
+def test_a_server_that_has_done_nothing():
+    nothing = replace(BEFORE, methods=(), points=(), replicas=())
+    assert render(nothing, nothing)[0] == "0 calls wait in the server (0 bytes)"
+
+
+def test_a_real_server(runner, served):
+    code, out, err = runner("top", "--url", served, "--once", "--interval", "0.1")
+    assert (code, err) == (0, "")
+    assert "REPLICA  DEVICE" in out
+
+
+def test_timing_of_a_call(runner, served):
+    code, out, err = runner("call", "--url", served, "--timing", "named", "--arg", "timeout=5")
+    assert code == 0
+    assert out
+    assert [part.split(" ")[0] for part in err.strip().split("  ")] == [
+        "queue",
+        "wait",
+        "decode",
+        "run",
+        "encode",
+        "batch",
+    ]

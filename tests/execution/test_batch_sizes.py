@@ -1,0 +1,70 @@
+"""Batch sizes that were left to us."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runner import Batch, ModelClass
+from runner.errors import LoadError
+from runner.execution.batch_sizes import settle
+from runner.execution.method import load_methods
+from runner.model import instantiate
+
+
+class Auto(ModelClass):
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.shapes: list[tuple[int, ...]] = []
+
+    @ModelClass.method(max_batch_size="auto", example={"row": np.zeros(5, np.float32)})
+    def predict(self, row: Batch[np.ndarray], scale: float = 2.0) -> Batch[np.ndarray]:
+        self.sizes.append(len(row))
+        self.shapes.append(row.shape)
+        if len(row) > 8:
+            raise MemoryError("too many")
+        return row * scale
+
+    @ModelClass.method
+    def fixed(self, text: Batch[str]) -> Batch[str]:
+        return list(text)
+
+
+class Broken(ModelClass):
+    @ModelClass.method(max_batch_size="auto")
+    def predict(self, text: Batch[str]) -> Batch[str]:
+        raise ValueError("not today")
+
+
+def test_sizes_are_measured_once_for_a_machine(tmp_path: Path) -> None:
+    memory = tmp_path / "runner" / "sizes.json"
+    model = instantiate(Auto, "cpu")
+    (auto, fixed), (told, _) = settle(model, *load_methods(model), memory=memory)
+    assert auto.plan is not None
+    assert fixed.plan is not None
+    assert 1 <= auto.plan.limits.max_size == told.max_batch_size <= 8
+    assert fixed.plan.limits.max_size == 32
+    assert set(model.shapes) <= {(size, 5) for size in (1, 2, 4, 8, 16)}
+    again = instantiate(Auto, "cpu")
+    (same, _), _ = settle(again, *load_methods(again), memory=memory)
+    assert same.plan == auto.plan
+    assert not again.sizes
+    assert list(json.loads(memory.read_text()).values()) == [told.max_batch_size]
+
+
+def test_a_memory_that_is_none_of_ours_is_no_harm(tmp_path: Path) -> None:
+    memory = tmp_path / "sizes.json"
+    for text in ("not json", "[1]", '{"a": "b"}'):
+        memory.write_text(text)
+        model = instantiate(Auto, "cpu")
+        settle(model, *load_methods(model), memory=memory)
+        assert model.sizes
+
+
+def test_a_method_that_fails_on_its_example_is_told(tmp_path: Path) -> None:
+    model = instantiate(Broken, "cpu")
+    with pytest.raises(LoadError, match=r"predict: its batch size cannot be found out.*ValueError: not today"):
+        settle(model, *load_methods(model), memory=tmp_path / "sizes.json")

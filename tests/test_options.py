@@ -1,0 +1,45 @@
+"""What decorators are told is checked where it was written."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.options import MethodOptions, Pad, PointOptions
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"max_batch_size": 0}, ValueError, "max_batch_size: got 0, needs 1 to 65535"),
+        ({"max_batch_size": "many"}, TypeError, "max_batch_size: got 'many', needs a whole number"),
+        ({"max_batch_size": True}, TypeError, "max_batch_size: got True"),
+        ({"max_queue_delay_ms": -1}, ValueError, "max_queue_delay_ms: got -1, needs 0 or more"),
+        ({"max_queue_delay_ms": float("nan")}, TypeError, "max_queue_delay_ms: got nan"),
+        ({"priority": 1.5}, TypeError, "priority: got 1.5"),
+        ({"cost": 3}, TypeError, "cost: got 3, needs a function or the name of a method"),
+        ({"max_batch_cost": 8}, ValueError, "max_batch_cost needs cost="),
+        ({"slo_ms": 0}, ValueError, "slo_ms: got 0"),
+        ({"pad": "x"}, TypeError, "pad: got 'x', needs a number"),
+    ],
+)
+def test_wrong_values(given, error, message):
+    with pytest.raises(error) as raised:
+        MethodOptions(**given)
+    assert message in str(raised.value)
+    if not given.keys() & {"slo_ms", "pad"}:
+        with pytest.raises(error):
+            PointOptions(**given)
+
+
+def test_padding():
+    assert MethodOptions().padding is None
+    assert MethodOptions(pad=-1).padding == Pad(-1)
+    assert MethodOptions(pad=Pad(0, mask="m")).padding == Pad(0, mask="m")
+
+
+def test_overrides():
+    assert MethodOptions(priority=1).with_overrides({"max_batch_size": 4}) == MethodOptions(
+        priority=1, max_batch_size=4
+    )
+    with pytest.raises(ValueError, match="max_batch_size"):
+        MethodOptions().with_overrides({"max_batch_size": -4})

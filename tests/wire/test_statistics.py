@@ -1,0 +1,50 @@
+"""Records of what was done survive their bytes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.errors import InvalidInput
+from runner.statistics import EngineStatistics, LaneStatistics, MethodStatistics, PointStatistics, ReplicaStatistics
+from runner.wire.statistics import decode_statistics, encode_statistics
+
+counts, seconds, names = st.integers(0, 2**53), st.floats(0, 1e9), st.text(max_size=10)
+records = st.builds(
+    EngineStatistics,
+    at=seconds,
+    waiting_calls=counts,
+    waiting_bytes=counts,
+    lanes=st.lists(st.builds(LaneStatistics, names, counts, seconds), max_size=3).map(tuple),
+    replicas=st.lists(
+        st.builds(ReplicaStatistics, name=counts, label=names, state=names, running=counts, busy_seconds=seconds),
+        max_size=3,
+    ).map(tuple),
+    methods=st.lists(st.builds(MethodStatistics, name=names, ended=counts, failed=counts), max_size=3).map(tuple),
+    points=st.lists(
+        st.builds(
+            PointStatistics,
+            name=names,
+            batches=counts,
+            entries=counts,
+            cost=seconds,
+            seconds=seconds,
+            device_seconds=seconds,
+            reasons=st.dictionaries(names, counts, max_size=3),
+            sizes=st.dictionaries(st.integers(0, 2**31), counts, max_size=3),
+            longest_wait=seconds,
+        ),
+        max_size=3,
+    ).map(tuple),
+)
+
+
+@given(records)
+def test_decode_is_the_inverse_of_encode(record: EngineStatistics) -> None:
+    assert decode_statistics(encode_statistics(record)) == record
+
+
+def test_garbage_is_told() -> None:
+    with pytest.raises(InvalidInput, match="no statistics"):
+        decode_statistics(b"\xff")
