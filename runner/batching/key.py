@@ -48,7 +48,7 @@ def array_key(value: Any, stacking: Stacking, *, padded: bool) -> Hashable:
     """
     if stacking is Stacking.LIST:
         return None
-    return (str(value.dtype), len(value.shape) if padded else tuple(value.shape))
+    return (value.dtype, value.ndim if padded else tuple(value.shape))
 
 
 def _public(kind: type[Any]) -> list[str]:
