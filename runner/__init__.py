@@ -9,6 +9,7 @@ from runner.context import CallContext
 from runner.model import ModelClass
 from runner.options import Pad
 from runner.params import Param
+from runner.slots import Slots
 from runner.types import JSON, Audio, Concept, Frame, Image, NamedFields, Region, Text, Video
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Pad",
     "Param",
     "Region",
+    "Slots",
     "Text",
     "Video",
 ]

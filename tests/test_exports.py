@@ -26,6 +26,7 @@ def test_the_package():
         "Param",
         "Region",
         "SKIP",
+        "Slots",
         "Text",
         "Video",
     ]
