@@ -111,11 +111,12 @@ def measure_case(case: Case, rounds: int, seconds: float, in_flight: int) -> lis
     size = (after[1] - before[1]) / max(after[0] - before[0], 1)
     ratio = statistics.median(rate / loop for rate, loop in zip(rates, loops, strict=True))
     beside = f"{statistics.median(alones) * 1e3:.2f}" if alones else "-"
-    return [
+    line = (
         f"| {case.name} | {statistics.median(loops):,.0f} | {statistics.median(rates):,.0f} | {ratio:.2f} "
         f"| {size:.1f} | {statistics.median(p50s) * 1e3:.1f} | {statistics.median(p99s) * 1e3:.1f} "
         f"| {statistics.median(singles) * 1e3:.2f} | {beside} |"
-    ]
+    )
+    return [line]
 
 
 def _p50(server: Server, job: Job, calls: int) -> float:

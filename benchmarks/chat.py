@@ -1,7 +1,7 @@
 """A language model with continuous batching: tokens per second of one chat, of many, and of a bare batched loop.
 
-The loop runs the example's network over its cache with all sequences in step, in a process of its own. Served, each chat
-is a stream of the example `chat`, read by our asyncio client. All choose greedily, so that the work is the same.
+The loop runs the example's network over its cache with all sequences in step, in a process of its own. Served, each
+chat is a stream of the example `chat`, read by our asyncio client. All choose greedily, so that the work is the same.
 
     python benchmarks/chat.py [--streams 16] [--tokens 48] [--rounds 3]
 """
@@ -107,7 +107,8 @@ def main() -> None:
             firsts += first
     print(f"{machine()}; {options.tokens} tokens each; medians of {options.rounds} rounds\n")
     print(
-        "| chats | tokens/s | of one chat | of the bare loop | first word, p50 s |\n| ---: | ---: | ---: | ---: | ---: |"
+        "| chats | tokens/s | of one chat | of the bare loop | first word, p50 s |\n"
+        "| ---: | ---: | ---: | ---: | ---: |"
     )
     print(f"| 1 | {statistics.median(ones):.1f} | 1.0 | - | - |")
     of_one = statistics.median(a / b for a, b in zip(many, ones, strict=True))

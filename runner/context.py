@@ -6,13 +6,14 @@ loop thread while the method may be running in another; the method only reads it
 
 from __future__ import annotations
 
+import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from operator import index
 from types import MappingProxyType
-from typing import Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 from runner.errors import Cancelled, DeadlineExceeded
 
@@ -38,7 +39,7 @@ class CallContext:
         member: the worker's number for the call, under which its steps are known at coalescing points; 0 outside one.
     """
 
-    __slots__ = ("_cancelled", "_usage", "deadline", "member", "metadata", "request_id")
+    __slots__ = ("_cancelled", "_state", "_usage", "deadline", "member", "metadata", "request_id")
 
     def __init__(
         self,
@@ -55,6 +56,18 @@ class CallContext:
         # A plain flag that only ever goes from False to True: reading and writing it are atomic, so no lock.
         self._cancelled = False
         self._usage: Usage | None = None
+        self._state: dict[str, Any] | None = None
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What belongs to this call and ends with it: the place of a stream's own things, for its batched helpers."""
+        if self._state is None:
+            self._state = {}
+        return self._state
+
+    def stopping_criteria(self) -> StopWhenGone:
+        """Return what ends a `generate` of the transformers kind once nobody waits for its result."""
+        return StopWhenGone(self)
 
     @property
     def entries(self) -> Sequence[CallContext]:
@@ -114,6 +127,22 @@ class CallContext:
     def __repr__(self) -> str:
         state = "cancelled" if self._cancelled else "live"
         return f"<CallContext {self.request_id} {state}>"
+
+
+class StopWhenGone:
+    """A stopping criterion for transformers' `generate(..., stopping_criteria=[...])`, which asks after each token."""
+
+    def __init__(self, context: CallContext) -> None:
+        self._context = context
+
+    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
+        """Return whether to stop: for each row of `input_ids`, as newer versions want it, where torch is there."""
+        left = self._context.time_left
+        stop = self._context.cancelled or (left is not None and left <= 0)
+        torch: Any = sys.modules.get("torch")
+        if torch is None or not hasattr(input_ids, "device"):
+            return stop
+        return torch.full((input_ids.shape[0],), stop, dtype=torch.bool, device=input_ids.device)
 
 
 class BatchContext(CallContext):

@@ -83,6 +83,8 @@ class ModelClass:
         priority: int = 0,
         idempotent: bool = False,
         slo_ms: float | None = None,
+        timeout_ms: float | None = None,
+        max_timeout_ms: float | None = None,
         pad: Pad | float | None = None,
         example: Mapping[str, object] | None = None,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...

@@ -95,20 +95,25 @@ class MethodOptions(_BatchOptions):
         idempotent: running the method twice on the same input does no harm, so that a call whose worker died may be
             run again elsewhere, and a batch that raised is run again in halves.
         slo_ms: time within which a call should be answered: bounds the batch, and refuses what cannot make it.
+        timeout_ms: the deadline of a call that brings none.
+        max_timeout_ms: the longest that a call may ask for.
         pad: arrays of different lengths may share a batch; how the shorter ones are filled up.
         example: arguments by name, for the warm-up; otherwise they are generated from the types.
     """
 
     idempotent: bool = False
     slo_ms: float | None = None
+    timeout_ms: float | None = None
+    max_timeout_ms: float | None = None
     pad: Pad | float | None = None
     example: Mapping[str, object] | None = None
 
     def __post_init__(self) -> None:
         """See `_BatchOptions`."""
         _BatchOptions.__post_init__(self)
-        if self.slo_ms is not None:
-            _check_number("slo_ms", self.slo_ms, 0.001)
+        for name in ("slo_ms", "timeout_ms", "max_timeout_ms"):
+            if (value := getattr(self, name)) is not None:
+                _check_number(name, value, 0.001)
         if self.pad is not None and not isinstance(self.pad, Pad):
             _check_number("pad", self.pad, None)
 
@@ -134,7 +139,16 @@ class MethodOptions(_BatchOptions):
 
 NO_OPTIONS: Final = MethodOptions()
 
-CONFIGURABLE: Final = ("max_batch_size", "max_queue_delay_ms", "max_batch_cost", "priority", "slo_ms", "idempotent")
+CONFIGURABLE: Final = (
+    "max_batch_size",
+    "max_queue_delay_ms",
+    "max_batch_cost",
+    "priority",
+    "slo_ms",
+    "timeout_ms",
+    "max_timeout_ms",
+    "idempotent",
+)
 """The options of a method that the configuration may override: those that are no code."""
 
 

@@ -71,11 +71,23 @@ class LaneStatistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStatistics:
-    """How much is where, and what has been done so far. `at`: instant of the record, monotonic seconds."""
+    """How much is where, and what has been done so far.
+
+    Attributes:
+        at: instant of the record, monotonic seconds.
+        waiting_calls: calls that wait in the server.
+        waiting_bytes: bytes of their payloads.
+        cancels: running calls that were told to stop, and have.
+        cancel_seconds: that they took for it, all together.
+        longest_cancel: seconds that one took at most.
+    """
 
     at: float
     waiting_calls: int
     waiting_bytes: int
+    cancels: int
+    cancel_seconds: float
+    longest_cancel: float
     lanes: tuple[LaneStatistics, ...]
     replicas: tuple[ReplicaStatistics, ...]
     methods: tuple[MethodStatistics, ...]

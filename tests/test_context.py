@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from runner.context import CallContext, current, current_context
+from runner.context import BatchContext, CallContext, current, current_context
 from runner.errors import Cancelled, DeadlineExceeded
 
 
@@ -78,3 +78,42 @@ def test_inside_a_call_it_is_the_one_the_worker_set():
         assert current_context() is context
 
     contextvars.copy_context().run(body)
+
+
+def test_a_call_has_a_place_for_its_own_things():
+    one, other = CallContext(), CallContext()
+    one.state["cache"] = 1
+    assert (one.state, other.state) == ({"cache": 1}, {})
+
+
+def test_generation_stops_when_nobody_waits():
+    context = CallContext()
+    stop = context.stopping_criteria()
+    assert stop([[1, 2]], None) is False
+    context.cancel()
+    assert stop([[1, 2]], None) is True
+    assert CallContext(deadline=time.monotonic() - 1).stopping_criteria()([[1]], None) is True
+    torch = pytest.importorskip("torch")
+    assert stop(torch.ones(2, 3), None).tolist() == [True, True]
+
+
+def test_a_batch_counts_for_each_call():
+    calls = [CallContext(request_id=f"r{number}") for number in range(3)]
+    batch = BatchContext(calls)
+    assert list(batch.entries) == calls
+    batch.report_usage(prompt_tokens=[1, 2, 3], completion_tokens=[4, 5, 6])
+    assert [call.usage for call in calls] == [(1, 4, 0), (2, 5, 0), (3, 6, 0)]
+    with pytest.raises(TypeError, match=r"prompt_tokens: got 5; in a batch it needs one count for each"):
+        batch.report_usage(prompt_tokens=5)
+    with pytest.raises(ValueError, match="2 counts for a batch of 3"):
+        batch.report_usage(prompt_tokens=[1, 2])
+    calls[0].cancel()
+    assert not batch.cancelled
+    calls[1].cancel()
+    calls[2].cancel()
+    assert batch.cancelled
+
+
+def test_a_batch_lasts_as_long_as_somebody_waits():
+    assert BatchContext([CallContext(deadline=5.0), CallContext(deadline=9.0)]).deadline == 9.0
+    assert BatchContext([CallContext(deadline=5.0), CallContext()]).deadline is None

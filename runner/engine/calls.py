@@ -65,12 +65,13 @@ class Wire(Protocol):
 class EngineCall:
     """What both kinds of call share. The engine writes the fields; the event methods are called on the loop."""
 
-    __slots__ = ("arrived", "attempts", "id", "request", "sent", "timer", "wire", "wire_id")
+    __slots__ = ("abandoned", "arrived", "attempts", "id", "request", "sent", "timer", "wire", "wire_id")
 
     def __init__(self, call_id: CallId, request: Request) -> None:
         self.id = call_id
         self.arrived = self.sent = time.monotonic()
         self.request = request
+        self.abandoned: float | None = None  # when it was told to stop
         self.timer: asyncio.TimerHandle | None = None
         self.wire: Wire | None = None  # set when a replica was chosen
         self.wire_id = 0  # the call's number on that replica's link

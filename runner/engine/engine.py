@@ -234,9 +234,13 @@ class Engine:
             self._line.let_in(self.stream)
 
     def _expire(self, call: EngineCall) -> None:
-        where = "waiting for its turn" if call.wire is None else "running"
+        now = time.monotonic()
+        if call.wire is None:
+            told = f"waiting for its turn, for {now - call.arrived:.2f} s"
+        else:
+            told = f"running, for {now - call.sent:.2f} s, after {call.sent - call.arrived:.2f} s of waiting"
         self._abandon(call)
-        call.fail(DeadlineExceeded(f"the deadline passed while the call was {where}"))
+        call.fail(DeadlineExceeded(f"the deadline passed while the call was {told}"))
 
     def _abandon(self, call: EngineCall) -> None:
         """Nobody waits for the call any more."""
@@ -246,6 +250,8 @@ class Engine:
             if self._line:
                 self._line.let_in(self.stream)
         elif replica in self._replicas:
+            if call.abandoned is None:
+                call.abandoned = time.monotonic()
             self._replicas[replica].cancel(call)
 
     def _forget(self, call: EngineCall) -> None:
@@ -265,7 +271,10 @@ class Engine:
 
     def call_over(self, replica: Replica, call: EngineCall, *, well: bool) -> None:
         """See `Watcher`."""
-        self._dispatcher.release(call.id, time.monotonic())
+        now = time.monotonic()
+        self._dispatcher.release(call.id, now)
+        if call.abandoned is not None:
+            self._observed.cancelled(now - call.abandoned)
         self._observed.call_over(self._methods[call.request.method].name, well=well)
         self._forget(call)
         self._dispatch()

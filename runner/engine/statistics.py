@@ -24,12 +24,21 @@ class Observed:
         self._ended: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
         self._busy: dict[ReplicaId, float] = {}
+        self._cancels = 0
+        self._cancel_seconds = 0.0
+        self._longest_cancel = 0.0
 
     def call_over(self, method: str, *, well: bool) -> None:
         """A call of a method has ended."""
         self._ended[method] += 1
         if not well:
             self._failed[method] += 1
+
+    def cancelled(self, seconds: float) -> None:
+        """A call that was told to stop has given its room back, so many seconds later."""
+        self._cancels += 1
+        self._cancel_seconds += seconds
+        self._longest_cancel = max(self._longest_cancel, seconds)
 
     def batch_ran(self, replica: ReplicaId, ran: Ran) -> None:
         """Batches have run."""
@@ -56,6 +65,9 @@ class Observed:
             at=now,
             waiting_calls=dispatch.waiting_calls,
             waiting_bytes=dispatch.waiting_bytes,
+            cancels=self._cancels,
+            cancel_seconds=self._cancel_seconds,
+            longest_cancel=self._longest_cancel,
             lanes=dispatch.lanes,
             replicas=tuple(
                 ReplicaStatistics(

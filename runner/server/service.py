@@ -252,7 +252,10 @@ class Service:
             raise InvalidInput("the request has no inputs; send one for each call")
         method = self._known[index]
         metadata = self._pack_metadata(call.metadata)
-        deadline, request_id, caller = call.deadline, call.request_id, key or call.peer
+        request_id, caller = call.request_id, key or call.peer
+        deadline = call.deadline
+        if method.timeout is not None or method.max_timeout is not None:
+            deadline = _deadline(deadline, method, time.monotonic())
         params = envelope.params
         return [
             Request(
@@ -320,3 +323,13 @@ class Service:
         self._known = self._engine.methods
         self._index = {method.name: index for index, method in enumerate(self._known)}
         self._catalog.publish(self._known)
+
+
+def _deadline(asked: float | None, method: Published, now: float) -> float | None:
+    """Return a call's deadline, by what its method gives a call that brings none, and gives any call at most."""
+    if asked is None and method.timeout is not None:
+        asked = now + method.timeout
+    if method.max_timeout is None:
+        return asked
+    latest = now + method.max_timeout
+    return latest if asked is None else min(asked, latest)

@@ -93,7 +93,9 @@ def publish(
                 idempotent=options.idempotent,
                 max_batch_size=batch_size_of(options) if signature.batched else 0,
                 priority=options.priority,
-                slo=None if options.slo_ms is None else options.slo_ms / 1000,
+                slo=_seconds(options.slo_ms),
+                timeout=_seconds(options.timeout_ms),
+                max_timeout=_seconds(options.max_timeout_ms),
             )
         )
     if not published:
@@ -172,6 +174,10 @@ def options_of(
 def batch_size_of(options: MethodOptions | PointOptions) -> int:
     """Return the largest batch; where it is yet to be found out, the largest that is tried."""
     return AUTO_LARGEST if options.max_batch_size == "auto" else options.max_batch_size
+
+
+def _seconds(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
 
 
 def _lane(function: Callable[..., object], signature: MethodSignature) -> Lane:

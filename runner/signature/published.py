@@ -50,6 +50,8 @@ class Published:
         max_batch_size: calls that run together at most; 0 if each runs by itself.
         priority: higher ones go first.
         slo: seconds within which its calls should be answered; None without such an objective.
+        timeout: seconds that a call gets that brings no deadline; None: as long as it takes.
+        max_timeout: seconds that a call gets at most.
     """
 
     name: str
@@ -61,3 +63,5 @@ class Published:
     max_batch_size: int = 0
     priority: int = 0
     slo: float | None = None
+    timeout: float | None = None
+    max_timeout: float | None = None

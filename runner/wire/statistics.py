@@ -17,7 +17,14 @@ between."""
 
 def encode_statistics(record: EngineStatistics) -> bytes:
     """Return the message for a record."""
-    message = pb.Statistics(at=record.at, waiting_calls=record.waiting_calls, waiting_bytes=record.waiting_bytes)
+    message = pb.Statistics(
+        at=record.at,
+        waiting_calls=record.waiting_calls,
+        waiting_bytes=record.waiting_bytes,
+        cancels=record.cancels,
+        cancel_latency_seconds=record.cancel_seconds,
+        longest_cancel_latency_seconds=record.longest_cancel,
+    )
     for lane in record.lanes:
         message.lanes.add(lane=lane.lane, waiting=lane.waiting, oldest_seconds=lane.oldest)
     for replica in record.replicas:
@@ -59,6 +66,9 @@ def decode_statistics(data: bytes) -> EngineStatistics:
         at=message.at,
         waiting_calls=message.waiting_calls,
         waiting_bytes=message.waiting_bytes,
+        cancels=message.cancels,
+        cancel_seconds=message.cancel_latency_seconds,
+        longest_cancel=message.longest_cancel_latency_seconds,
         lanes=tuple(LaneStatistics(lane.lane, lane.waiting, lane.oldest_seconds) for lane in message.lanes),
         replicas=tuple(
             ReplicaStatistics(

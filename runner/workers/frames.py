@@ -222,6 +222,8 @@ def _published_fields(method: Published) -> dict[str, object]:
         "max_batch_size": method.max_batch_size,
         "priority": method.priority,
         "slo": method.slo,
+        "timeout": method.timeout,
+        "max_timeout": method.max_timeout,
     }
 
 
@@ -236,6 +238,8 @@ def _published(fields: dict[str, object]) -> Published:
         max_batch_size=cast(int, fields["max_batch_size"]),
         priority=cast(int, fields["priority"]),
         slo=cast("float | None", fields["slo"]),
+        timeout=cast("float | None", fields["timeout"]),
+        max_timeout=cast("float | None", fields["max_timeout"]),
     )
 
 

@@ -323,14 +323,20 @@ async def test_a_deadline_ends_a_waiting_call():
 async def test_a_deadline_ends_a_running_call_and_tells_the_worker():
     async with scripted() as under_test:
         worker = under_test.workers[0]
-        with pytest.raises(DeadlineExceeded, match="while the call was running"):
+        with pytest.raises(
+            DeadlineExceeded, match=r"while the call was running, for \d\.\d\d s, after 0\.00 s of waiting"
+        ):
             await under_test.unary(request(deadline=time.monotonic() + SOON))
         (call,) = worker.calls
         assert call.time_left is not None
         assert 0 < call.time_left <= SOON
         assert worker.of(Cancel) == [Cancel(call.id)]
+        assert under_test.engine.statistics().cancels == 0  # its room is not free yet
         worker.fail(call, Cancelled("stopped"))
         under_test.idle()
+        statistics = under_test.engine.statistics()
+        assert statistics.cancels == 1
+        assert 0 < statistics.longest_cancel == statistics.cancel_seconds
 
 
 @on_loop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -456,3 +457,27 @@ async def test_statistics_are_an_rpc_of_our_own_service():
         reply = decode_statistics(await under_test.service.unary(NATIVE, "GetStatistics", b"", CallInfo()))
         assert [replica.state for replica in reply.replicas] == ["ready"]
         assert Reply(await under_test.service.unary(CLARIFAI, "GetStatistics", b"", CallInfo())).code == 10040
+
+
+@pytest.mark.parametrize(
+    ("asked", "timeout", "most", "left"),
+    [
+        (None, None, None, None),
+        (None, 5.0, None, 5.0),
+        (3.0, 5.0, None, 3.0),
+        (9.0, 5.0, 6.0, 6.0),
+        (None, None, 6.0, 6.0),
+    ],
+)
+@on_loop
+async def test_a_method_gives_a_deadline_and_bounds_it(asked, timeout, most, left):
+    async with desk() as under_test:
+        await under_test.service._loaded(CallInfo())
+        known = under_test.service._known
+        under_test.service._known = tuple(replace(each, timeout=timeout, max_timeout=most) for each in known)
+        info = CallInfo(None if asked is None else time.monotonic() + asked)
+        task = under_test.post(request("predict", "x"), call=info)
+        (call,) = await under_test.worker.hears(Call)
+        assert call.time_left == (None if left is None else pytest.approx(left, abs=0.5))
+        under_test.worker.answer(call, output(""))
+        await task

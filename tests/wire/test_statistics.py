@@ -16,6 +16,9 @@ records = st.builds(
     at=seconds,
     waiting_calls=counts,
     waiting_bytes=counts,
+    cancels=counts,
+    cancel_seconds=seconds,
+    longest_cancel=seconds,
     lanes=st.lists(st.builds(LaneStatistics, names, counts, seconds), max_size=3).map(tuple),
     replicas=st.lists(
         st.builds(ReplicaStatistics, name=counts, label=names, state=names, running=counts, busy_seconds=seconds),

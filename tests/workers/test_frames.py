@@ -46,6 +46,8 @@ published = st.builds(
     max_batch_size=ids,
     priority=st.integers(-9, 9),
     slo=st.none() | st.floats(0, 10),
+    timeout=st.none() | st.floats(0, 10),
+    max_timeout=st.none() | st.floats(0, 10),
 )
 seconds = st.floats(0, 1e9, width=32)
 messages = st.one_of(

@@ -1,6 +1,8 @@
-"""A small network, 512-1024-1024-512, whose batch of 32 takes a millisecond on one core: the transport is what counts."""
+"""A small network, 512-1024-1024-512, whose batch of 32 takes a millisecond: the transport is what counts."""
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ def network() -> torch.nn.Module:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     layers: list[torch.nn.Module] = []
-    for width, wider in zip(WIDTHS, WIDTHS[1:], strict=False):
+    for width, wider in itertools.pairwise(WIDTHS):
         layers += [torch.nn.Linear(width, wider), torch.nn.ReLU()]
     return torch.nn.Sequential(*layers[:-1]).eval()
 

@@ -150,7 +150,7 @@ class SentenceEmbedder(ModelClass):
             longest = len(encoded[order[0]])
             run = [index for index in order if len(encoded[index]) >= LEAST_SHARE * longest]
             del order[: len(run)]
-            vectors[run] = self.net(*self._padded([encoded[index] for index in run], longest))
+            vectors[run] = self.net(*self._padded([encoded[index] for index in run], longest)).float()
         return vectors
 
     def _padded(self, numbers: Sequence[Sequence[int]], length: int) -> tuple[Tensor, Tensor]:

@@ -684,7 +684,7 @@ class GetStatisticsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Statistics(_message.Message):
-    __slots__ = ("at", "waiting_calls", "waiting_bytes", "lanes", "replicas", "methods", "points")
+    __slots__ = ("at", "waiting_calls", "waiting_bytes", "lanes", "replicas", "methods", "points", "cancels", "cancel_latency_seconds", "longest_cancel_latency_seconds")
     AT_FIELD_NUMBER: _ClassVar[int]
     WAITING_CALLS_FIELD_NUMBER: _ClassVar[int]
     WAITING_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -692,6 +692,9 @@ class Statistics(_message.Message):
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     METHODS_FIELD_NUMBER: _ClassVar[int]
     POINTS_FIELD_NUMBER: _ClassVar[int]
+    CANCELS_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_LATENCY_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    LONGEST_CANCEL_LATENCY_SECONDS_FIELD_NUMBER: _ClassVar[int]
     at: float
     waiting_calls: int
     waiting_bytes: int
@@ -699,7 +702,10 @@ class Statistics(_message.Message):
     replicas: _containers.RepeatedCompositeFieldContainer[ReplicaStatistics]
     methods: _containers.RepeatedCompositeFieldContainer[MethodStatistics]
     points: _containers.RepeatedCompositeFieldContainer[PointStatistics]
-    def __init__(self, at: _Optional[float] = ..., waiting_calls: _Optional[int] = ..., waiting_bytes: _Optional[int] = ..., lanes: _Optional[_Iterable[_Union[LaneStatistics, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatistics, _Mapping]]] = ..., methods: _Optional[_Iterable[_Union[MethodStatistics, _Mapping]]] = ..., points: _Optional[_Iterable[_Union[PointStatistics, _Mapping]]] = ...) -> None: ...
+    cancels: int
+    cancel_latency_seconds: float
+    longest_cancel_latency_seconds: float
+    def __init__(self, at: _Optional[float] = ..., waiting_calls: _Optional[int] = ..., waiting_bytes: _Optional[int] = ..., lanes: _Optional[_Iterable[_Union[LaneStatistics, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatistics, _Mapping]]] = ..., methods: _Optional[_Iterable[_Union[MethodStatistics, _Mapping]]] = ..., points: _Optional[_Iterable[_Union[PointStatistics, _Mapping]]] = ..., cancels: _Optional[int] = ..., cancel_latency_seconds: _Optional[float] = ..., longest_cancel_latency_seconds: _Optional[float] = ...) -> None: ...
 
 class LaneStatistics(_message.Message):
     __slots__ = ("lane", "waiting", "oldest_seconds")
