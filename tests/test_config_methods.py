@@ -16,6 +16,8 @@ def test_every_option_that_may_be_overridden() -> None:
         "max_batch_cost": 4096.5,
         "priority": -3,
         "slo_ms": 50.0,
+        "timeout_ms": 1000,
+        "max_timeout_ms": 60_000.0,
         "idempotent": False,
     }
     assert set(options) == set(CONFIGURABLE)
