@@ -57,11 +57,11 @@ class Sample:
     cpu: float
 
 
-def request(method: str, **arguments: pb.Data) -> bytes:
-    """Return a serialized call."""
+def request(method: str, inputs: int = 1, /, **arguments: pb.Data) -> bytes:
+    """Return a serialized call, with so many inputs of the same arguments."""
     data = pb.Data(parts=[pb.Part(id=name, data=value) for name, value in arguments.items()])
     data.metadata["_method_name"] = method
-    return pb.PostModelOutputsRequest(inputs=[pb.Input(data=data)]).SerializeToString()
+    return pb.PostModelOutputsRequest(inputs=[pb.Input(data=data)] * inputs).SerializeToString()
 
 
 def runner_job(server: Server, rpc: str, message: bytes) -> Job:

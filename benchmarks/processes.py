@@ -22,7 +22,11 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """Return user and system time of the server and of all its descendants so far, in steps of 10 ms."""
-        return sum(_cpu_seconds(pid) for pid in _family(self.pid))
+        return sum(self.cpu_seconds_apart())
+
+    def cpu_seconds_apart(self) -> tuple[float, float]:
+        """Return the same of the server alone, and of its descendants."""
+        return _cpu_seconds(self.pid), sum(_cpu_seconds(pid) for pid in _family(self.pid) if pid != self.pid)
 
 
 @contextlib.contextmanager
