@@ -19,7 +19,7 @@ class Staged:
 
     __slots__ = ("_arrived", "_value", "mask")
 
-    def __init__(self, value: Any, mask: Any = None, arrived: Callable[[Any], None] | None = None) -> None:
+    def __init__(self, value: Any, mask: Any = None, arrived: Callable[[], None] | None = None) -> None:
         self._value = value
         self._arrived = arrived
         self.mask = mask
@@ -27,7 +27,7 @@ class Staged:
     def take(self) -> Any:
         """Return the value. On a GPU: have the current stream wait for it first; called in the device's thread."""
         if self._arrived is not None:
-            self._arrived(self._value)
+            self._arrived()
         return self._value
 
 
@@ -62,13 +62,17 @@ class Stager:
         torch.stack([value.cpu() for value in values], out=pinned)
         with torch.cuda.stream(self._copies):
             value = pinned.to(self._device, non_blocking=True)
-            mask = None if mask is None else mask.to(self._device, non_blocking=True)
+            mask = None if mask is None else mask.pin_memory().to(self._device, non_blocking=True)
             copied = self._copies.record_event()
 
-        def arrived(tensor: Any) -> None:
+        def arrived() -> None:
             stream = torch.cuda.current_stream(self._device)
             stream.wait_event(copied)
-            tensor.record_stream(stream)  # its memory is not to be used again before this stream is done with it
+            for tensor in (value, mask):
+                if tensor is not None:
+                    tensor.record_stream(
+                        stream
+                    )  # its memory is not to be used again before this stream is done with it
 
         return Staged(value, mask, arrived)
 

@@ -7,7 +7,7 @@ import pytest
 
 from runner import Pad
 from runner.batch import Stacking
-from runner.batching.staging import Stager, padded
+from runner.batching.staging import GpuMarks, Stager, padded, to_host
 from runner.errors import InvalidInput
 
 
@@ -32,3 +32,40 @@ def test_tensors_too() -> None:
     staged = Stager("cpu").stage([torch.ones(1), torch.ones(3)], Stacking.TORCH, Pad(0, mask="real"))
     assert staged.take().tolist() == [[1, 0, 0], [1, 1, 1]]
     assert staged.mask.tolist() == [[True, False, False], [True, True, True]]
+
+
+@pytest.mark.gpu
+def test_tensors_arrive_on_the_gpu_with_their_mask():
+    import torch
+
+    staged = Stager("cuda:0").stage([torch.ones(1), torch.ones(3)], Stacking.TORCH, Pad(0, mask="real"))
+    value = staged.take()
+    assert value.device == torch.device("cuda:0")
+    assert value.tolist() == [[1, 0, 0], [1, 1, 1]]
+    assert staged.mask.device == torch.device("cuda:0")
+    assert staged.mask.tolist() == [[True, False, False], [True, True, True]]
+
+
+@pytest.mark.gpu
+def test_many_batches_on_their_way_at_once_keep_their_values():
+    """Pinned memory is not written to again before it has been copied, nor the copy freed before its use."""
+    import torch
+
+    stager = Stager("cuda:0")
+    staged = [stager.stage([torch.full((1 << 20,), float(n))] * 4, Stacking.TORCH, None) for n in range(16)]
+    sums = []
+    for each in staged:
+        value = each.take()
+        sums.append(value.sum() / value.numel())
+        del value
+    assert [number.item() for number in sums] == [float(n) for n in range(16)]
+
+
+@pytest.mark.gpu
+def test_the_gpu_says_how_long_it_took():
+    import torch
+
+    matrix = torch.randn(4096, 4096, device="cuda:0")
+    result, seconds = GpuMarks("cuda:0").around(lambda m: m @ m, matrix)
+    assert 0 < seconds < 10
+    assert to_host(result).device == torch.device("cpu")
