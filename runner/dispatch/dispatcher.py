@@ -137,6 +137,10 @@ class Dispatcher:
             self._check_bytes(first, sum(ticket.size for ticket in waiting))
         return [self._run_or_wait(ticket, queue, now) for ticket in tickets]
 
+    def restore(self, ticket: Ticket, arrived: float) -> None:
+        """Have a call wait again that was admitted at the instant `arrived`. It is never refused, and goes first."""
+        self._wait(ticket, self._queue(ticket), arrived, again=True)
+
     def withdraw(self, call: CallId) -> ReplicaId | None:
         """Take a call out of its queue; return the replica that runs it if it is too late for that."""
         queue = self._where.pop(call, None)
@@ -167,6 +171,11 @@ class Dispatcher:
         """A replica takes so many calls of a lane from now on."""
         if (known := self._replicas.get(replica)) is not None and lane in known.room:
             known.room[lane] = max(room, 1)
+
+    def retire(self, replica: ReplicaId) -> None:
+        """A replica gets no more calls, and finishes those that it has."""
+        if (known := self._replicas.get(replica)) is not None:
+            known.room.clear()
 
     def leave(self, replica: ReplicaId) -> list[CallId]:
         """A replica is gone; return the calls that were on it."""
@@ -289,8 +298,8 @@ class Dispatcher:
         self._wait(ticket, queue, now)
         return None
 
-    def _wait(self, ticket: Ticket, queue: FairQueue, now: float) -> None:
-        queue.push(ticket, now)
+    def _wait(self, ticket: Ticket, queue: FairQueue, now: float, *, again: bool = False) -> None:
+        queue.push(ticket, now, again=again)
         self._where[ticket.id] = queue
         self._sizes[ticket.id] = ticket.size
         self._waiting_bytes += ticket.size

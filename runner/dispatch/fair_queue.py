@@ -99,8 +99,14 @@ class FairQueue:
         self._callers: dict[CallId, str] = {}
         self._counter = itertools.count()
 
-    def push(self, ticket: Ticket, now: float) -> None:
-        """A call waits."""
+    def push(self, ticket: Ticket, now: float, *, again: bool = False) -> None:
+        """A call waits.
+
+        Args:
+            ticket: the call.
+            now: the instant at which it came.
+            again: it was out once already, and goes before the others of its caller.
+        """
         key = (ticket.priority, _urgency(ticket, now))
         rank = self._ranks.get(key)
         if rank is None:
@@ -114,6 +120,9 @@ class FairQueue:
             # The number parts equal tags by the order in which the callers came, and is new at each turn.
             heapq.heappush(rank.turns, (self._shares.tag(ticket.caller), next(self._counter), ticket.caller))
         line[ticket.id] = ticket
+        if again:
+            line.move_to_end(ticket.id, last=False)
+            rank.order.move_to_end(ticket.id, last=False)
 
     def withdraw(self, call: CallId) -> Ticket | None:
         """Take a call out; None if it is not here."""

@@ -12,7 +12,7 @@ from runner.dispatch.dispatcher import CallId
 from runner.errors import CallError, Cancelled
 from runner.execution.times import Times
 from runner.flow import Consumption, Window
-from runner.signature.published import Lane
+from runner.signature.published import Published
 from runner.wire.payload import Payload
 from runner.workers.messages import Call, Credit, EndInput, Item
 
@@ -20,10 +20,8 @@ from runner.workers.messages import Call, Credit, EndInput, Item
 class Request(NamedTuple):
     """What is to be run."""
 
-    method: int
-    """Index into the engine's methods."""
-    lane: Lane
-    """The method's lane."""
+    method: Published
+    """The method, as the engine knew it when the call came. A replica finds its own number for it by the name."""
     payload: Payload
     """One serialized input."""
     params: bytes = b""
@@ -38,10 +36,6 @@ class Request(NamedTuple):
     """Who shares the replicas with whom."""
     group: str = ""
     """The deployment that has to run it; empty: any."""
-    priority: int = 0
-    """Higher ones go first."""
-    slo: float | None = None
-    """Seconds within which it should be answered; None without such an objective."""
 
 
 class Answer(NamedTuple):
@@ -82,14 +76,12 @@ class EngineCall:
         """True if the call can be run from its beginning again: nothing of its answer was sent, and it has a caller."""
         return False
 
-    def first_message(self) -> Call:
-        """Return the message that starts the call on its replica."""
+    def first_message(self, method: int) -> Call:
+        """Return the message that starts the call on a replica, where its method has this number."""
         request = self.request
         self.sent = now = time.monotonic()
         left = None if request.deadline is None else request.deadline - now
-        return Call(
-            self.wire_id, request.method, request.payload, request.params, left, request.request_id, request.metadata
-        )
+        return Call(self.wire_id, method, request.payload, request.params, left, request.request_id, request.metadata)
 
     def dispatched(self, wire: Wire) -> None:
         """The call's first message was sent over `wire`."""

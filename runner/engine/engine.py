@@ -16,7 +16,16 @@ from runner.engine.keeper import Keeper, Place
 from runner.engine.line import Line
 from runner.engine.replica import Replica, ReplicaState
 from runner.engine.statistics import Observed
-from runner.errors import Cancelled, DeadlineExceeded, Draining, InvalidInput, Overloaded, WorkerLost
+from runner.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    Draining,
+    InvalidInput,
+    LoadError,
+    MethodNotFound,
+    Overloaded,
+    WorkerLost,
+)
 from runner.signature.published import Published
 from runner.statistics import EngineStatistics
 from runner.wire.payload import Payload
@@ -24,6 +33,9 @@ from runner.workers.messages import Ran, Room
 
 _ATTEMPTS = 2
 """Runs of a call of an idempotent method: one that two workers died of may be what kills them."""
+
+_LOST = "the worker that ran the call is gone; whether the method finished is not known"
+_REPLACED = "the model was replaced, and the call did not end in the time that calls had for it"
 
 
 class Engine:
@@ -54,7 +66,9 @@ class Engine:
         self._calls: dict[CallId, EngineCall] = {}
         self._last_id = 0
         self._last_replica = 0
-        self._methods: tuple[Published, ...] = ()
+        self._methods: dict[str, Published] = {}
+        self._tell_methods: list[Callable[[Sequence[Published]], None]] = []
+        self._replacing = asyncio.Lock()
         self._keepers: list[Keeper] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
@@ -92,12 +106,55 @@ class Engine:
     async def methods_known(self) -> tuple[Published, ...]:
         """Wait for the first replica to say what the model's methods are, and return them."""
         await self._known.wait()
-        return self._methods
+        return self.methods
 
     @property
     def methods(self) -> tuple[Published, ...]:
         """The model's methods, in order; empty while the first replica is loading."""
-        return self._methods
+        return tuple(self._methods.values())
+
+    def follow_methods(self, tell: Callable[[Sequence[Published]], None]) -> None:
+        """Have `tell` called with the methods, at every change of them; now too if they are known."""
+        self._tell_methods.append(tell)
+        if self._methods:
+            tell(self.methods)
+
+    @property
+    def places(self) -> list[Place]:
+        """Where the replicas live, and what each of them loads."""
+        return [keeper.place for keeper in self._keepers] or list(self._places)
+
+    async def replace(self, places: Sequence[Place] | None = None, *, grace: float) -> None:
+        """Put new workers in the place of all there are. No call is dropped, and the old ones serve meanwhile.
+
+        The new workers load side by side, and when all are ready they get the calls in one step. Cancelling the wait
+        gives them up.
+
+        Args:
+            places: what each loads, and where: one for each of `places`; None: as before.
+            grace: seconds that calls on the old workers have to end. What runs longer is as lost as with a worker
+                that died.
+
+        Raises:
+            LoadError: one of them did not become ready. Nothing has changed.
+        """
+        async with self._replacing:
+            wanted = self.places if places is None else places
+            pairs = list(zip(self._keepers, wanted, strict=True))
+            lives = [keeper.prepare(place) for keeper, place in pairs]
+            try:
+                await asyncio.gather(*(life.ready for life in lives))
+                if not all(life.serving for life in lives):  # one was ready first, and has died since
+                    raise LoadError("a new worker died while the others were loading")
+            except BaseException:
+                for keeper in self._keepers:
+                    keeper.give_up()
+                raise
+            # In one step: from one call to the next, all of them meet the new version.
+            for name in self._replicas:
+                self._dispatcher.retire(name)
+            for keeper, life in zip(self._keepers, lives, strict=True):
+                keeper.take_over(life, grace)
 
     @property
     def ready(self) -> bool:
@@ -150,9 +207,9 @@ class Engine:
             CallError: they were not all admitted; none has run.
         """
         # Their reader goes on in step. One that had to wait for another to end would wait for ever.
-        lane, group = requests[0].lane, requests[0].group
-        places = (place for place in self._places if not group or place.group == group)
-        at_once = sum(place.room(self._methods)[lane] for place in places)
+        lane, group = requests[0].method.lane, requests[0].group
+        places = (place for place in self.places if not group or place.group == group)
+        at_once = sum(place.room(self.methods).get(lane, 0) for place in places)
         if len(requests) > at_once:
             raise InvalidInput(f"a list of {len(requests)} streams, and at most {at_once} run at once; send fewer")
         calls = [StreamCall(self._next_id(), request, self._abandon) for request in requests]
@@ -179,7 +236,7 @@ class Engine:
         Raises:
             CallError: the call was not admitted in time.
         """
-        if not self._line.before(request.lane):
+        if not self._line.before(request.method.lane):
             try:
                 return self.stream(request)
             except Overloaded:
@@ -199,11 +256,14 @@ class Engine:
 
     def _admit(self, call: EngineCall) -> None:
         left = self._time_left(call.request)
-        self._take(call, left, self._dispatcher.offer(_ticket(call), call.arrived, slo=call.request.slo))
+        call.request = self._current(call.request)
+        self._take(call, left, self._dispatcher.offer(_ticket(call), call.arrived, slo=call.request.method.slo))
 
     def _admit_list(self, calls: Sequence[EngineCall]) -> None:
         """Admit all or none: nothing can come between the first and the last."""
         left = self._time_left(calls[0].request)
+        for call in calls:
+            call.request = self._current(call.request)
         tickets = [_ticket(call) for call in calls]
         for call, replica in zip(calls, self._dispatcher.offer_list(tickets, calls[0].arrived), strict=True):
             self._take(call, left, replica)
@@ -225,11 +285,30 @@ class Engine:
         if left is not None:
             call.timer = asyncio.get_running_loop().call_later(left, self._expire, call)
         if replica is not None:
-            self._replicas[replica].run(call)
+            self._run(call, replica)
+
+    def _current(self, request: Request) -> Request:
+        """Return a request with its method as it is now: the model may have been replaced since it was read.
+
+        Raises:
+            MethodNotFound: the model has no such method any more.
+        """
+        method = self._methods.get(request.method.name)
+        if method is request.method or not self._methods:
+            return request
+        if method is None or method.cardinality is not request.method.cardinality:
+            raise _gone(request.method)
+        return request._replace(method=method)
+
+    def _run(self, call: EngineCall, replica: ReplicaId) -> None:
+        if not self._replicas[replica].run(call):
+            self._dispatcher.release(call.id, time.monotonic())
+            self._forget(call)
+            call.fail(_gone(call.request.method))
 
     def _dispatch(self) -> None:
         for assignment in self._dispatcher.assign(time.monotonic()):
-            self._replicas[assignment.replica].run(self._calls[assignment.call])
+            self._run(self._calls[assignment.call], assignment.replica)
         if self._line:
             self._line.let_in(self.stream)
 
@@ -263,11 +342,35 @@ class Engine:
 
     def replica_ready(self, replica: Replica) -> None:
         """See `Watcher`."""
-        self._methods = replica.methods
-        self._known.set()
+        if not replica.successor:
+            self._join(replica)
+
+    def _join(self, replica: Replica) -> None:
         self._dispatcher.join(replica.name, replica.place.room(replica.methods), replica.place.group)
+        self._adopt(replica.methods)
         self._ready_may_have_changed()
         self._dispatch()
+
+    def _adopt(self, methods: Sequence[Published]) -> None:
+        """The model has these methods now. Calls that wait do so for the new ones of the same names."""
+        if tuple(methods) == self.methods:
+            return
+        self._methods = {method.name: method for method in methods}
+        for call in [call for call in reversed(self._calls.values()) if call.wire is None]:
+            try:
+                request = self._current(call.request)
+            except MethodNotFound as exc:
+                self._dispatcher.withdraw(call.id)
+                self._forget(call)
+                call.fail(exc)
+                continue
+            if request is not call.request:
+                self._dispatcher.withdraw(call.id)
+                call.request = request
+                self._dispatcher.restore(_ticket(call), call.arrived)
+        self._known.set()
+        for tell in self._tell_methods:
+            tell(methods)
 
     def call_over(self, replica: Replica, call: EngineCall, *, well: bool) -> None:
         """See `Watcher`."""
@@ -275,7 +378,7 @@ class Engine:
         self._dispatcher.release(call.id, now)
         if call.abandoned is not None:
             self._observed.cancelled(now - call.abandoned)
-        self._observed.call_over(self._methods[call.request.method].name, well=well)
+        self._observed.call_over(call.request.method.name, well=well)
         self._forget(call)
         self._dispatch()
 
@@ -299,36 +402,33 @@ class Engine:
         """See `Owner`."""
         self._replicas[replica.name] = replica
 
+    def replica_takes_over(self, replica: Replica, old: Replica | None) -> None:
+        """See `Owner`."""
+        if old is not None:
+            self._dispatcher.retire(old.name)
+        replica.successor = False
+        self._join(replica)
+
     def replica_gone(self, replica: Replica) -> None:
         """See `Owner`. The calls on it run again elsewhere if that does no harm, and fail otherwise."""
         self._replicas.pop(replica.name, None)
         self._dispatcher.leave(replica.name)
         self._ready_may_have_changed()
-        for call in replica.abandon():
+        lost = _REPLACED if replica.state is ReplicaState.RETIRING else _LOST
+        for call in reversed(replica.abandon()):  # the oldest last: it goes first then
             if self._may_run_again(call):
                 self._run_again(call)
             else:
                 self._forget(call)
-                call.fail(WorkerLost("the worker that ran the call is gone; whether the method finished is not known"))
+                call.fail(WorkerLost(lost))
 
     def _may_run_again(self, call: EngineCall) -> bool:
-        return (
-            not self._closing
-            and call.repeatable
-            and call.attempts < _ATTEMPTS
-            and self._methods[call.request.method].idempotent
-        )
+        return not self._closing and call.repeatable and call.attempts < _ATTEMPTS and call.request.method.idempotent
 
     def _run_again(self, call: EngineCall) -> None:
         call.wire = None
-        try:
-            where = self._dispatcher.offer(_ticket(call), time.monotonic())
-        except Overloaded as exc:
-            self._forget(call)
-            call.fail(exc)
-        else:
-            if where is not None:
-                self._replicas[where].run(call)
+        self._dispatcher.restore(_ticket(call), call.arrived)
+        self._dispatch()
 
     def _ready_may_have_changed(self) -> None:
         if self._tell_ready is not None:
@@ -341,5 +441,15 @@ class Engine:
 def _ticket(call: EngineCall) -> Ticket:
     request = call.request
     return Ticket(
-        call.id, request.lane, len(request.payload), request.caller, request.priority, request.deadline, request.group
+        call.id,
+        request.method.lane,
+        len(request.payload),
+        request.caller,
+        request.method.priority,
+        request.deadline,
+        request.group,
     )
+
+
+def _gone(method: Published) -> MethodNotFound:
+    return MethodNotFound(f"the model was replaced meanwhile, and has no method {method.name!r} of this kind any more")

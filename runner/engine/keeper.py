@@ -3,6 +3,9 @@
 A worker's end is seen by its process or by its link, whichever comes first. A model that cannot be loaded the first
 time ends the attempt, and `Keeper.first` tells; afterwards the worker is started again for ever, ever more slowly while
 it dies without having answered a call.
+
+A worker that serves can be replaced, by one of another version perhaps: `prepare` starts its successor, and once that
+is ready `take_over` gives it the calls and lets the old one finish what it has.
 """
 
 from __future__ import annotations
@@ -12,19 +15,17 @@ import logging
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from runner.dispatch.backoff import restart_delay
 from runner.dispatch.dispatcher import ReplicaId
+from runner.engine.life import Life
 from runner.engine.replica import Replica, StartHost, Watcher
 from runner.errors import LoadError
 from runner.signature.published import Lane, Published
 from runner.workers.messages import Load
 
 logger = logging.getLogger("runner.engine")
-
-_EXIT_GRACE = 1.0
-"""seconds between the end of a worker's link and the end of its process, before it is killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,69 +68,111 @@ class Owner(Watcher, Protocol):
     def replica_started(self, replica: Replica) -> None:
         """Its worker is there and loads the model."""
 
+    def replica_takes_over(self, replica: Replica, old: Replica | None) -> None:
+        """A successor that is ready gets the calls from now on, and the old replica no more of them."""
+
     def replica_gone(self, replica: Replica) -> None:
         """Its worker is no more."""
 
 
 class Keeper:
-    """See the module's text. Owns the worker of its place; `run` is a task of the engine's."""
+    """See the module's text. Owns the workers of its place; `run` is a task of the engine's."""
 
     def __init__(self, place: Place, owner: Owner) -> None:
-        self._place = place
+        self.place = place
         self._owner = owner
         self.first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._life: Life | None = None  # the one that serves this place, or is to
+        self._successor: Life | None = None
+        self._tasks: set[asyncio.Task[str]] = set()  # of every worker that is not gone
+        self._taken_over = asyncio.Event()
 
     async def run(self) -> None:
         """Keep the replica alive until cancelled."""
+        try:
+            await self._keep()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def prepare(self, place: Place) -> Life:
+        """Start a successor, which loads and then waits for `take_over`. A former one that still waits is given up.
+
+        Args:
+            place: what it loads, and where.
+        """
+        self.give_up()
+        self._successor = self._begin(place, successor=True)
+        return self._successor
+
+    def give_up(self) -> None:
+        """Stop the successor, if one is loading or waits."""
+        if self._successor is not None:
+            self._successor.retire(0.0)
+            self._successor = None
+
+    def take_over(self, life: Life, grace: float) -> None:
+        """Give the calls to a successor that is ready.
+
+        Args:
+            life: what `prepare` returned, `serving`.
+            grace: seconds that the old worker has to finish its calls; it is stopped then.
+        """
+        assert life is self._successor
+        old, self._life, self._successor, self.place = self._life, life, None, life.place
+        self._owner.replica_takes_over(life.replica, None if old is None else old.replica)
+        if old is not None:
+            old.retire(grace)
+        if not self.first.done():
+            self.first.set_result(None)
+        self._taken_over.set()
+
+    async def _keep(self) -> None:
         deaths = 0
+        self._life = self._begin(self.place)
         while True:
-            replica = Replica(self._owner.next_replica_id(), self._place, self._owner)
+            life = self._life
+            self._taken_over.clear()
+            await self._wait(life.task)
+            if life is not self._life:
+                deaths = 0
+                continue
             try:
-                ended = await self._live(replica)
+                ended = life.task.result()
             except LoadError as exc:
                 if not self.first.done():
                     self.first.set_exception(exc)
                     return
                 ended = str(exc)
-            deaths = 0 if replica.answered else deaths + 1
+            deaths = 0 if life.replica.answered else deaths + 1
             delay = restart_delay(deaths, random.random())
-            logger.error("%r %s; it is started again in %.1f s", replica, ended, delay)
-            await asyncio.sleep(delay)
+            logger.error("%r %s; it is started again in %.1f s", life.replica, ended, delay)
+            await self._wait(timeout=delay)
+            if life is self._life:
+                self._life = self._begin(self.place)
 
-    async def _live(self, replica: Replica) -> str:
-        """One life of a replica; returns how it ended.
-
-        Raises:
-            LoadError: it never became ready.
-        """
+    async def _wait(self, *events: asyncio.Future[Any], timeout: float | None = None) -> None:
+        """Wait for an event, for the time, or for a successor to take over."""
+        taken_over = asyncio.get_running_loop().create_task(self._taken_over.wait())
         try:
-            host = await self._place.start(replica)
-        except OSError as exc:  # no memory, no descriptors: it may pass
-            raise LoadError(f"a worker cannot be started: {exc}") from exc
-        process = asyncio.get_running_loop().create_task(host.wait())
-        try:
-            replica.attach(host.link)
-            self._owner.replica_started(replica)
-            host.link.send(self._place.load)
-            await asyncio.wait((replica.settled, replica.closed, process), return_when=asyncio.FIRST_COMPLETED)
-            if not replica.settled.done():
-                ended = await self._ended(replica, process)
-                raise LoadError(f"the worker ended while it was loading the model: {ended}")
-            replica.settled.result()
-            if not self.first.done():
-                self.first.set_result(None)
-            return await self._ended(replica, process)
+            await asyncio.wait((*events, taken_over), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            process.cancel()
-            self._owner.replica_gone(replica)
-            await host.stop()
+            taken_over.cancel()
 
-    async def _ended(self, replica: Replica, process: asyncio.Task[str]) -> str:
-        """Wait for a worker's end; return how it ended."""
-        # Either may come alone: a forked child of the model can keep the sockets open after the worker's death, and a
-        # worker that closes its link may take its time to die.
-        await asyncio.wait((replica.closed, process), return_when=asyncio.FIRST_COMPLETED)
-        try:
-            return await asyncio.wait_for(process, _EXIT_GRACE)
-        except TimeoutError:
-            return "closed its link and did not exit"
+    def _begin(self, place: Place, *, successor: bool = False) -> Life:
+        life = Life(place, self._owner, successor=successor)
+        self._tasks.add(life.task)
+        life.task.add_done_callback(self._over)
+        if not successor:
+            life.ready.add_done_callback(self._ready)
+        return life
+
+    def _ready(self, ready: asyncio.Future[None]) -> None:
+        if ready.exception() is None and not self.first.done():
+            self.first.set_result(None)
+
+    def _over(self, task: asyncio.Task[str]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever cares has looked at `Life.ready`

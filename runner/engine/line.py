@@ -46,7 +46,7 @@ class Line:
         if self._length >= self._longest:
             raise Overloaded(f"{self._length} calls wait for admission, and no more can; try again later")
         waiting = _Waiting(request, asyncio.get_running_loop().create_future())
-        line = self._lines[request.lane]
+        line = self._lines[request.method.lane]
         line.append(waiting)
         self._length += 1
         try:
@@ -75,7 +75,7 @@ class Line:
                 self._length -= 1
 
     def _leave(self, waiting: _Waiting) -> None:
-        line = self._lines[waiting.request.lane]
+        line = self._lines[waiting.request.method.lane]
         if waiting in line:
             line.remove(waiting)
             self._length -= 1

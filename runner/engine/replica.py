@@ -23,6 +23,7 @@ class ReplicaState(enum.Enum):
 
     STARTING = "starting"
     READY = "ready"
+    RETIRING = "retiring"
     GONE = "gone"
 
 
@@ -49,7 +50,7 @@ class Watcher(Protocol):
     """The engine, as a replica needs it."""
 
     def replica_ready(self, replica: Replica) -> None:
-        """It can take calls."""
+        """Its model is loaded."""
 
     def call_over(self, replica: Replica, call: EngineCall, *, well: bool) -> None:
         """The worker has said its last word about a call: the room is free."""
@@ -64,33 +65,55 @@ class Watcher(Protocol):
 class Replica:
     """One life of one worker. When it is gone, another object takes its place."""
 
-    def __init__(self, name: ReplicaId, place: Place, watcher: Watcher) -> None:
+    def __init__(self, name: ReplicaId, place: Place, watcher: Watcher, *, successor: bool = False) -> None:
+        """Make a replica without a worker.
+
+        Args:
+            name: its id.
+            place: where it lives.
+            watcher: told what happens here.
+            successor: another replica serves this place for now: it says that it is ready, and gets no calls yet.
+        """
         self.name = name
+        self.successor = successor
         self.place = place
         self.label = place.label
         self.state = ReplicaState.STARTING
         self.answered = 0  # calls that ended well: a worker that never answered one is in a crash loop
         self.methods: tuple[Published, ...] = ()
+        self.idle = asyncio.Event()  # no calls are here
+        self.idle.set()
         self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._watcher = watcher
         self._link: Link | None = None
         self._calls: dict[int, EngineCall] = {}
+        self._numbers: dict[str, int] = {}
         self._last_wire_id = 0
 
     def attach(self, link: Link) -> None:
         """Set the link; done once, before anything can arrive over it."""
         self._link = link
 
-    def run(self, call: EngineCall) -> None:
-        """Start a call here."""
+    def run(self, call: EngineCall) -> bool:
+        """Start a call here; False if the model that is loaded here has no such method."""
         assert self._link is not None
+        method = self._numbers.get(call.request.method.name)
+        if method is None:
+            return False
         self._last_wire_id += 1
         call.wire_id = self._last_wire_id
         call.attempts += 1
         self._calls[call.wire_id] = call
-        self._link.send(call.first_message())
+        self.idle.clear()
+        self._link.send(call.first_message(method))
         call.dispatched(self._link)
+        return True
+
+    def retire(self) -> None:
+        """It gets no more calls."""
+        if self.state is ReplicaState.READY:
+            self.state = ReplicaState.RETIRING
 
     def cancel(self, call: EngineCall) -> None:
         """Tell the worker to stop a call. Its last word is still waited for."""
@@ -101,7 +124,7 @@ class Replica:
         """See `link.Receiver`."""
         match message:
             case Result():
-                if (call := self._calls.pop(message.id, None)) is not None:
+                if (call := self._pop(message.id)) is not None:
                     self.answered += 1
                     call.finish(message.payload, message.times)
                     self._watcher.call_over(self, call, well=True)
@@ -109,7 +132,7 @@ class Replica:
                 if (call := self._calls.get(message.id)) is not None:
                     call.item(message.payload)
             case Failed():
-                if (call := self._calls.pop(message.id, None)) is not None:
+                if (call := self._pop(message.id)) is not None:
                     call.fail(message.error)
                     self._watcher.call_over(self, call, well=False)
             case Credit():
@@ -123,6 +146,7 @@ class Replica:
                 pass  # it was given up while it was loading
             case Ready():
                 self.methods = message.methods
+                self._numbers = {method.name: number for number, method in enumerate(message.methods)}
                 self.state = ReplicaState.READY
                 self.settled.set_result(None)
                 self._watcher.replica_ready(self)
@@ -141,7 +165,14 @@ class Replica:
         """Return the calls that are still here, and let go of them and of the worker."""
         self.state = ReplicaState.GONE
         calls, self._calls = list(self._calls.values()), {}
+        self.idle.set()
         return calls
+
+    def _pop(self, wire_id: int) -> EngineCall | None:
+        call = self._calls.pop(wire_id, None)
+        if not self._calls:
+            self.idle.set()
+        return call
 
     def __repr__(self) -> str:
         return f"<Replica {self.name} on {self.label}: {self.state.value}, {len(self._calls)} calls>"

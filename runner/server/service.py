@@ -94,9 +94,9 @@ class Service:
         self._options = options
         self._replies = Replies(hide_model_errors=options.hide_model_errors)
         self._pack_metadata = MetadataPacker()
-        self._known: tuple[Published, ...] = ()
-        self._index: dict[str, int] = {}
+        self._methods: dict[str, Published] = {}
         self._waiting = 0
+        engine.follow_methods(self._publish)
 
     async def unary(self, dialect: Dialect, rpc: str, request: bytes, call: CallInfo) -> bytes:
         """Answer one request with one reply."""
@@ -232,7 +232,7 @@ class Service:
     async def _read(self, request: bytes, call: CallInfo) -> Envelope:
         self._check_size(request)
         envelope = scan(request)
-        if not self._known:
+        if not self._methods:
             await self._loaded(call)
         return envelope
 
@@ -247,10 +247,9 @@ class Service:
     ) -> list[Request]:
         """Find the method, and make one request of each input."""
         group = self._catalog.check(envelope.target)
-        index = self._find(dialect, envelope.method, cardinality)
+        method = self._find(dialect, envelope.method, cardinality)
         if not envelope.inputs:
             raise InvalidInput("the request has no inputs; send one for each call")
-        method = self._known[index]
         metadata = self._pack_metadata(call.metadata)
         request_id, caller = call.request_id, key or call.peer
         deadline = call.deadline
@@ -258,71 +257,60 @@ class Service:
             deadline = _deadline(deadline, method, time.monotonic())
         params = envelope.params
         return [
-            Request(
-                index,
-                method.lane,
-                payload,
-                params,
-                deadline,
-                request_id,
-                metadata,
-                caller,
-                group,
-                method.priority,
-                method.slo,
-            )
+            Request(method, payload, params, deadline, request_id, metadata, caller, group)
             for payload in envelope.inputs
         ]
 
-    def _find(self, dialect: Dialect, name: str | None, cardinality: Cardinality) -> int:
+    def _find(self, dialect: Dialect, name: str | None, cardinality: Cardinality) -> Published:
         if name is None:
             name = self._default(cardinality)
-        index = self._index.get(name)
-        if index is None or (dialect is Dialect.CLARIFAI and not self._known[index].clarifai):
+        method = self._methods.get(name)
+        if method is None or (dialect is Dialect.CLARIFAI and not method.clarifai):
             names = ", ".join(self._names(dialect))
             raise MethodNotFound(f"there is no method {name!r}; this model has {names}")
-        found = self._known[index].cardinality
+        found = method.cardinality
         if found is not cardinality:
             raise MethodNotFound(
                 f"{name!r} is a {found.value.replace('_', '-')} method: call it through {_RPCS[found]}, "
                 f"not {_RPCS[cardinality]}"
             )
-        return index
+        return method
 
     def _default(self, cardinality: Cardinality) -> str:
         """A request without a name means the usual one, or the only one there is."""
         usual = _DEFAULT_METHODS.get(cardinality, "")
-        if usual not in self._index:
-            fitting = [method.name for method in self._known if method.cardinality is cardinality]
+        if usual not in self._methods:
+            fitting = [method.name for method in self._methods.values() if method.cardinality is cardinality]
             if len(fitting) == 1:
                 return fitting[0]
         return usual
 
     def _names(self, dialect: Dialect) -> list[str]:
-        return [method.name for method in self._known if dialect is Dialect.NATIVE or method.clarifai]
+        return [method.name for method in self._methods.values() if dialect is Dialect.NATIVE or method.clarifai]
+
+    def _publish(self, methods: Sequence[Published]) -> None:
+        """The model has these methods from now on."""
+        self._methods = {method.name: method for method in methods}
+        self._catalog.publish(methods)
 
     async def _loaded(self, call: CallInfo) -> None:
         """Wait, within bounds and the caller's deadline, until the model's methods are known."""
-        if self._known:
+        if self._methods:
             return
-        if not self._engine.methods:
-            if self._waiting >= self._options.max_loading_calls:
-                raise ModelLoading("the model is still loading, and no more calls can wait for it; try again later")
-            patience = self._options.max_loading_wait
-            left = math.inf if call.deadline is None else call.deadline - time.monotonic()
-            self._waiting += 1
-            try:
-                async with asyncio.timeout(min(patience, left)):
-                    await self._engine.methods_known()
-            except TimeoutError:
-                if left < patience:
-                    raise DeadlineExceeded("the deadline passed while the model was loading") from None
-                raise ModelLoading("the model is still loading; try again later") from None
-            finally:
-                self._waiting -= 1
-        self._known = self._engine.methods
-        self._index = {method.name: index for index, method in enumerate(self._known)}
-        self._catalog.publish(self._known)
+        if self._waiting >= self._options.max_loading_calls:
+            raise ModelLoading("the model is still loading, and no more calls can wait for it; try again later")
+        patience = self._options.max_loading_wait
+        left = math.inf if call.deadline is None else call.deadline - time.monotonic()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(min(patience, left)):
+                await self._engine.methods_known()
+        except TimeoutError:
+            if left < patience:
+                raise DeadlineExceeded("the deadline passed while the model was loading") from None
+            raise ModelLoading("the model is still loading; try again later") from None
+        finally:
+            self._waiting -= 1
 
 
 def _deadline(asked: float | None, method: Published, now: float) -> float | None:

@@ -193,6 +193,8 @@ class AnyOrder(RuleBasedStateMachine):
         self.last = 0
         self.waiting: dict[int, Ticket] = {}
         self.running: dict[int, tuple[int, Lane]] = {}
+        self.tickets: dict[int, Ticket] = {}
+        self.again: set[int] = set()
         self.rooms: dict[int, dict[Lane, int]] = {}
         self.groups: dict[int, str] = {}
         self.now = NOW
@@ -214,6 +216,7 @@ class AnyOrder(RuleBasedStateMachine):
             over = len(self.waiting) >= 6 or sum(t.size for t in self.waiting.values()) + size > 30
             assert over
             return multiple()
+        self.tickets[self.last] = new
         if replica is None:
             self.waiting[self.last] = new
         else:
@@ -250,16 +253,28 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(replica=replicas, lane=st.sampled_from(LANES), room=st.integers(1, 4))
     def grow(self, replica: int, lane: Lane, room: int) -> None:
+        if replica not in self.rooms:
+            self.under_test.resize(ReplicaId(replica), lane, room)
+            return
         self.rooms[replica][lane] = max(room, self.rooms[replica][lane])
         self.under_test.resize(ReplicaId(replica), lane, self.rooms[replica][lane])
+
+    @rule(replica=replicas)
+    def retire(self, replica: int) -> None:
+        self.under_test.retire(ReplicaId(replica))
+        self.rooms.pop(replica, None)  # it takes nothing any more
 
     @rule(replica=consumes(replicas))
     def leave(self, replica: int) -> None:
         lost = self.under_test.leave(ReplicaId(replica))
         assert sorted(lost) == sorted(call for call, (where, _) in self.running.items() if where == replica)
+        # What ran there waits again.
         for call in lost:
             del self.running[call]
-        del self.rooms[replica]
+            self.waiting[call] = self.tickets[call]
+            self.again.add(call)
+            self.under_test.restore(self.tickets[call], self.now)
+        self.rooms.pop(replica, None)
 
     @rule()
     def assign(self) -> None:
@@ -268,7 +283,9 @@ class AnyOrder(RuleBasedStateMachine):
             assert not gone.group or self.groups[assignment.replica] == gone.group
             alike = (gone.lane, gone.caller, gone.priority, gone.group)
             same = [t for t in self.waiting.values() if (t.lane, t.caller, t.priority, t.group) == alike]
-            assert all(t.id > gone.id for t in same)  # one caller's calls of a kind keep their order
+            # One caller's calls of a kind keep their order; those that have been out before go first.
+            first = all(t.id > gone.id and t.id not in self.again for t in same)
+            assert first or gone.id in self.again
             self.running[assignment.call] = (assignment.replica, gone.lane)
         for waiting in self.waiting.values():
             for name, room in self.rooms.items():

@@ -12,7 +12,7 @@ from runner.engine import Engine, Place, Request
 from runner.engine.replica import Host
 from runner.errors import CallError
 from runner.signature.publish import publish
-from runner.signature.published import Lane
+from runner.signature.published import Published
 from runner.wire.payload import Payload
 from runner.workers.link import Receiver
 from runner.workers.messages import Call, Credit, Failed, Item, Load, LoadFailed, Message, Ready, Result
@@ -49,7 +49,6 @@ class Model(ModelClass):
 
 METHODS = publish(Model)[1]
 PREDICT, GENERATE, STREAM, COLLECT = range(4)
-LANES = (Lane.THREADS, Lane.STREAMS, Lane.COROUTINES, Lane.STREAMS)
 
 M = TypeVar("M", bound=Message)
 
@@ -64,6 +63,7 @@ class ScriptedWorker:
         self.link = self
         self.heard: list[Message] = []
         self.stopped = False
+        self._gone = asyncio.Event()
 
     # As a link and a host.
 
@@ -80,6 +80,7 @@ class ScriptedWorker:
 
     async def stop(self) -> None:
         self.stopped = True
+        self._gone.set()
         if not self._exit.done():
             self._exit.set_result("stopped")
 
@@ -88,8 +89,8 @@ class ScriptedWorker:
     def say(self, message: Message) -> None:
         self._receiver.on_message(message)
 
-    def ready(self) -> None:
-        self.say(Ready(METHODS))
+    def ready(self, methods: tuple[Published, ...] = METHODS) -> None:
+        self.say(Ready(methods))
 
     def cannot_load(self, message: str, details: str = "") -> None:
         self.say(LoadFailed(message, details))
@@ -118,6 +119,10 @@ class ScriptedWorker:
     def die(self, how: str = "killed by SIGKILL") -> None:
         self.exit(how)
         self.hang_up()
+
+    async def gone(self) -> None:
+        """Wait until its end has been seen to."""
+        await self._gone.wait()
 
     # What it has heard.
 
@@ -194,7 +199,7 @@ async def scripted(*, ready: bool = True, **options: object) -> AsyncIterator[Sc
     under_test = Scripted(**options)  # pyright: ignore[reportArgumentType]
     async with under_test.engine:
         if ready:
-            for number in range(1, len(under_test.engine._places) + 1):
+            for number in range(1, len(under_test.engine.places) + 1):
                 (await under_test.worker(number)).ready()
             await under_test.engine.started()
         yield under_test
@@ -204,4 +209,4 @@ async def scripted(*, ready: bool = True, **options: object) -> AsyncIterator[Sc
 
 
 def request(method: int = PREDICT, payload: bytes = b"x", **fields: object) -> Request:
-    return Request(method, LANES[method], payload, **fields)  # pyright: ignore[reportArgumentType]
+    return Request(METHODS[method], payload, **fields)  # pyright: ignore[reportArgumentType]

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from runner.engine import keeper as module
+from runner.engine import life
 from runner.errors import LoadError, WorkerLost
 from runner.workers.messages import Call, Load
 from tests.engine.scripted import GENERATE, Scripted, request, scripted
@@ -24,7 +25,7 @@ def delays(monkeypatch) -> list[int]:
         return 0.0
 
     monkeypatch.setattr(module, "restart_delay", restart_delay)
-    monkeypatch.setattr(module, "_EXIT_GRACE", 0.01)
+    monkeypatch.setattr(life, "EXIT_GRACE", 0.01)
     return asked
 
 

@@ -31,7 +31,7 @@ from runner.wire.pb import inference_pb2 as pb
 from runner.wire.statistics import decode_statistics
 from runner.workers.frames import unpack_pairs
 from runner.workers.messages import Call, Cancel, Result
-from tests.engine.scripted import COLLECT, GENERATE, PREDICT
+from tests.engine.scripted import COLLECT, GENERATE, METHODS, PREDICT
 from tests.running import on_loop, turns
 from tests.server.desk import CLARIFAI, NATIVE, Reply, desk, output, request, text_of
 
@@ -471,13 +471,34 @@ async def test_statistics_are_an_rpc_of_our_own_service():
 )
 @on_loop
 async def test_a_method_gives_a_deadline_and_bounds_it(asked, timeout, most, left):
-    async with desk() as under_test:
-        await under_test.service._loaded(CallInfo())
-        known = under_test.service._known
-        under_test.service._known = tuple(replace(each, timeout=timeout, max_timeout=most) for each in known)
+    async with desk(ready=False) as under_test:
+        worker = await under_test.scripted.worker()
+        worker.ready(tuple(replace(each, timeout=timeout, max_timeout=most) for each in METHODS))
         info = CallInfo(None if asked is None else time.monotonic() + asked)
         task = under_test.post(request("predict", "x"), call=info)
-        (call,) = await under_test.worker.hears(Call)
+        (call,) = await worker.hears(Call)
         assert call.time_left == (None if left is None else pytest.approx(left, abs=0.5))
-        under_test.worker.answer(call, output(""))
+        worker.answer(call, output(""))
         await task
+
+
+@on_loop
+async def test_another_version_of_the_model_is_described_and_called_as_it_is():
+    async with desk() as under_test:
+        service, engine = under_test.service, under_test.engine
+        before = await service.unary(NATIVE, "GetModel", b"", CallInfo())
+        replacing = asyncio.ensure_future(engine.replace(grace=1.0))
+        successor = await under_test.scripted.worker(2)
+        predict, generate = METHODS[:2]
+        successor.ready((generate, replace(predict, name="classify")))
+        await replacing
+        assert await service.unary(NATIVE, "GetModel", b"", CallInfo()) != before
+        assert (
+            "there is no method 'predict'; this model has generate, classify"
+            in (await under_test.post(request("predict", "x"))).description
+        )
+        task = under_test.post(request("classify", "x"))
+        (call,) = await successor.hears(Call)
+        assert call.method == 1
+        successor.answer(call, output("y"))
+        assert (await task).texts == ["y"]

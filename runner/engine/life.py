@@ -1,0 +1,111 @@
+"""One life of a worker: it starts, loads, serves, and ends by itself or because another one takes its place."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from runner.engine.replica import Replica, ReplicaState
+from runner.errors import LoadError
+
+if TYPE_CHECKING:
+    from runner.engine.keeper import Owner, Place
+
+EXIT_GRACE = 1.0
+"""seconds between the end of a worker's link and the end of its process, before it is killed."""
+
+
+class Life:
+    """Owns one worker, from its start to its end: `task` runs for as long, and leaves nothing behind."""
+
+    def __init__(self, place: Place, owner: Owner, *, successor: bool = False) -> None:
+        """Start a worker.
+
+        Args:
+            place: where.
+            owner: told of its replica.
+            successor: see `Replica`.
+        """
+        loop = asyncio.get_running_loop()
+        self.place = place
+        self.replica = Replica(owner.next_replica_id(), place, owner, successor=successor)
+        self.ready: asyncio.Future[None] = loop.create_future()
+        self._owner = owner
+        self._retired: asyncio.Future[float] = loop.create_future()
+        self.task: asyncio.Task[str] = loop.create_task(self._run())
+
+    @property
+    def serving(self) -> bool:
+        """True if the model is loaded and the worker there."""
+        return self.replica.state is ReplicaState.READY and not self.task.done()
+
+    def retire(self, grace: float) -> None:
+        """End this life: no more calls, and those that are there have so many seconds to end."""
+        if self.replica.state is ReplicaState.READY:
+            self.replica.retire()
+            self._retired.set_result(grace)
+        else:
+            self.task.cancel()
+
+    async def _run(self) -> str:
+        """Live; return how it ended.
+
+        Raises:
+            LoadError: it never became ready.
+        """
+        try:
+            ended = await self._live()
+        except BaseException as exc:
+            if not self.ready.done():
+                self.ready.set_exception(exc if isinstance(exc, LoadError) else LoadError("the worker was given up"))
+                self.ready.exception()  # nobody has to look
+            raise
+        return ended
+
+    async def _live(self) -> str:
+        replica = self.replica
+        try:
+            host = await self.place.start(replica)
+        except OSError as exc:  # no memory, no descriptors: it may pass
+            raise LoadError(f"a worker cannot be started: {exc}") from exc
+        process = asyncio.get_running_loop().create_task(host.wait())
+        try:
+            replica.attach(host.link)
+            self._owner.replica_started(replica)
+            host.link.send(self.place.load)
+            await asyncio.wait((replica.settled, replica.closed, process), return_when=asyncio.FIRST_COMPLETED)
+            if not replica.settled.done():
+                ended = await self._ended(process)
+                raise LoadError(f"the worker ended while it was loading the model: {ended}")
+            replica.settled.result()
+            self.ready.set_result(None)
+            await asyncio.wait((self._retired, replica.closed, process), return_when=asyncio.FIRST_COMPLETED)
+            if self._retired.done() and not replica.closed.done() and not process.done():
+                return await self._finish(self._retired.result(), process)
+            return await self._ended(process)
+        finally:
+            process.cancel()
+            self._owner.replica_gone(replica)
+            await host.stop()
+
+    async def _finish(self, grace: float, process: asyncio.Task[str]) -> str:
+        """Let the calls that are there end."""
+        idle = asyncio.get_running_loop().create_task(self.replica.idle.wait())
+        try:
+            await asyncio.wait((idle, self.replica.closed, process), timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            idle.cancel()
+        return "was replaced"
+
+    async def _ended(self, process: asyncio.Task[str]) -> str:
+        """Wait for the worker's end; return how it ended."""
+        # Either may come alone: a forked child of the model can keep the sockets open after the worker's death, and a
+        # worker that closes its link may take its time to die.
+        await asyncio.wait((self.replica.closed, process), return_when=asyncio.FIRST_COMPLETED)
+        try:
+            return await asyncio.wait_for(process, EXIT_GRACE)
+        except TimeoutError:
+            return "closed its link and did not exit"
+
+    def __repr__(self) -> str:
+        return f"<Life of {self.replica}>"
