@@ -17,11 +17,12 @@ from typing import Any, cast
 
 import yaml
 
+from runner.api_keys import ApiKey, as_keys
 from runner.config_methods import OptionsByMethod, as_methods, merge
-from runner.config_values import Reader, as_bool, as_devices, as_id, as_ids, as_int, as_seconds, as_text
+from runner.config_values import Reader, as_bool, as_devices, as_id, as_int, as_number, as_path, as_seconds, as_text
 from runner.deployments import Deployment, as_deployments
 from runner.errors import ConfigError
-from runner.limits import FetchLimits
+from runner.limits import CallerLimits, FetchLimits
 
 GIB = 1024**3
 
@@ -97,12 +98,14 @@ class Access:
 
     Args:
         strict_ids: refuse calls for other user, app, model and version ids than the configured ones.
-        keys: accepted keys; empty: anybody may call.
+        keys: accepted keys; none, and no file of them: anybody may call.
+        keys_file: holds further keys, and is read again when it changes.
         deployments: what a runner selector may name; empty: every selector is accepted.
     """
 
     strict_ids: bool = False
-    keys: tuple[str, ...] = field(default=(), repr=False)
+    keys: tuple[ApiKey, ...] = ()
+    keys_file: Path | None = None
     deployments: tuple[Deployment, ...] = ()
 
 
@@ -111,6 +114,7 @@ class ServerConfig:
     """Everything there is to configure.
 
     Args:
+        callers: what each caller may have here at once, unless its key says otherwise.
         fetch: bounds on inputs given by URL.
         allow_private_urls: fetch from private and loopback addresses too.
         hide_model_errors: tell callers that the model raised, but not what.
@@ -123,6 +127,7 @@ class ServerConfig:
     admission: Admission = field(default_factory=Admission)
     drain: Drain = field(default_factory=Drain)
     access: Access = field(default_factory=Access)
+    callers: CallerLimits = field(default_factory=CallerLimits)
     fetch: FetchLimits = field(default_factory=FetchLimits)
     allow_private_urls: bool = False
     hide_model_errors: bool = False
@@ -162,7 +167,11 @@ _KEYS = tuple(
         ("drain_delay_ms", as_seconds(0), "drain.delay"),
         ("grace_ms", as_seconds(0), "drain.grace"),
         ("strict_ids", as_bool, "access.strict_ids"),
-        ("keys", as_ids, "access.keys"),
+        ("keys", as_keys, "access.keys"),
+        ("keys_file", as_path, "access.keys_file"),
+        ("callers.max_calls", as_int(0), "callers.max_calls"),
+        ("callers.max_queued_calls", as_int(0), "callers.max_queued_calls"),
+        ("callers.max_calls_per_second", as_number, "callers.max_calls_per_second"),
         ("deployments", as_deployments, "access.deployments"),
         ("hide_model_errors", as_bool, "hide_model_errors"),
         ("allow_private_urls", as_bool, "allow_private_urls"),
@@ -181,6 +190,7 @@ _SECTIONS: dict[str, type] = {
     "admission": Admission,
     "drain": Drain,
     "access": Access,
+    "callers": CallerLimits,
     "fetch": FetchLimits,
 }
 

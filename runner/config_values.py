@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeAlias, cast
 
 from runner.errors import ConfigError
@@ -19,6 +20,11 @@ def as_text(path: str, value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ConfigError(f"{path}: got {value!r}, needs a text")
     return value
+
+
+def as_path(path: str, value: object) -> Path:
+    """Read the path of a file. A relative one counts from where the server is started."""
+    return value if isinstance(value, Path) else Path(as_text(path, value))
 
 
 def as_id(path: str, value: object) -> str:
@@ -43,6 +49,13 @@ def as_int(low: int, high: int | None = None) -> Reader:
         return value
 
     return read
+
+
+def as_number(path: str, value: object) -> float:
+    """Read a number, 0 or more."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
+        raise ConfigError(f"{path}: got {value!r}, needs 0 or more")
+    return float(value)
 
 
 def as_seconds(low: float) -> Reader:

@@ -10,6 +10,7 @@
         ├── MethodNotFound     no such method, or the wrong kind of RPC for it
         ├── ModelNotFound      another model, version or deployment than the one served (strict ids)
         ├── Unauthenticated    a key is wanted and this is not one
+        ├── PermissionDenied   the key is good, but not for this model
         ├── FetchFailed        an input given by URL could not be fetched
         ├── ModelError         the model raised: its own text is told, its traceback only logged
         ├── WorkerLost         the worker died after the call had started
@@ -45,6 +46,7 @@ __all__ = [
     "ModelLoading",
     "ModelNotFound",
     "Overloaded",
+    "PermissionDenied",
     "RunnerError",
     "SignatureError",
     "Unauthenticated",
@@ -65,6 +67,7 @@ class ErrorKind(enum.Enum):
     METHOD_NOT_FOUND = "method_not_found"
     MODEL_NOT_FOUND = "model_not_found"
     UNAUTHENTICATED = "unauthenticated"
+    PERMISSION_DENIED = "permission_denied"
     FETCH_FAILED = "fetch_failed"
     MODEL_ERROR = "model_error"
     WORKER_LOST = "worker_lost"
@@ -152,6 +155,12 @@ class Unauthenticated(CallError):
     kind = ErrorKind.UNAUTHENTICATED
 
 
+class PermissionDenied(CallError):
+    """The call's key is known, and is not for this model."""
+
+    kind = ErrorKind.PERMISSION_DENIED
+
+
 class FetchFailed(CallError):
     """An input given by URL could not be fetched."""
 
@@ -179,14 +188,24 @@ class ModelLoading(CallError):
 class Overloaded(CallError):
     """More calls are waiting than the server takes. Nothing has run; the call may be sent again.
 
-    `retry_after`: seconds after which that may help, if they are known.
+    `retry_after`: seconds after which that may help, if they are known. `of_caller`: the caller itself has too many
+    calls here, and there may be room for others.
     """
 
     kind = ErrorKind.OVERLOADED
 
-    def __init__(self, message: str, *, details: str = "", path: str = "", retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        details: str = "",
+        path: str = "",
+        retry_after: float | None = None,
+        of_caller: bool = False,
+    ) -> None:
         super().__init__(message, details=details, path=path)
         self.retry_after = retry_after
+        self.of_caller = of_caller
 
 
 class Draining(CallError):
@@ -221,6 +240,7 @@ _BY_KIND: dict[ErrorKind, type[CallError]] = {
         MethodNotFound,
         ModelNotFound,
         Unauthenticated,
+        PermissionDenied,
         FetchFailed,
         ModelError,
         WorkerLost,

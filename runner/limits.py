@@ -14,6 +14,25 @@ CALL_BYTES_FACTOR = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallerLimits:
+    """What one caller may have here at once. 0: no such bound.
+
+    Args:
+        max_calls: calls of its that wait or run.
+        max_queued_calls: calls of its that wait.
+        max_calls_per_second: how often it may call, on average; a second's worth may come at once.
+    """
+
+    max_calls: int = 0
+    max_queued_calls: int = 0
+    max_calls_per_second: float = 0.0
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to watch."""
+        return bool(self.max_calls or self.max_queued_calls or self.max_calls_per_second)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FetchLimits:
     """What fetching one input by URL may cost.
 

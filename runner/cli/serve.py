@@ -46,6 +46,12 @@ def add(subcommands: Subcommands) -> None:
         help="auto, cpu, or names such as cuda:0,cuda:1; default auto: GPUs if there are any",
     )
     command.add_argument(
+        "--keys-file",
+        metavar="FILE",
+        type=Path,
+        help="the keys that callers may use, one a line; read again when it changes; default none: anybody may call",
+    )
+    command.add_argument(
         "--allow-private-urls",
         action="store_true",
         default=None,
@@ -77,7 +83,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from runner.config import load_server_config
     from runner.server.lifecycle import run
 
-    keys = ("host", "port", "replicas", "devices", "allow_private_urls", "strict_ids", "hide_model_errors")
+    keys = ("host", "port", "replicas", "devices", "keys_file", "allow_private_urls", "strict_ids", "hide_model_errors")
     overrides = {key: getattr(arguments, key) for key in keys}
     model_dir = cast(Path, arguments.model_dir)
     config = load_server_config(cast("Path | None", arguments.config), overrides, model_dir=model_dir)

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, NewType
 
+from runner.dispatch.callers import Callers
 from runner.dispatch.fair_queue import CallId, FairQueue, Shares, Ticket
 from runner.dispatch.forecast import Forecast
 from runner.errors import Overloaded
@@ -81,6 +82,7 @@ class Dispatcher:
         self._max_wait = max_queued_wait
         self._aging = aging
         self._shares = Shares()
+        self._callers = Callers()
         self._queues: dict[tuple[Lane, str], FairQueue] = {}
         self._where: dict[CallId, FairQueue] = {}
         self._sizes: dict[CallId, int] = {}
@@ -101,12 +103,13 @@ class Dispatcher:
             The replica that runs it at once, or None: it waits for `assign` to name one.
 
         Raises:
-            Overloaded: the queues are full, or it would wait too long. Nothing has changed.
+            Overloaded: the queues are full, it would wait too long, or its caller has too many. Nothing has changed.
         """
         queue = self._queue(ticket)
-        if not queue and (replica := self._least_busy(ticket.lane, ticket.group)) is not None:
-            self._shares.charge(ticket.caller)
-            self._start(ticket, replica, now)
+        replica = self._least_busy(ticket.lane, ticket.group) if not queue else None
+        self._check_caller(ticket, 1, int(replica is None), now)
+        if replica is not None:
+            self._run(ticket, replica, now)
             return replica
         if len(self._where) >= self._max_calls:
             raise self._full(f"{len(self._where)} calls are waiting, and no more are taken; try again later", ticket)
@@ -127,6 +130,7 @@ class Dispatcher:
         first = tickets[0]
         queue = self._queue(first)
         waiting = tickets[self._idle_room(first.lane, first.group) if not queue else 0 :]
+        self._check_caller(first, len(tickets), len(waiting), now)
         if waiting and len(self._where) + len(waiting) > self._max_calls:
             raise self._full(
                 f"{len(self._where)} calls are waiting, and {len(waiting)} more do not fit under {self._max_calls}; "
@@ -145,6 +149,7 @@ class Dispatcher:
         """Take a call out of its queue; return the replica that runs it if it is too late for that."""
         queue = self._where.pop(call, None)
         if queue is not None:
+            self._callers.end(call)
             queue.withdraw(call)
             self._waiting_bytes -= self._sizes.pop(call)
             return None
@@ -156,6 +161,7 @@ class Dispatcher:
         running = self._running.pop(call, None)
         if running is None:
             return
+        self._callers.end(call)
         replica, lane, since = running
         self._replicas[replica].running[lane] -= 1
         forecast = self._forecasts.get(lane)
@@ -183,6 +189,7 @@ class Dispatcher:
         lost = [call for call, running in self._running.items() if running.replica == replica]
         for call in lost:
             del self._running[call]
+            self._callers.end(call)
         return lost
 
     def assign(self, now: float) -> list[Assignment]:
@@ -199,6 +206,7 @@ class Dispatcher:
                     ticket = queue.pop(now)
                     del self._where[ticket.id]
                     self._waiting_bytes -= self._sizes.pop(ticket.id)
+                    self._callers.start(ticket.id)
                     self._start(ticket, replica, now)
                     assignments.append(Assignment(ticket.id, replica))
                     progress = True
@@ -250,6 +258,12 @@ class Dispatcher:
             if not group or replica.group == group
         )
 
+    def _check_caller(self, ticket: Ticket, count: int, waits: int, now: float) -> None:
+        if ticket.limits is not None:
+            forecast = self._forecasts.get(ticket.lane)
+            hint = None if forecast is None else forecast.service
+            self._callers.check(ticket, count, now, waits=waits, hint=hint)
+
     def _check_bytes(self, ticket: Ticket, size: int) -> None:
         # What comes alone is taken, however large: a limit below one message would refuse it for ever.
         if self._where and self._waiting_bytes + size > self._max_bytes:
@@ -291,14 +305,21 @@ class Dispatcher:
         return Overloaded(message, retry_after=None if forecast is None else forecast.wait(1))
 
     def _run_or_wait(self, ticket: Ticket, queue: FairQueue, now: float) -> ReplicaId | None:
-        if not queue and (replica := self._least_busy(ticket.lane, ticket.group)) is not None:
-            self._shares.charge(ticket.caller)
-            self._start(ticket, replica, now)
-            return replica
-        self._wait(ticket, queue, now)
-        return None
+        replica = self._least_busy(ticket.lane, ticket.group) if not queue else None
+        if replica is None:
+            self._wait(ticket, queue, now)
+        else:
+            self._run(ticket, replica, now)
+        return replica
+
+    def _run(self, ticket: Ticket, replica: ReplicaId, now: float) -> None:
+        """Run a call that did not wait."""
+        self._callers.take(ticket, now, waits=False)
+        self._shares.charge(ticket.caller)
+        self._start(ticket, replica, now)
 
     def _wait(self, ticket: Ticket, queue: FairQueue, now: float, *, again: bool = False) -> None:
+        self._callers.take(ticket, now, waits=True, again=again)
         queue.push(ticket, now, again=again)
         self._where[ticket.id] = queue
         self._sizes[ticket.id] = ticket.size

@@ -20,6 +20,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final, NamedTuple, NewType
 
+from runner.limits import CallerLimits
 from runner.signature.published import Lane
 
 CallId = NewType("CallId", int)
@@ -46,6 +47,8 @@ class Ticket(NamedTuple):
     """Instant; None without one."""
     group: str = ""
     """The deployment that has to run it; empty: any."""
+    limits: CallerLimits | None = None
+    """What the caller may have here at once; None: no bounds of its own."""
 
 
 class Shares:

@@ -12,6 +12,7 @@ from runner.dispatch.dispatcher import CallId
 from runner.errors import CallError, Cancelled
 from runner.execution.times import Times
 from runner.flow import Consumption, Window
+from runner.limits import CallerLimits
 from runner.signature.published import Published
 from runner.wire.payload import Payload
 from runner.workers.messages import Call, Credit, EndInput, Item
@@ -36,6 +37,8 @@ class Request(NamedTuple):
     """Who shares the replicas with whom."""
     group: str = ""
     """The deployment that has to run it; empty: any."""
+    limits: CallerLimits | None = None
+    """What the caller may have here at once; None: no bounds of its own."""
 
 
 class Answer(NamedTuple):

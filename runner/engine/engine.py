@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
+from runner.dispatch.callers import TooOften
 from runner.dispatch.dispatcher import CallId, Dispatcher, ReplicaId, Ticket
 from runner.engine.calls import Answer, EngineCall, Request, StreamCall, UnaryCall
 from runner.engine.keeper import Keeper, Place
@@ -75,6 +76,7 @@ class Engine:
         self._known = asyncio.Event()
         self._tell_ready: Callable[[bool], None] | None = None
         self._line = Line(max_queued_calls)
+        self._line_timer: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Engine:
         self._keepers = [Keeper(place, self) for place in self._places]
@@ -87,6 +89,8 @@ class Engine:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._line.let_in(self.stream)  # which now refuses everybody
+        if self._line_timer is not None:
+            self._line_timer.cancel()
         for call in list(self._calls.values()):
             self._forget(call)
             call.fail(Cancelled("the server is shutting down"))
@@ -239,8 +243,9 @@ class Engine:
         if not self._line.before(request.method.lane):
             try:
                 return self.stream(request)
-            except Overloaded:
-                pass
+            except Overloaded as exc:
+                if isinstance(exc, TooOften):
+                    self._look_again(exc.retry_after)
         return await self._line.wait(request, patience)
 
     def statistics(self) -> EngineStatistics:
@@ -309,8 +314,23 @@ class Engine:
     def _dispatch(self) -> None:
         for assignment in self._dispatcher.assign(time.monotonic()):
             self._run(self._calls[assignment.call], assignment.replica)
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """Open the calls of those who wait for admission, as far as there is room."""
         if self._line:
-            self._line.let_in(self.stream)
+            self._look_again(self._line.let_in(self.stream))
+
+    def _look_again(self, delay: float | None) -> None:
+        """Call `_let_in` after so many seconds: a caller's rate allows a call by then, and no other event may come."""
+        if delay is None:
+            return
+        loop = asyncio.get_running_loop()
+        if self._line_timer is not None and loop.time() < self._line_timer.when() <= loop.time() + delay:
+            return
+        if self._line_timer is not None:
+            self._line_timer.cancel()
+        self._line_timer = loop.call_later(delay, self._let_in)
 
     def _expire(self, call: EngineCall) -> None:
         now = time.monotonic()
@@ -326,8 +346,7 @@ class Engine:
         replica = self._dispatcher.withdraw(call.id)
         if replica is None:
             self._forget(call)
-            if self._line:
-                self._line.let_in(self.stream)
+            self._let_in()
         elif replica in self._replicas:
             if call.abandoned is None:
                 call.abandoned = time.monotonic()
@@ -448,6 +467,7 @@ def _ticket(call: EngineCall) -> Ticket:
         request.method.priority,
         request.deadline,
         request.group,
+        request.limits,
     )
 
 

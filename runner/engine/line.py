@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import NamedTuple
 
+from runner.dispatch.callers import TooOften
 from runner.engine.calls import Request, StreamCall
 from runner.errors import CallError, Overloaded
 from runner.signature.published import Lane
@@ -59,20 +61,35 @@ class Line:
             self._leave(waiting)
             raise
 
-    def let_in(self, open_call: Callable[[Request], StreamCall]) -> None:
-        """Open the calls of those who wait, oldest first, until `open_call` raises `Overloaded`."""
+    def let_in(self, open_call: Callable[[Request], StreamCall]) -> float | None:
+        """Open the calls of those who wait, oldest first, until `open_call` raises `Overloaded`.
+
+        One whose caller has too many calls of its own stays where it is, and holds up nobody.
+
+        Returns:
+            Seconds after which one of those may be let in that call too often; None if there is none.
+        """
+        soonest: float | None = None
         for line in self._lines.values():
+            held: list[_Waiting] = []
             while line:
                 waiting = line[0]
                 if not waiting.opened.done():
                     try:
                         waiting.opened.set_result(open_call(waiting.request))
-                    except Overloaded:
-                        break
+                    except Overloaded as exc:
+                        if not exc.of_caller:
+                            break
+                        if isinstance(exc, TooOften) and exc.retry_after is not None:
+                            soonest = min(exc.retry_after, math.inf if soonest is None else soonest)
+                        held.append(line.popleft())
+                        continue
                     except CallError as exc:
                         waiting.opened.set_exception(exc)
                 line.popleft()
                 self._length -= 1
+            line.extendleft(reversed(held))
+        return soonest
 
     def _leave(self, waiting: _Waiting) -> None:
         line = self._lines[waiting.request.method.lane]

@@ -13,6 +13,7 @@ from runner.engine.replica import Host, StartHost
 from runner.model import ModelClass
 from runner.server.access import Access
 from runner.server.catalog import Catalog
+from runner.server.keyring import Keyring
 from runner.server.service import Service, ServiceOptions
 from runner.workers.cores import usable_cores, usable_cpus
 from runner.workers.link import Receiver
@@ -83,12 +84,12 @@ def build_engine(config: ServerConfig, model_dir: Path | None, host_for: HostFor
     )
 
 
-def build_service(config: ServerConfig, engine: Engine) -> Service:
-    """Return the services in front of an engine."""
+def build_service(config: ServerConfig, engine: Engine, keyring: Keyring) -> Service:
+    """Return the services in front of an engine, for callers with keys of the ring."""
     return Service(
         engine,
         Catalog(config.model, strict_ids=config.access.strict_ids, deployments=config.access.deployments),
-        Access(config.access.keys),
+        Access(keyring, config.model.id, config.callers),
         ServiceOptions(
             max_message_bytes=config.listen.max_message_bytes,
             max_loading_wait=config.admission.max_loading_wait,
@@ -96,6 +97,15 @@ def build_service(config: ServerConfig, engine: Engine) -> Service:
             hide_model_errors=config.hide_model_errors,
         ),
     )
+
+
+def build_keyring(config: ServerConfig) -> Keyring:
+    """Return the keys that the configuration names.
+
+    Raises:
+        ConfigError: the file of keys cannot be read, or is wrong.
+    """
+    return Keyring(config.access.keys, config.access.keys_file)
 
 
 def _machine() -> Machine:

@@ -25,7 +25,7 @@ from runner.config import ServerConfig
 from runner.engine import Engine
 from runner.errors import ConfigError, LoadError
 from runner.execution.loading import find_model_file, load_class
-from runner.server.assembly import build_engine, build_service, inline_host, process_host
+from runner.server.assembly import build_engine, build_keyring, build_service, inline_host, process_host
 from runner.server.health import Health
 from runner.server.reflection import reflection_handlers
 from runner.server.transport_grpcio import ServiceHandlers, create_server
@@ -63,11 +63,14 @@ async def _serve(model_dir: Path, config: ServerConfig, *, inline: bool) -> int:
         find_model_file(model_dir)
         host_for = inline_host(lambda: load_class(model_dir)) if inline else process_host
         engine = build_engine(config, model_dir, host_for)
+        keyring = build_keyring(config)
+        # Before any worker is started: a model that tells what it finds in its environment tells no key.
+        keyring.withdraw_from(os.environ)
+        service = build_service(config, engine, keyring)
     except LoadError as exc:
         return _give_up(str(exc), EXIT_CANNOT_LOAD)
     except ConfigError as exc:
         return _give_up(str(exc), EXIT_CONFIG)
-    service = build_service(config, engine)
     health = Health()
     handlers = ServiceHandlers(service, hide_model_errors=config.hide_model_errors)
     server = create_server(
@@ -130,7 +133,9 @@ async def _drain(server: grpc.aio.Server, handlers: ServiceHandlers, grace: floa
 
 
 def _warn_of_strangers(config: ServerConfig) -> None:
-    if config.listen.host not in ("127.0.0.1", "localhost", "::1", "[::1]") and not config.access.keys:
+    if config.listen.host in ("127.0.0.1", "localhost", "::1", "[::1]"):
+        return
+    if not config.access.keys and config.access.keys_file is None:
         logger.warning(
             "listening on %s without keys: whoever reaches the port may call the model; `keys` in the configuration "
             "lists who may",

@@ -27,7 +27,7 @@ from runner.errors import (
     MethodNotFound,
     ModelLoading,
 )
-from runner.server.access import Access
+from runner.server.access import Access, Caller
 from runner.server.catalog import Catalog
 from runner.server.metadata import MetadataPacker
 from runner.server.replies import Replies, as_call_error
@@ -101,9 +101,9 @@ class Service:
     async def unary(self, dialect: Dialect, rpc: str, request: bytes, call: CallInfo) -> bytes:
         """Answer one request with one reply."""
         try:
-            key = self._access.check(call.metadata)
+            caller = self._access.check(call.metadata)
             if rpc == "PostModelOutputs":
-                return await self._post(dialect, request, call, key)
+                return await self._post(dialect, request, call, caller)
             if rpc == "GetStatistics" and dialect is Dialect.NATIVE:
                 return encode_statistics(self._engine.statistics())
             await self._loaded(call)
@@ -114,9 +114,9 @@ class Service:
     async def server_stream(self, dialect: Dialect, rpc: str, request: bytes, call: CallInfo) -> AsyncIterator[bytes]:
         """Answer one request with a stream of replies."""
         try:
-            key = self._access.check(call.metadata)
+            caller = self._access.check(call.metadata)
             envelope = await self._read(request, call)
-            requests = self._requests(dialect, envelope, Cardinality.SERVER_STREAM, call, key)
+            requests = self._requests(dialect, envelope, Cardinality.SERVER_STREAM, call, caller)
             if len(requests) > 1:
                 async for message in self._streams(dialect, requests):
                     yield message
@@ -151,12 +151,12 @@ class Service:
 
     # Unary calls.
 
-    async def _post(self, dialect: Dialect, request: bytes, call: CallInfo, key: str) -> bytes:
+    async def _post(self, dialect: Dialect, request: bytes, call: CallInfo, caller: Caller) -> bytes:
         envelope = await self._read(request, call)
         if envelope.method == GET_SIGNATURES:
             self._catalog.check(envelope.target)
             return self._catalog.signatures(dialect)
-        requests = self._requests(dialect, envelope, Cardinality.UNARY, call, key)
+        requests = self._requests(dialect, envelope, Cardinality.UNARY, call, caller)
         if len(requests) == 1:
             answer = await self._engine.unary(requests[0])
             if call.trailers is not None:
@@ -196,12 +196,12 @@ class Service:
         self, dialect: Dialect, cardinality: Cardinality, requests: AsyncIterator[bytes], call: CallInfo
     ) -> AsyncGenerator[StreamCall]:
         """Open a call whose input is a stream, and feed it until it is over."""
-        key = self._access.check(call.metadata)
+        caller = self._access.check(call.metadata)
         first = await anext(requests, None)
         if first is None:
             raise InvalidInput("the stream of requests ended before its first message, which names the method")
         envelope = await self._read(first, call)
-        wanted = self._requests(dialect, envelope, cardinality, call, key)
+        wanted = self._requests(dialect, envelope, cardinality, call, caller)
         if len(wanted) != 1:
             raise InvalidInput(f"a message of a stream has one input, and this one has {len(wanted)}")
         stream = await self._engine.stream_in_turn(wanted[0], self._options.max_loading_wait)
@@ -243,7 +243,7 @@ class Service:
             )
 
     def _requests(
-        self, dialect: Dialect, envelope: Envelope, cardinality: Cardinality, call: CallInfo, key: str
+        self, dialect: Dialect, envelope: Envelope, cardinality: Cardinality, call: CallInfo, caller: Caller
     ) -> list[Request]:
         """Find the method, and make one request of each input."""
         group = self._catalog.check(envelope.target)
@@ -251,13 +251,13 @@ class Service:
         if not envelope.inputs:
             raise InvalidInput("the request has no inputs; send one for each call")
         metadata = self._pack_metadata(call.metadata)
-        request_id, caller = call.request_id, key or call.peer
+        request_id, name = call.request_id, caller.name or call.peer
         deadline = call.deadline
         if method.timeout is not None or method.max_timeout is not None:
             deadline = _deadline(deadline, method, time.monotonic())
         params = envelope.params
         return [
-            Request(method, payload, params, deadline, request_id, metadata, caller, group)
+            Request(method, payload, params, deadline, request_id, metadata, name, group, caller.limits)
             for payload in envelope.inputs
         ]
 

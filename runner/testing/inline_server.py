@@ -11,7 +11,7 @@ from typing import Self
 from runner.config import ServerConfig
 from runner.execution.loading import load_class
 from runner.model import ModelClass
-from runner.server.assembly import build_engine, build_service, inline_host
+from runner.server.assembly import build_engine, build_keyring, build_service, inline_host
 from runner.server.service import Service
 
 __all__ = ["InlineServer"]
@@ -72,7 +72,9 @@ class InlineServer:
         engine = build_engine(self.config, None, inline_host(self._load))
         async with engine:
             await engine.started()
-            self._ready.set_result((build_service(self.config, engine), asyncio.get_running_loop()))
+            self._ready.set_result(
+                (build_service(self.config, engine, build_keyring(self.config)), asyncio.get_running_loop())
+            )
             await self._stop.wait()
 
     def _load(self) -> type[ModelClass]:

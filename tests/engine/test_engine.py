@@ -16,6 +16,7 @@ from runner.errors import (
     Overloaded,
     WorkerLost,
 )
+from runner.limits import CallerLimits
 from runner.workers.messages import Call, Cancel
 from tests.engine.scripted import GENERATE, PREDICT, STREAM, Scripted, request, scripted
 from tests.running import on_loop, turns
@@ -393,3 +394,56 @@ async def test_an_error_of_one_call_is_not_anothers():
         with pytest.raises(ModelError):
             await tasks[0]
         assert await tasks[1] == b"yes"
+
+
+# One caller's own bounds.
+
+
+@on_loop
+async def test_a_caller_with_too_many_calls_holds_up_nobody_in_line():
+    async with scripted() as under_test:
+        engine = under_test.engine
+        limits = CallerLimits(max_calls=1)
+        first = await engine.stream_in_turn(request(STREAM, caller="a", limits=limits), 60)
+        again = asyncio.ensure_future(engine.stream_in_turn(request(STREAM, caller="a", limits=limits), 60))
+        await turns()
+        assert not again.done()
+        # In line behind it, since somebody waits there, and let in by whatever happens next.
+        other = asyncio.ensure_future(engine.stream_in_turn(request(STREAM, caller="b", limits=limits), 60))
+        (task,) = start(under_test, b"x")
+        (_, call) = await under_test.workers[0].hears(Call, 2)
+        under_test.workers[0].answer(call)
+        await task
+        (await other).close()
+        assert not again.done()
+        first.close()
+        await turns()
+        calls = [call for call in under_test.workers[0].calls if call.method == STREAM]
+        for call in calls:
+            under_test.workers[0].answer(call)
+        (await again).close()
+
+
+@on_loop
+async def test_a_caller_in_line_is_let_in_when_its_rate_allows_it():
+    async with scripted(max_coroutines=100) as under_test:
+        limits = CallerLimits(max_calls_per_second=50.0)
+        opened = [
+            await under_test.engine.stream_in_turn(request(STREAM, caller="a", limits=limits), 60) for _ in range(53)
+        ]
+        for stream in opened:
+            stream.close()
+
+
+@on_loop
+async def test_a_caller_s_bounds_are_told_with_a_hint():
+    async with scripted() as under_test:
+        limits = CallerLimits(max_calls_per_second=1.0)
+        (task,) = start(under_test, b"1", caller="a", limits=limits)
+        (call,) = await under_test.workers[0].hears(Call)
+        under_test.workers[0].answer(call)
+        await task
+        with pytest.raises(Overloaded, match="this caller may call 1 times a second") as told:
+            await under_test.unary(request(PREDICT, caller="a", limits=limits))
+        assert told.value.of_caller
+        assert 0 < told.value.retry_after <= 1

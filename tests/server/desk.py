@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from runner.api_keys import as_keys
 from runner.config import ModelIdentity
+from runner.limits import CallerLimits
 from runner.server.access import Access
 from runner.server.catalog import Catalog
+from runner.server.keyring import Keyring
 from runner.server.service import CallInfo, Service, ServiceOptions
 from runner.signature.dialect import Dialect
 from runner.wire.pb import inference_pb2 as pb
@@ -130,7 +133,8 @@ class Typing:
 async def desk(
     *,
     ready: bool = True,
-    keys: Sequence[str] = (),
+    keys: Sequence[object] = (),
+    callers: CallerLimits | None = None,
     strict_ids: bool = False,
     max_message_bytes: int = 1 << 20,
     max_loading_wait: float = 60.0,
@@ -143,7 +147,7 @@ async def desk(
         service = Service(
             under_test.engine,
             Catalog(ModelIdentity(id="m", user_id="u", app_id="a"), strict_ids=strict_ids),
-            Access(keys),
+            Access(Keyring(as_keys("keys", keys)), "m", callers or CallerLimits()),
             ServiceOptions(
                 max_message_bytes=max_message_bytes,
                 max_loading_wait=max_loading_wait,

@@ -20,11 +20,13 @@ from runner.errors import (
     ModelLoading,
     ModelNotFound,
     Overloaded,
+    PermissionDenied,
     Unauthenticated,
     WorkerLost,
     call_error,
 )
 from runner.execution.times import Times
+from runner.limits import CallerLimits
 from runner.server.service import CallInfo
 from runner.server.status import Code
 from runner.wire.pb import inference_pb2 as pb
@@ -204,6 +206,62 @@ async def test_every_way_in_wants_the_key():
         (call,) = await under_test.worker.hears(Call)
         under_test.worker.answer(call, output(""))
         assert (await task).code == 10000
+
+
+@on_loop
+async def test_a_key_has_bounds_of_its_own_and_a_bidi_call_waits_where_others_are_refused():
+    keys = [{"key": "one", "max_calls": 1}, {"key": "two"}]
+    async with desk(keys=keys) as under_test:
+        message = request("predict", "x")
+        one, two = (CallInfo(metadata=(("authorization", f"Bearer {key}"),)) for key in ("one", "two"))
+        first = under_test.post(message, call=one)
+        (call,) = await under_test.worker.hears(Call)
+        refused = await under_test.post(message, call=one)
+        assert refused.code == Code.MODEL_BUSY_PLEASE_RETRY
+        assert "1 calls of this caller are here, and 1 may be" in refused.description
+        other = under_test.post(message, call=two)
+        (_, theirs) = await under_test.worker.hears(Call, 2)
+        under_test.worker.answer(theirs, output("other"))
+        assert (await other).code == 10000
+
+        async def requests():
+            yield request("stream", "x")
+
+        replies = under_test.chat(requests(), call=one)
+        waiting = asyncio.ensure_future(anext(replies))
+        await turns()
+        assert not waiting.done()
+        under_test.worker.answer(call, output("first"))
+        assert (await first).code == 10000
+        (*_, streamed) = await under_test.worker.hears(Call, 3)
+        under_test.worker.item(streamed, output("item"))
+        assert (await waiting).code == 10000
+        await replies.aclose()
+
+
+@on_loop
+async def test_a_bidi_call_beyond_its_caller_s_bounds_is_never_told_to_come_again_by_itself():
+    async with desk(callers=CallerLimits(max_calls=1), max_loading_wait=0.01) as under_test:
+        first = under_test.post(request("predict", "x"), call=CallInfo(peer="h"))
+        await under_test.worker.hears(Call)
+
+        async def requests():
+            yield request("stream", "x")
+
+        (reply,) = [reply async for reply in under_test.chat(requests(), call=CallInfo(peer="h"))]
+        assert reply.code == Code.TRY_AGAIN
+        first.cancel()
+
+
+@on_loop
+async def test_a_key_for_other_models_is_refused():
+    async with desk(keys=[{"name": "app", "key": "k", "models": ["other"]}]) as under_test:
+        call = CallInfo(metadata=(("authorization", "Key k"),))
+        reply = await under_test.post(request("predict", "x"), call=call)
+        assert reply.code == Code.INSUFFICIENT_SCOPES
+        assert "the key 'app' is not for the model 'm'" in reply.description
+        with pytest.raises(PermissionDenied):
+            await under_test.post(request("predict", "x"), NATIVE, call=call)
 
 
 @on_loop
