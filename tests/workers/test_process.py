@@ -66,7 +66,7 @@ class Served:
 
     def request(self, method: str, **arguments: object) -> Request:
         index = self._index[method]
-        return Request(index, self._published[index].lane, self._methods[index].codec.encode_call(arguments))
+        return Request(self._published[index], self._methods[index].codec.encode_call(arguments))
 
     async def call(self, method: str, **arguments: object) -> object:
         answer = (await self.engine.unary(self.request(method, **arguments))).payload
