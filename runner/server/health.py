@@ -9,10 +9,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import grpc
-import grpc.aio
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
+from runner.server.rpcs import Rpc, RpcFailed, Rpcs, ServerStreamRpc, UnaryRpc
+from runner.server.service import CallInfo
+from runner.server.status import GrpcCode
 from runner.signature.dialect import Dialect
 
 _messages: Any = health_pb2
@@ -42,27 +44,15 @@ class Health:
             self._changed.set()
             self._changed = asyncio.Event()
 
-    def handlers(self) -> list[grpc.GenericRpcHandler]:
-        """Return the handlers to add to a server."""
-        rpcs = {
-            "Check": grpc.unary_unary_rpc_method_handler(
-                self._check,
-                request_deserializer=health_pb2.HealthCheckRequest.FromString,
-                response_serializer=health_pb2.HealthCheckResponse.SerializeToString,
-            ),
-            "Watch": grpc.unary_stream_rpc_method_handler(
-                self._watch,
-                request_deserializer=health_pb2.HealthCheckRequest.FromString,
-                response_serializer=health_pb2.HealthCheckResponse.SerializeToString,
-            ),
+    def rpcs(self) -> Rpcs:
+        """Return the RPCs that tell the status."""
+        rpcs: dict[str, Rpc] = {
+            f"/{SERVICE}/Check": UnaryRpc(self._check),
+            f"/{SERVICE}/Watch": ServerStreamRpc(self._watch, lasting=True),
         }
         if hasattr(_messages, "HealthListRequest"):
-            rpcs["List"] = grpc.unary_unary_rpc_method_handler(
-                self._list,
-                request_deserializer=_messages.HealthListRequest.FromString,
-                response_serializer=_messages.HealthListResponse.SerializeToString,
-            )
-        return [grpc.method_handlers_generic_handler(SERVICE, rpcs)]
+            rpcs[f"/{SERVICE}/List"] = UnaryRpc(self._list)
+        return rpcs
 
     def _reply(self, name: str) -> health_pb2.HealthCheckResponse:
         if name not in _NAMES:
@@ -73,26 +63,30 @@ class Health:
             status = health_pb2.HealthCheckResponse.NOT_SERVING
         return health_pb2.HealthCheckResponse(status=status)
 
-    async def _check(
-        self,
-        request: health_pb2.HealthCheckRequest,
-        context: grpc.aio.ServicerContext[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse],
-    ) -> health_pb2.HealthCheckResponse:
-        if request.service not in _NAMES:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no service {request.service!r}")
-        return self._reply(request.service)
+    async def _check(self, request: bytes, call: CallInfo) -> bytes:
+        name = _read(request)
+        if name not in _NAMES:
+            raise RpcFailed(GrpcCode.NOT_FOUND, f"there is no service {name!r}")
+        return self._reply(name).SerializeToString()
 
-    async def _watch(
-        self, request: health_pb2.HealthCheckRequest, context: object
-    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+    async def _watch(self, request: bytes, call: CallInfo) -> AsyncIterator[bytes]:
+        name = _read(request)
         told = None
         while True:
             changed = self._changed
-            reply = self._reply(request.service)
+            reply = self._reply(name).SerializeToString()
             if reply != told:
                 yield reply
                 told = reply
             await changed.wait()
 
-    async def _list(self, request: object, context: object) -> Any:
-        return _messages.HealthListResponse(statuses={name: self._reply(name) for name in _NAMES})
+    async def _list(self, request: bytes, call: CallInfo) -> bytes:
+        return _messages.HealthListResponse(statuses={name: self._reply(name) for name in _NAMES}).SerializeToString()
+
+
+def _read(request: bytes) -> str:
+    """Return the name that is asked about."""
+    try:
+        return health_pb2.HealthCheckRequest.FromString(request).service
+    except DecodeError:
+        raise RpcFailed(GrpcCode.INVALID_ARGUMENT, "the request is not a HealthCheckRequest") from None

@@ -17,7 +17,6 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -27,11 +26,10 @@ from runner.errors import ConfigError, LoadError
 from runner.execution.loading import find_model_file, load_class
 from runner.server.assembly import build_engine, build_keyring, build_service, inline_host, process_host
 from runner.server.health import Health
-from runner.server.reflection import reflection_handlers
-from runner.server.transport_grpcio import ServiceHandlers, create_server
-
-if TYPE_CHECKING:
-    import grpc.aio
+from runner.server.reflection import reflection_rpcs
+from runner.server.rpcs import service_rpcs
+from runner.server.transport import Transport
+from runner.server.transport_grpcio import GrpcioTransport
 
 logger = logging.getLogger("runner.server")
 
@@ -39,9 +37,6 @@ EXIT_CONFIG = 2
 EXIT_CANNOT_LOAD = 3
 EXIT_CANNOT_LISTEN = 4
 EXIT_FORCED = 130
-
-_FAREWELL = 0.25
-"""seconds in which the last answers leave after the last call has ended."""
 
 
 def run(model_dir: Path, config: ServerConfig, *, inline: bool = False) -> int:
@@ -72,20 +67,19 @@ async def _serve(model_dir: Path, config: ServerConfig, *, inline: bool) -> int:
     except ConfigError as exc:
         return _give_up(str(exc), EXIT_CONFIG)
     health = Health()
-    handlers = ServiceHandlers(service, hide_model_errors=config.hide_model_errors)
-    server = create_server(
-        [handlers, *health.handlers(), *reflection_handlers()], max_message_bytes=config.listen.max_message_bytes
+    transport: Transport = GrpcioTransport(
+        {**service_rpcs(service), **health.rpcs(), **reflection_rpcs()},
+        max_message_bytes=config.listen.max_message_bytes,
+        hide_model_errors=config.hide_model_errors,
     )
-    address = f"{config.listen.host}:{config.listen.port}"
     try:
-        port = server.add_insecure_port(address)
-    except RuntimeError:
+        port = await transport.listen(config.listen.host, config.listen.port)
+    except OSError:
         return _give_up(
-            f"cannot listen on {address}: the port is taken (--port 0 finds a free one), or the host is not an "
-            "address of this machine",
+            f"cannot listen on {config.listen.host}:{config.listen.port}: the port is taken (--port 0 finds a free "
+            "one), or the host is not an address of this machine",
             EXIT_CANNOT_LISTEN,
         )
-    await server.start()
     _warn_of_strangers(config)
     try:
         async with engine:
@@ -96,13 +90,13 @@ async def _serve(model_dir: Path, config: ServerConfig, *, inline: bool) -> int:
             await stop.wait()
             health.set_serving(False)
             await asyncio.sleep(config.drain.delay)
-            await _drain(server, handlers, config.drain.grace)
+            await transport.drain(config.drain.grace)
             return 0
     except LoadError as exc:
         return _give_up(str(exc), EXIT_CANNOT_LOAD, exc.details)
     finally:
         health.set_serving(False)
-        await server.stop(None)
+        await transport.close()
 
 
 async def _started(engine: Engine, stop: _Stop) -> bool:
@@ -117,19 +111,6 @@ async def _started(engine: Engine, stop: _Stop) -> bool:
     finally:
         for task in (started, stopped):
             task.cancel()
-
-
-async def _drain(server: grpc.aio.Server, handlers: ServiceHandlers, grace: float) -> None:
-    """Take no more calls, and let those in flight end, for `grace` seconds at most."""
-    # This sends GOAWAY at once. It would wait for watchers of health too, which never leave by themselves.
-    stopping = asyncio.get_running_loop().create_task(server.stop(grace))
-    try:
-        async with asyncio.timeout(grace):
-            await handlers.idle()
-    except TimeoutError:
-        logger.warning("%d calls did not end within the grace of %g s and are cancelled", handlers.active, grace)
-    await server.stop(_FAREWELL)
-    await stopping
 
 
 def _warn_of_strangers(config: ServerConfig) -> None:

@@ -7,15 +7,19 @@ these descriptors, since the messages are those of `runner.v1` under either serv
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, cast
 
-import grpc
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from runner.server.health import SERVICE as HEALTH_SERVICE
+from runner.server.rpcs import BidiRpc, RpcFailed, Rpcs
+from runner.server.service import CallInfo
+from runner.server.status import GrpcCode
 from runner.signature.dialect import Dialect
 from runner.wire.pb import inference_pb2 as pb
 
@@ -34,18 +38,24 @@ SERVICES = (
 )
 
 
-def reflection_handlers() -> list[grpc.GenericRpcHandler]:
-    """Return the handlers to add to a server."""
+def reflection_rpcs() -> Rpcs:
+    """Return the RPCs of both versions."""
     servicer: Any = reflection.aio.ReflectionServicer(SERVICES, pool=_describe())
-    handler = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
-        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
-        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
-    )
-    return [
-        grpc.method_handlers_generic_handler(f"{version}.ServerReflection", {"ServerReflectionInfo": handler})
-        for version in (_V1, _V1ALPHA)
-    ]
+
+    async def info(requests: AsyncIterator[bytes], call: CallInfo) -> AsyncIterator[bytes]:
+        async for reply in servicer.ServerReflectionInfo(_parsed(requests), None):
+            yield reply.SerializeToString()
+
+    rpc = BidiRpc(info, lasting=True)
+    return {f"/{version}.ServerReflection/ServerReflectionInfo": rpc for version in (_V1, _V1ALPHA)}
+
+
+async def _parsed(requests: AsyncIterator[bytes]) -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
+    async for request in requests:
+        try:
+            yield reflection_pb2.ServerReflectionRequest.FromString(request)
+        except DecodeError:
+            raise RpcFailed(GrpcCode.INVALID_ARGUMENT, "the request is not a ServerReflectionRequest") from None
 
 
 def _describe() -> DescriptorPool:

@@ -1,4 +1,4 @@
-"""The grpcio transport: grpc.aio carries the bytes, `service.py` knows what they mean.
+"""The grpcio transport: grpc.aio carries the bytes, and the RPCs know what they mean.
 
 Messages are neither parsed nor built here, so that every handler is generic: bytes in, bytes out.
 """
@@ -7,34 +7,29 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, assert_never, cast
 
 import grpc
 import grpc.aio
 
 from runner.errors import CallError
-from runner.server.service import CallInfo, Service
+from runner.server.rpcs import BidiRpc, ClientStreamRpc, Rpc, RpcFailed, Rpcs, ServerStreamRpc, UnaryRpc
+from runner.server.service import CallInfo
 from runner.server.status import rpc_status
-from runner.signature.dialect import Dialect
 
-UNARY = (
-    "GetModel",
-    "GetModelVersion",
-    "ListModelVersions",
-    "GetModelType",
-    "GetUser",
-    "GetDeployment",
-    "GetNodepool",
-    "PostModelOutputs",
-)
+logger = logging.getLogger("runner.server")
 
 _LIMIT_MARGIN = 2
 """grpcio refuses a longer message by a gRPC error, which costs official stream clients 45 s. So its limit lies above
 ours, and what is between the two gets a reply."""
+
+_FAREWELL = 0.25
+"""seconds in which the last answers leave after the last call has ended."""
 
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -46,30 +41,68 @@ _Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 _Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 
 
-class ServiceHandlers(grpc.GenericRpcHandler):
-    """The handlers of both services, by path."""
+class GrpcioTransport:
+    """See `Transport`.
 
-    def __init__(self, service: Service, *, hide_model_errors: bool) -> None:
-        self._service = service
+    Args:
+        rpcs: what is served.
+        max_message_bytes: requests up to twice as long are received.
+        hide_model_errors: do not tell callers what the model's own exceptions say.
+    """
+
+    def __init__(self, rpcs: Rpcs, *, max_message_bytes: int, hide_model_errors: bool) -> None:
+        self._handlers = _Handlers(rpcs, hide_model_errors=hide_model_errors)
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", min(max_message_bytes * _LIMIT_MARGIN, 2**31 - 1)),
+                ("grpc.max_send_message_length", -1),
+                # A second server on the same port is a mistake that should be told, not a way to share the load.
+                ("grpc.so_reuseport", 0),
+                # Official clients ping as often as every 10 s, without a call under way.
+                ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+                ("grpc.keepalive_permit_without_calls", 1),
+            ]
+        )
+        self._server.add_generic_rpc_handlers((self._handlers,))
+
+    async def listen(self, host: str, port: int) -> int:
+        """See `Transport`."""
+        try:
+            port = self._server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError as exc:
+            raise OSError(str(exc)) from exc
+        await self._server.start()
+        return port
+
+    async def drain(self, grace: float) -> None:
+        """See `Transport`."""
+        # This sends GOAWAY at once. It would wait for watchers of health too, which never leave by themselves.
+        stopping = asyncio.get_running_loop().create_task(self._server.stop(grace))
+        try:
+            async with asyncio.timeout(grace):
+                await self._handlers.idle()
+        except TimeoutError:
+            logger.warning(
+                "%d calls did not end within the grace of %g s and are cancelled", self._handlers.active, grace
+            )
+        await self._server.stop(_FAREWELL)
+        await stopping
+
+    async def close(self) -> None:
+        """See `Transport`."""
+        await self._server.stop(None)
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    """The handlers of all RPCs, by path, and the number of calls they are serving."""
+
+    def __init__(self, rpcs: Rpcs, *, hide_model_errors: bool) -> None:
         self._hide_model_errors = hide_model_errors
         self._id_prefix = secrets.token_hex(4)
         self._id_count = itertools.count(1)
-        self.active = 0  # calls being served
+        self.active = 0  # calls being served, but for those that last
         self._idle: asyncio.Future[None] | None = None
-        self._handlers: dict[str, _Handler] = {}
-        for dialect in Dialect:
-            prefix = f"/{dialect.value}/"
-            for rpc in (*UNARY, *(("GetStatistics",) if dialect is Dialect.NATIVE else ())):
-                self._handlers[prefix + rpc] = grpc.unary_unary_rpc_method_handler(self._unary(dialect, rpc))
-            self._handlers[prefix + "GenerateModelOutputs"] = grpc.unary_stream_rpc_method_handler(
-                self._server_stream(dialect, "GenerateModelOutputs")
-            )
-            self._handlers[prefix + "StreamModelOutputs"] = grpc.stream_stream_rpc_method_handler(
-                self._bidi(dialect, "StreamModelOutputs")
-            )
-        self._handlers[f"/{Dialect.NATIVE.value}/CollectModelOutputs"] = grpc.stream_unary_rpc_method_handler(
-            self._client_stream(Dialect.NATIVE, "CollectModelOutputs")
-        )
+        self._handlers = {path: self._handler(rpc) for path, rpc in rpcs.items()}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> _Handler | None:
         """See grpcio."""
@@ -81,69 +114,81 @@ class ServiceHandlers(grpc.GenericRpcHandler):
             self._idle = asyncio.get_running_loop().create_future()
             await self._idle
 
-    def _begin(self) -> None:
-        self.active += 1
-
-    def _end(self) -> None:
-        self.active -= 1
+    def _count(self, calls: int) -> None:
+        self.active += calls
         if not self.active and self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 
-    def _unary(self, dialect: Dialect, rpc: str) -> Callable[..., Awaitable[bytes]]:
-        answer = self._service.unary
+    def _handler(self, rpc: Rpc) -> _Handler:
+        match rpc:
+            case UnaryRpc():
+                return grpc.unary_unary_rpc_method_handler(self._unary(rpc))
+            case ServerStreamRpc():
+                return grpc.unary_stream_rpc_method_handler(self._server_stream(rpc))
+            case BidiRpc():
+                return grpc.stream_stream_rpc_method_handler(self._bidi(rpc))
+            case ClientStreamRpc():
+                return grpc.stream_unary_rpc_method_handler(self._client_stream(rpc))
+            case _:
+                assert_never(rpc)
+
+    def _unary(self, rpc: UnaryRpc) -> Callable[..., Awaitable[bytes]]:
+        answer = rpc.answer
 
         async def handle(request: bytes, context: _Context) -> bytes:
-            self._begin()
-            trailers: list[tuple[str, str]] | None = [] if dialect is Dialect.NATIVE else None
+            self._count(1)
+            trailers: list[tuple[str, str]] | None = [] if rpc.times else None
             try:
-                reply = await answer(dialect, rpc, request, self._info(context, trailers))
+                reply = await answer(request, self._info(context, trailers))
                 if trailers:
                     context.set_trailing_metadata(tuple(trailers))
                 return reply
-            except CallError as exc:
+            except (CallError, RpcFailed) as exc:
                 return await self._abort(context, exc)
             finally:
-                self._end()
+                self._count(-1)
 
         return handle
 
-    def _server_stream(self, dialect: Dialect, rpc: str) -> Callable[..., Awaitable[None]]:
+    def _server_stream(self, rpc: ServerStreamRpc) -> Callable[..., Awaitable[None]]:
         async def handle(request: bytes, context: _Context) -> None:
-            await self._write(self._service.server_stream(dialect, rpc, request, self._info(context)), context)
+            await self._write(rpc.answer(request, self._info(context)), context, counted=not rpc.lasting)
 
         return handle
 
-    def _bidi(self, dialect: Dialect, rpc: str) -> Callable[..., Awaitable[None]]:
+    def _bidi(self, rpc: BidiRpc) -> Callable[..., Awaitable[None]]:
         async def handle(requests: AsyncIterator[bytes], context: _Context) -> None:
-            await self._write(self._service.bidi(dialect, rpc, aiter(requests), self._info(context)), context)
+            await self._write(rpc.answer(aiter(requests), self._info(context)), context, counted=not rpc.lasting)
 
         return handle
 
-    def _client_stream(self, dialect: Dialect, rpc: str) -> Callable[..., Awaitable[bytes]]:
+    def _client_stream(self, rpc: ClientStreamRpc) -> Callable[..., Awaitable[bytes]]:
         async def handle(requests: AsyncIterator[bytes], context: _Context) -> bytes:
-            self._begin()
+            self._count(1)
             try:
-                return await self._service.client_stream(dialect, rpc, aiter(requests), self._info(context))
-            except CallError as exc:
+                return await rpc.answer(aiter(requests), self._info(context))
+            except (CallError, RpcFailed) as exc:
                 return await self._abort(context, exc)
             finally:
-                self._end()
+                self._count(-1)
 
         return handle
 
-    async def _write(self, replies: Any, context: _Context) -> None:
+    async def _write(self, replies: Any, context: _Context, *, counted: bool) -> None:
         # Closed here and not by the garbage collector: the client may leave while the generator waits in a write.
-        self._begin()
+        self._count(counted)
         try:
             async with aclosing(replies):
                 async for message in replies:
                     await context.write(message)
-        except CallError as exc:
+        except (CallError, RpcFailed) as exc:
             await self._abort(context, exc)
         finally:
-            self._end()
+            self._count(-counted)
 
-    async def _abort(self, context: _Context, error: CallError) -> bytes:
+    async def _abort(self, context: _Context, error: CallError | RpcFailed) -> bytes:
+        if isinstance(error, RpcFailed):
+            await context.abort(_CODES[error.code], error.message)
         code, message, details = rpc_status(error, hide_model_errors=self._hide_model_errors)
         await context.abort(_CODES[code], message, ((_DETAILS, details),))
         raise AssertionError("abort raises")
@@ -162,21 +207,3 @@ class ServiceHandlers(grpc.GenericRpcHandler):
             context.peer().rpartition(":")[0],
             trailers,
         )
-
-
-def create_server(handlers: Sequence[grpc.GenericRpcHandler], *, max_message_bytes: int) -> grpc.aio.Server:
-    """Return a server with these handlers, not yet listening."""
-    ceiling = min(max_message_bytes * _LIMIT_MARGIN, 2**31 - 1)
-    server = grpc.aio.server(
-        options=[
-            ("grpc.max_receive_message_length", ceiling),
-            ("grpc.max_send_message_length", -1),
-            # A second server on the same port is a mistake that should be told, not a way to share the load.
-            ("grpc.so_reuseport", 0),
-            # Official clients ping as often as every 10 s, without a call under way.
-            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-            ("grpc.keepalive_permit_without_calls", 1),
-        ]
-    )
-    server.add_generic_rpc_handlers(tuple(handlers))
-    return server

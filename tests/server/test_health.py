@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
-import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 
 from runner.server.health import Health
+from runner.server.rpcs import RpcFailed, ServerStreamRpc, UnaryRpc
+from runner.server.service import CallInfo
+from runner.server.status import GrpcCode
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -18,74 +19,74 @@ SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 NAMES = ["", "clarifai.api.V2", "runner.v1.Inference"]
 
 
-class Details:
-    """What a generic handler looks at."""
-
-    invocation_metadata = ()
-
-    def __init__(self, method: str) -> None:
-        self.method = method
+CALL = CallInfo()
 
 
-class Aborted(Exception):
-    pass
+def request(name: str) -> bytes:
+    return health_pb2.HealthCheckRequest(service=name).SerializeToString()
 
 
-class Context:
-    """A call's context that raises what an abort would send."""
-
-    async def abort(self, code: grpc.StatusCode, details: str) -> None:
-        raise Aborted(code, details)
+def status(reply: bytes) -> int:
+    return health_pb2.HealthCheckResponse.FromString(reply).status
 
 
-def rpc(health: Health, name: str) -> Callable[..., Any]:
-    """The function that serves an RPC, as a server would find it."""
-    (handlers,) = health.handlers()
-    handler = handlers.service(Details(f"/grpc.health.v1.Health/{name}"))
-    assert handler is not None
-    return handler.unary_unary or handler.unary_stream
+def check(health: Health, name: str) -> int:
+    rpc = health.rpcs()["/grpc.health.v1.Health/Check"]
+    assert isinstance(rpc, UnaryRpc)
+    return status(asyncio.run(rpc.answer(request(name), CALL)))
 
 
-def request(name: str) -> health_pb2.HealthCheckRequest:
-    return health_pb2.HealthCheckRequest(service=name)
+def watch(health: Health, name: str) -> AsyncIterator[bytes]:
+    rpc = health.rpcs()["/grpc.health.v1.Health/Watch"]
+    assert isinstance(rpc, ServerStreamRpc)
+    assert rpc.lasting
+    return rpc.answer(request(name), CALL)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_check(name: str) -> None:
     health = Health()
-    check = rpc(health, "Check")
-    assert asyncio.run(check(request(name), Context())).status == NOT_SERVING
+    assert check(health, name) == NOT_SERVING
     health.set_serving(True)
-    assert asyncio.run(check(request(name), Context())).status == SERVING
+    assert check(health, name) == SERVING
     health.set_serving(False)
-    assert asyncio.run(check(request(name), Context())).status == NOT_SERVING
+    assert check(health, name) == NOT_SERVING
 
 
 def test_check_of_an_unknown_service() -> None:
-    with pytest.raises(Aborted, match="NOT_FOUND"):
-        asyncio.run(rpc(Health(), "Check")(request("x"), Context()))
+    with pytest.raises(RpcFailed, match="there is no service 'x'") as failed:
+        check(Health(), "x")
+    assert failed.value.code == GrpcCode.NOT_FOUND
+
+
+def test_a_request_that_is_none() -> None:
+    rpc = Health().rpcs()["/grpc.health.v1.Health/Check"]
+    with pytest.raises(RpcFailed, match="HealthCheckRequest") as failed:
+        asyncio.run(rpc.answer(b"\xff", CALL))
+    assert failed.value.code == GrpcCode.INVALID_ARGUMENT
 
 
 @pytest.mark.skipif(not hasattr(health_pb2, "HealthListRequest"), reason="this grpcio-health-checking has no List")
 def test_list() -> None:
     health = Health()
     health.set_serving(True)
-    reply = asyncio.run(rpc(health, "List")(health_pb2.HealthListRequest(), Context()))
-    assert {name: status.status for name, status in reply.statuses.items()} == dict.fromkeys(NAMES, SERVING)
+    rpc = health.rpcs()["/grpc.health.v1.Health/List"]
+    reply = health_pb2.HealthListResponse.FromString(asyncio.run(rpc.answer(b"", CALL)))
+    assert {name: each.status for name, each in reply.statuses.items()} == dict.fromkeys(NAMES, SERVING)
 
 
 def test_watchers_hear_of_changes_only() -> None:
     async def scenario() -> None:
         health = Health()
-        watchers = [rpc(health, "Watch")(request(name), Context()) for name in NAMES]
-        assert [(await anext(watcher)).status for watcher in watchers] == [NOT_SERVING] * 3
+        watchers = [watch(health, name) for name in NAMES]
+        assert [status(await anext(watcher)) for watcher in watchers] == [NOT_SERVING] * 3
         waiting = [asyncio.ensure_future(anext(watcher)) for watcher in watchers]
         await asyncio.sleep(0)
         health.set_serving(False)
         await asyncio.sleep(0)
         assert not any(future.done() for future in waiting)
         health.set_serving(True)
-        assert [(await future).status for future in waiting] == [SERVING] * 3
+        assert [status(await future) for future in waiting] == [SERVING] * 3
 
     asyncio.run(scenario())
 
@@ -93,22 +94,22 @@ def test_watchers_hear_of_changes_only() -> None:
 def test_a_slow_watcher_gets_the_last_status() -> None:
     async def scenario() -> None:
         health = Health()
-        watcher = rpc(health, "Watch")(request(""), Context())
-        assert (await anext(watcher)).status == NOT_SERVING
+        watcher = watch(health, "")
+        assert status(await anext(watcher)) == NOT_SERVING
         health.set_serving(True)
         health.set_serving(False)
         health.set_serving(True)
-        assert (await anext(watcher)).status == SERVING
+        assert status(await anext(watcher)) == SERVING
         waiting = asyncio.ensure_future(anext(watcher))
         health.set_serving(False)
-        assert (await waiting).status == NOT_SERVING
+        assert status(await waiting) == NOT_SERVING
 
     asyncio.run(scenario())
 
 
 def test_watching_an_unknown_service() -> None:
     async def scenario() -> None:
-        watcher = rpc(Health(), "Watch")(request("x"), Context())
-        assert (await anext(watcher)).status == SERVICE_UNKNOWN
+        watcher = watch(Health(), "x")
+        assert status(await anext(watcher)) == SERVICE_UNKNOWN
 
     asyncio.run(scenario())

@@ -1,0 +1,86 @@
+"""The RPCs that the server answers, whatever carries them: by path, in bytes, with one function each.
+
+A function gets the bytes of a request, or an iterator of them, and returns the bytes of a reply, or an iterator of
+them. It fails with a `CallError` or with `RpcFailed`; cancelling it, or closing its iterator, cancels the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
+from typing import NamedTuple, TypeAlias
+
+from runner.server.service import CallInfo, Service
+from runner.signature.dialect import Dialect
+
+UNARY = (
+    "GetModel",
+    "GetModelVersion",
+    "ListModelVersions",
+    "GetModelType",
+    "GetUser",
+    "GetDeployment",
+    "GetNodepool",
+    "PostModelOutputs",
+)
+
+
+class UnaryRpc(NamedTuple):
+    """One request, one reply."""
+
+    answer: Callable[[bytes, CallInfo], Awaitable[bytes]]
+    times: bool = False
+    """It can say where its time went, in the trailing metadata."""
+
+
+class ServerStreamRpc(NamedTuple):
+    """One request, many replies."""
+
+    answer: Callable[[bytes, CallInfo], AsyncIterator[bytes]]
+    lasting: bool = False
+    """It goes on until the client leaves: nobody waits for it when the server stops."""
+
+
+class BidiRpc(NamedTuple):
+    """Many requests, many replies."""
+
+    answer: Callable[[AsyncIterator[bytes], CallInfo], AsyncIterator[bytes]]
+    lasting: bool = False
+    """As for `ServerStreamRpc`."""
+
+
+class ClientStreamRpc(NamedTuple):
+    """Many requests, one reply."""
+
+    answer: Callable[[AsyncIterator[bytes], CallInfo], Awaitable[bytes]]
+
+
+Rpc: TypeAlias = UnaryRpc | ServerStreamRpc | BidiRpc | ClientStreamRpc
+Rpcs: TypeAlias = Mapping[str, Rpc]
+"""By path, such as `/runner.v1.Inference/PostModelOutputs`."""
+
+
+class RpcFailed(Exception):
+    """An RPC ends with a gRPC status that is none of our errors."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def service_rpcs(service: Service) -> Rpcs:
+    """Return the RPCs of both published services."""
+    rpcs: dict[str, Rpc] = {}
+    for dialect in Dialect:
+        native = dialect is Dialect.NATIVE
+        prefix = f"/{dialect.value}/"
+        for rpc in (*UNARY, *(("GetStatistics",) if native else ())):
+            rpcs[prefix + rpc] = UnaryRpc(partial(service.unary, dialect, rpc), times=native)
+        rpc = "GenerateModelOutputs"
+        rpcs[prefix + rpc] = ServerStreamRpc(partial(service.server_stream, dialect, rpc))
+        rpc = "StreamModelOutputs"
+        rpcs[prefix + rpc] = BidiRpc(partial(service.bidi, dialect, rpc))
+    rpc, dialect = "CollectModelOutputs", Dialect.NATIVE
+    rpcs[f"/{dialect.value}/{rpc}"] = ClientStreamRpc(partial(service.client_stream, dialect, rpc))
+    return rpcs
