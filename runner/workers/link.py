@@ -2,7 +2,10 @@
 
 `SocketLink` stands on two socket pairs, one for payloads and one for control; `MemoryLink` joins two ends in one
 process. Neither knows what the messages mean. What is on its way is bounded by the credits of whoever sends: a link
-itself never refuses and never drops.
+itself never refuses and never drops, and never stops reading.
+
+On the socket for payloads a long message goes in pieces, as fast as the other end reads them, and short ones go between
+them. So messages of one call arrive in the order in which they were sent, and messages of two calls need not.
 """
 
 from __future__ import annotations
@@ -14,10 +17,11 @@ from typing import Protocol, cast
 
 from runner.wire.payload import Payload
 from runner.workers.frames import JOIN_BELOW, pack, unpack
-from runner.workers.messages import Message
+from runner.workers.messages import Call, EndInput, Failed, Item, Message, Result
+from runner.workers.pieces import FIRST_TAG, HEAD_BYTES, PIECE_BYTES, Cutter, Joiner, body
 
 _READ_BYTES = 256 * 1024
-"""bytes read at once. A longer frame gets a buffer of its own size, so that its payload can be used where it lies."""
+"""bytes read at once. What is longer is read to where it is to lie."""
 
 SERVER_QUIET_TURNS = 12
 WORKER_QUIET_TURNS = 0
@@ -28,8 +32,9 @@ come together in one turn, and an empty one costs it about as much as an answer.
 _HOLD = 0.001
 """seconds a message waits for others at most, however busy the loop is."""
 
-MAX_FRAME_BYTES = 2**31
-"""A longer frame can only be garbage: gRPC messages end at 1 GiB. The link is closed then."""
+MAX_UNCUT_BYTES = 64 * 1024 * 1024
+"""Only messages that are not about a call are longer than a piece and not cut: `Ready`, say, with all that there is to
+know of a model's methods. A frame beyond this can only be garbage, and the link is closed then."""
 
 
 class Receiver(Protocol):
@@ -105,14 +110,19 @@ class SocketLink:
     def send(self, message: Message) -> None:
         """See `Link`."""
         channel = self._control if message.CONTROL else self._data
-        if not channel.outbox:
+        begin = len(channel.outbox)
+        size = pack(message, channel.outbox)
+        if (size > PIECE_BYTES or channel.cutter.calls) and channel.cut(message, begin, size):
+            return
+        if not begin:
             channel.hold()
-        pack(message, channel.outbox)
 
     def close(self) -> None:
         """See `Link`. What was sent before is still written."""
-        for channel in (self._control, self._data):
-            channel.close()
+        # The end of either channel is the end of the link, so the one that may have megabytes to write goes first: when
+        # it has ended, `lost` closes the other.
+        self._control.flush()
+        self._data.close()
 
     def received(self, message: Message) -> None:
         """Hand a message up; called by the channels."""
@@ -122,7 +132,8 @@ class SocketLink:
         """Either channel's end is the end of the link."""
         if not self._closed:
             self._closed = True
-            self.close()
+            for channel in (self._control, self._data):
+                channel.close()
             self._receiver.on_closed()
 
 
@@ -134,8 +145,13 @@ class _Channel(asyncio.BufferedProtocol):
         self._transport: asyncio.WriteTransport | None = None
         self._buffer = memoryview(bytearray(_READ_BYTES))
         self._filled = 0
-        self._long: memoryview | None = None  # a frame longer than the buffer, being filled
+        self._long: memoryview | None = None  # what is longer than the buffer and is being filled
+        self._is_piece = False  # whether that is a piece or a frame
+        self._joiner = Joiner()
         self.outbox: list[Payload] = []
+        self.cutter = Cutter()
+        self._paused = False
+        self._pumping = False
         self._until = 0.0
 
     def hold(self) -> None:
@@ -151,6 +167,40 @@ class _Channel(asyncio.BufferedProtocol):
         else:
             self._link.loop.call_soon(self._next_turn, len(self.outbox), quiet - 1)
 
+    def cut(self, message: Message, begin: int, size: int) -> bool:
+        """Have a message sent in pieces that stands in the outbox from `begin` on; False if it can stay there."""
+        if not isinstance(message, Call | Item | EndInput | Result | Failed):
+            return False
+        if size <= PIECE_BYTES and message.id not in self.cutter.calls:
+            return False
+        parts = self.outbox[begin:]
+        del self.outbox[begin:]
+        if self._transport is not None:
+            self.cutter.add(message.id, parts, size)
+            self._pump_soon()
+        return True
+
+    def _pump_soon(self) -> None:
+        if not self._pumping and not self._paused:
+            self._pumping = True
+            self._link.loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        """Write one piece in each turn of the loop for as long as the socket takes them."""
+        self._pumping = False
+        if self._transport is None or self._transport.is_closing() or self._paused or not self.cutter.calls:
+            return
+        self.flush()  # what stands there was sent before, and has waited long enough
+        self._transport.writelines(self.cutter.next())
+        self._pump_soon()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._pump()
+
     def flush(self) -> None:
         outbox, self.outbox = self.outbox, []
         if self._transport is None or self._transport.is_closing() or not outbox:
@@ -165,13 +215,18 @@ class _Channel(asyncio.BufferedProtocol):
     def close(self) -> None:
         if self._transport is not None:
             self.flush()
+            while self.cutter.calls and not self._transport.is_closing():
+                self._transport.writelines(self.cutter.next())
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's transports subclass none of asyncio's
+        # One piece may wait there: a short message never stands behind more than that and what the socket holds.
+        self._transport.set_write_buffer_limits(high=PIECE_BYTES)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self.cutter, self._joiner = Cutter(), Joiner()
         self._link.lost()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -183,33 +238,38 @@ class _Channel(asyncio.BufferedProtocol):
         if self._long is not None:
             if self._filled == len(self._long):
                 frame, self._long, self._filled = self._long, None, 0
-                self._link.received(unpack(frame))
+                whole = self._joiner.close() if self._is_piece else frame
+                if whole is not None:
+                    self._link.received(unpack(whole))
             return
         buffer, filled, start = self._buffer, self._filled, 0
         while filled - start >= 4:
             end = start + 4 + int.from_bytes(buffer[start : start + 4], "little")
             if end > filled:
                 break
-            self._link.received(unpack(_detached(buffer[start:end])))
+            frame = buffer[start:end]
+            if frame[4] < FIRST_TAG:
+                self._link.received(unpack(_detached(frame)))
+            elif (whole := self._joiner.take(frame)) is not None:
+                self._link.received(unpack(whole))
             start = end
         self._keep(start)
 
     def _keep(self, start: int) -> None:
         """Move the begun frame to where the next read continues it."""
-        left = self._filled - start
-        if left >= 4:
-            length = 4 + int.from_bytes(self._buffer[start : start + 4], "little")
-            if length > MAX_FRAME_BYTES:
-                self._link.close()
-                return
-            if length > len(self._buffer):
-                self._long = memoryview(bytearray(length))
-                self._long[:left] = self._buffer[start : self._filled]
-                self._filled = left
-                return
-        if start and left:
-            self._buffer[:left] = bytes(self._buffer[start : self._filled])
-        self._filled = left
+        begun = self._buffer[start : self._filled]
+        if len(begun) >= HEAD_BYTES and begun[4] >= FIRST_TAG:
+            self._long, self._is_piece = self._joiner.open(begun), True
+            begun = body(begun)
+            self._long[: len(begun)] = begun
+        elif len(begun) >= 4 and (length := 4 + int.from_bytes(begun[:4], "little")) > len(self._buffer):
+            if length > MAX_UNCUT_BYTES:
+                raise ValueError(f"a frame of {length} bytes on the link to a worker")
+            self._long, self._is_piece = memoryview(bytearray(length)), False
+            self._long[: len(begun)] = begun
+        elif start and begun:
+            self._buffer[: len(begun)] = bytes(begun)
+        self._filled = len(begun)
 
 
 def _detached(frame: memoryview) -> memoryview:

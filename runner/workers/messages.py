@@ -55,7 +55,7 @@ class Call(NamedTuple):
     """Run a method."""
 
     id: int
-    """Unique on this link, and larger than every one before it."""
+    """One more than that of the call sent before it on this link. Long calls arrive after shorter ones sent later."""
     method: int
     """Index into the methods of `Ready`."""
     payload: Payload

@@ -73,7 +73,8 @@ class Worker:
         self._counts: dict[str, Count] = {}
         self._telling: asyncio.TimerHandle | None = None
         self._metadata: dict[bytes, dict[str, str]] = {}
-        self._last_id = 0
+        self._last_id = 0  # the highest that has arrived
+        self._overtaken: set[int] = set()  # lower ones that have not: long calls arrive after shorter ones
         self._cancelled_early: set[int] = set()
         link.send(Ready(published))
 
@@ -96,7 +97,7 @@ class Worker:
                 self._executor.grant(message.id, message.items)
             case Cancel():
                 # Control overtakes payloads: this may be about a call that has not arrived yet.
-                if message.id > self._last_id:
+                if message.id > self._last_id or message.id in self._overtaken:
                     self._cancelled_early.add(message.id)
                 else:
                     self._executor.cancel(message.id)
@@ -104,7 +105,11 @@ class Worker:
                 raise ValueError(f"a worker does not expect {type(message).__name__}")
 
     def _start(self, call: Call) -> None:
-        self._last_id = call.id
+        if call.id > self._last_id:
+            self._overtaken.update(range(self._last_id + 1, call.id))
+            self._last_id = call.id
+        else:
+            self._overtaken.discard(call.id)
         if call.id in self._cancelled_early:
             self._cancelled_early.discard(call.id)
             self.failed(call.id, Cancelled("the call was cancelled before it started"))

@@ -12,13 +12,14 @@ from runner.wire.payload import Payload
 from runner.workers.frames import JOIN_BELOW, pack
 from runner.workers.link import (
     _READ_BYTES,
-    MAX_FRAME_BYTES,
+    MAX_UNCUT_BYTES,
     SERVER_QUIET_TURNS,
     WORKER_QUIET_TURNS,
     MemoryLink,
     SocketLink,
 )
-from runner.workers.messages import Call, Cancel, Credit, Failed, Item, Message, Result
+from runner.workers.messages import Call, Cancel, Credit, EndInput, Failed, Item, Message, Result
+from runner.workers.pieces import HEAD_BYTES, PIECE_BYTES
 from tests.running import on_loop, turns
 
 SIZES = [
@@ -52,6 +53,11 @@ class Reader:
     def on_closed(self) -> None:
         self.closed += 1
         self._changed.set()
+
+    async def reads(self, link: SocketLink) -> None:
+        """Wait until some of a long message has arrived."""
+        while link._data._joiner.under_way == 0:
+            await turns()
 
     async def count(self, count: int) -> list[Message]:
         while len(self.messages) < count:
@@ -91,6 +97,10 @@ def content(message: Message) -> bytes:
     return bytes(message.payload)
 
 
+def of_call(messages: list[Message], call: int) -> list[Message]:
+    return [message for message in messages if isinstance(message, Item | EndInput | Result) and message.id == call]
+
+
 def numbered(size: int, number: int) -> bytes:
     return bytes([number % 251]) * size
 
@@ -106,12 +116,14 @@ async def test_payloads_of_every_size_arrive_whole_and_in_order(size):
 
 
 @on_loop
-async def test_sizes_may_be_mixed():
+async def test_sizes_may_be_mixed_and_each_call_keeps_its_order():
     async with Joined() as joined:
-        sent = [Item(number, numbered(size, number)) for number, size in enumerate(SIZES * 3)]
+        sent = [Item(number % 4, numbered(size, number)) for number, size in enumerate(SIZES * 3)]
         for item in sent:
             joined.link.send(item)
-        assert await joined.far.count(len(sent)) == sent
+        messages = await joined.far.count(len(sent))
+        for call in range(4):
+            assert of_call(messages, call) == of_call(sent, call)
 
 
 @on_loop
@@ -156,6 +168,88 @@ async def test_control_overtakes_payloads():
         joined.link.send(Cancel(1))
         messages = await joined.far.count(2)
         assert [type(message) for message in messages] == [Cancel, Item]
+
+
+LONG = 64 * 1024 * 1024
+"""bytes of a message of which a socket holds a small part."""
+
+
+@pytest.mark.parametrize(
+    "long", [Call(1, 0, bytes(LONG), b"", None, "r", b""), Item(1, bytes(LONG))], ids=["call", "item"]
+)
+@on_loop
+async def test_short_messages_overtake_a_long_one_in_the_order_in_which_they_were_sent(long):
+    async with Joined() as joined:
+        joined.link.send(long)
+        await joined.far.reads(joined.peer)
+        shorts = [Item(number, b"short") for number in range(2, 20)]
+        for short in shorts:
+            joined.link.send(short)
+        messages = await joined.far.count(19)
+        assert messages == [*shorts, long]
+
+
+@on_loop
+async def test_results_of_a_worker_are_overtaken_too():
+    async with Joined() as joined:
+        results = [Result(1, bytes(LONG)), Result(2, bytes(LONG)), Result(3, b"short")]
+        for result in results:
+            joined.peer.send(result)
+        messages = await joined.near.count(3)
+        assert messages == [results[2], results[0], results[1]]
+
+
+@on_loop
+async def test_what_follows_a_long_message_of_its_call_waits_for_it():
+    async with Joined() as joined:
+        sent = [Item(1, bytes(LONG)), Item(1, b"short"), EndInput(1), Item(2, b"other")]
+        for message in sent:
+            joined.link.send(message)
+        assert await joined.far.count(4) == [sent[3], *sent[:3]]
+
+
+@on_loop
+async def test_a_reader_that_stops_holds_up_the_writer_and_not_its_memory():
+    async with Joined() as joined:
+        transport = joined.link._data._transport
+        assert transport is not None
+        joined.peer._data._transport.pause_reading()
+        joined.link.send(Item(1, bytes(LONG)))
+        while not joined.link._data._paused:
+            await turns()
+        waiting = transport.get_write_buffer_size()
+        await turns(50)
+        assert transport.get_write_buffer_size() == waiting <= 2 * (PIECE_BYTES + HEAD_BYTES)
+        joined.link.send(Item(2, b"short"))
+        joined.peer._data._transport.resume_reading()
+        assert await joined.far.count(2) == [Item(2, b"short"), Item(1, bytes(LONG))]
+
+
+@on_loop
+async def test_a_link_that_closes_sends_the_rest_of_long_messages():
+    async with Joined() as joined:
+        sent = [Item(1, numbered(LONG // 8, 1)), Item(2, numbered(LONG // 8, 2)), Item(2, b"short")]
+        for message in sent:
+            joined.link.send(message)
+        await turns()
+        joined.link.close()
+        messages = await joined.far.count(3)
+        assert of_call(messages, 1) == sent[:1]
+        assert of_call(messages, 2) == sent[1:]
+        await joined.far.end()
+
+
+@on_loop
+async def test_a_link_that_is_lost_lets_go_of_long_messages():
+    async with Joined() as joined:
+        joined.link.send(Item(1, bytes(LONG)))
+        await turns()
+        assert joined.link._data.cutter.calls
+        joined.peer._data._transport.abort()
+        await joined.near.end()
+        joined.link.send(Item(2, bytes(LONG)))
+        assert not joined.link._data.cutter.calls
+        assert joined.far.messages == []
 
 
 @on_loop
@@ -209,8 +303,13 @@ async def test_the_end_of_either_channel_is_the_end_of_the_link(channel):
 
 @pytest.mark.parametrize(
     "garbage",
-    [b"\x01\x00\x00\x00\x63", (MAX_FRAME_BYTES + 1).to_bytes(4, "little") + b"\x03", b"\xff\xff\xff\xff\xff"],
-    ids=["an unknown tag", "too long", "the longest"],
+    [
+        b"\x01\x00\x00\x00\x63",
+        b"\x40\x00\x00\x00\xf1" + bytes(64),
+        (MAX_UNCUT_BYTES + 1).to_bytes(4, "little") + b"\x03",
+        b"\xff\xff\xff\xff\xff",
+    ],
+    ids=["an unknown tag", "a piece of nothing", "too long", "the longest"],
 )
 def test_garbage_ends_the_link(garbage):
     async def scenario() -> None:

@@ -222,6 +222,23 @@ async def test_a_cancel_that_overtakes_its_call_stops_it_before_it_starts():
 
 
 @on_loop
+async def test_a_cancel_of_a_long_call_that_shorter_ones_have_overtaken_stops_it_before_it_starts():
+    async with Bench() as bench:
+        bench.call(3, "shout", text="a")
+        assert await bench.result(3, "shout") == "A"
+        bench.worker.on_message(Cancel(1))
+        bench.call(1, "shout", text="long")
+        with pytest.raises(Cancelled, match="before it started"):
+            await bench.result(1, "shout")
+        bench.call(2, "shout", text="b")
+        assert await bench.result(2, "shout") == "B"
+        for call_id in (1, 2, 3):
+            bench.worker.on_message(Cancel(call_id))
+        assert not bench.worker._cancelled_early
+        assert not bench.worker._overtaken
+
+
+@on_loop
 async def test_a_cancel_that_comes_after_the_end_is_forgotten():
     async with Bench() as bench:
         bench.call(1, "shout", text="a")
