@@ -10,7 +10,7 @@ receiver closes the link on a sender that does not, whose beginnings could fill 
 
 from __future__ import annotations
 
-import mmap
+import ctypes
 import struct
 from collections import deque
 from typing import Final
@@ -34,9 +34,9 @@ _NEXT: Final = struct.Struct("<IBB")
 HEAD_BYTES: Final = _FIRST.size
 """bytes of the longer of the two heads."""
 
-_CLEARED_BELOW: Final = 4 * 1024 * 1024
-"""bytes: a longer frame is put together in memory that the kernel clears page by page, as pieces come. To clear 200 MB
-when the first one comes would stop the loop for longer than anything else here."""
+_new = ctypes.pythonapi.PyByteArray_FromStringAndSize
+_new.restype = ctypes.py_object
+_new.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t]
 
 
 class _Cut:
@@ -203,6 +203,8 @@ def body(piece: memoryview) -> memoryview:
 
 
 def _memory(size: int) -> memoryview:
-    if size < _CLEARED_BELOW:
-        return memoryview(bytearray(size))
-    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    """Return memory that is not cleared: all of it is written before anybody sees it.
+
+    To clear 200 MB when the first piece comes would stop the loop for longer than anything else here.
+    """
+    return memoryview(_new(None, size))

@@ -159,7 +159,7 @@ def test_the_sender_has_only_so_many_bytes_under_way_but_always_one_frame():
     assert len(alone.next()) == 2
 
 
-def test_frames_that_are_longer_than_what_is_cleared_at_once_are_whole_too():
+def test_what_was_in_memory_before_is_written_over():
     size = 6 * 1024 * 1024
     cutter, far = Cutter(), Far()
     cutter.add(1, [frame(size, 9)], size)
