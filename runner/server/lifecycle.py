@@ -20,6 +20,7 @@ from pathlib import Path
 
 import uvloop
 
+from runner.allocator import keep_freed_memory
 from runner.config import ServerConfig
 from runner.engine import Engine
 from runner.errors import ConfigError, LoadError
@@ -48,6 +49,7 @@ def run(model_dir: Path, config: ServerConfig, *, inline: bool = False) -> int:
         inline: run the model in this process, where breakpoints work.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    keep_freed_memory()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(model_dir, config, inline=inline))
 

@@ -19,6 +19,7 @@ from typing import cast
 
 import uvloop
 
+from runner.allocator import keep_freed_memory
 from runner.errors import LoadError, SignatureError
 from runner.execution.loading import load_class, load_model
 from runner.workers.cpu_list import keep_to, read_cpus
@@ -99,6 +100,7 @@ def _keep_to(cpus: str) -> None:
 def main(argv: list[str]) -> int:
     """Take over the two sockets and serve until they close."""
     die_with_parent(signal.SIGKILL)
+    keep_freed_memory()
     _leave_stopping_to_the_server()
     # What a model prints goes to the log: the server's stdout is for the server's own lines.
     os.dup2(2, 1)
