@@ -86,6 +86,7 @@ class ModelClass:
         timeout_ms: float | None = None,
         max_timeout_ms: float | None = None,
         pad: Pad | float | None = None,
+        batch_sizes: tuple[int, ...] = (),
         example: Mapping[str, object] | None = None,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 

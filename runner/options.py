@@ -5,6 +5,7 @@ The configuration may say otherwise for a method (`methods:` in a config.yaml); 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal, TypeAlias, cast
@@ -98,6 +99,9 @@ class MethodOptions(_BatchOptions):
         timeout_ms: the deadline of a call that brings none.
         max_timeout_ms: the longest that a call may ask for.
         pad: arrays of different lengths may share a batch; how the shorter ones are filled up.
+        batch_sizes: the only sizes in which the function is called, smallest first. A batch between two of them is
+            filled up with repetitions of its last entry, whose results are dropped. For GPUs, whose libraries plan or
+            compile anew for each shape (TensorFlow Serving calls it `allowed_batch_sizes`).
         example: arguments by name, for the warm-up; otherwise they are generated from the types.
     """
 
@@ -106,6 +110,7 @@ class MethodOptions(_BatchOptions):
     timeout_ms: float | None = None
     max_timeout_ms: float | None = None
     pad: Pad | float | None = None
+    batch_sizes: tuple[int, ...] = ()
     example: Mapping[str, object] | None = None
 
     def __post_init__(self) -> None:
@@ -116,6 +121,19 @@ class MethodOptions(_BatchOptions):
                 _check_number(name, value, 0.001)
         if self.pad is not None and not isinstance(self.pad, Pad):
             _check_number("pad", self.pad, None)
+        if self.batch_sizes:
+            self._check_batch_sizes()
+
+    def _check_batch_sizes(self) -> None:
+        for size in self.batch_sizes:
+            _check_whole("batch_sizes", size, 1, 65535)
+        if any(one >= other for one, other in itertools.pairwise(self.batch_sizes)):
+            raise ValueError(f"batch_sizes: got {self.batch_sizes!r}, needs the smallest first, each once")
+        if self.max_batch_size == "auto" or self.max_batch_size > self.batch_sizes[-1]:
+            raise ValueError(
+                f"batch_sizes: ends with {self.batch_sizes[-1]}, needs max_batch_size or more, which is "
+                f"{self.max_batch_size!r}"
+            )
 
     @property
     def padding(self) -> Pad | None:
@@ -125,7 +143,7 @@ class MethodOptions(_BatchOptions):
     @property
     def needs_batch(self) -> str | None:
         """The first option that was said and means something to batches only, if there is one."""
-        of_batches = ("max_batch_size", "max_queue_delay_ms", "cost", "max_batch_cost", "pad", "example")
+        of_batches = ("max_batch_size", "max_queue_delay_ms", "cost", "max_batch_cost", "pad", "batch_sizes", "example")
         return next((name for name in of_batches if getattr(self, name) != getattr(NO_OPTIONS, name)), None)
 
     def with_overrides(self, overrides: Mapping[str, object]) -> MethodOptions:

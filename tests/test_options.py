@@ -20,13 +20,17 @@ from runner.options import MethodOptions, Pad, PointOptions
         ({"max_batch_cost": 8}, ValueError, "max_batch_cost needs cost="),
         ({"slo_ms": 0}, ValueError, "slo_ms: got 0"),
         ({"pad": "x"}, TypeError, "pad: got 'x', needs a number"),
+        ({"batch_sizes": (0, 32)}, ValueError, "batch_sizes: got 0, needs 1 to 65535"),
+        ({"batch_sizes": (32, 8)}, ValueError, "batch_sizes: got (32, 8), needs the smallest first"),
+        ({"batch_sizes": (8, 16)}, ValueError, "batch_sizes: ends with 16, needs max_batch_size or more, which is 32"),
+        ({"batch_sizes": (8,), "max_batch_size": "auto"}, ValueError, "which is 'auto'"),
     ],
 )
 def test_wrong_values(given, error, message):
     with pytest.raises(error) as raised:
         MethodOptions(**given)
     assert message in str(raised.value)
-    if not given.keys() & {"slo_ms", "pad"}:
+    if not given.keys() & {"slo_ms", "pad", "batch_sizes"}:
         with pytest.raises(error):
             PointOptions(**given)
 

@@ -1,7 +1,7 @@
-"""Methods that leave their batch size to us, `max_batch_size="auto"`: measured before the model is ready.
+"""Batch sizes before the model is ready: those left to us are measured, and those that were named are run once.
 
-What was found is kept in a file in the user's cache directory, under the source of the method's class and the name of
-the device: the second start on the same kind of machine measures nothing.
+`max_batch_size="auto"` leaves the size to us. What was found is kept in a file in the user's cache directory, under the
+source of the method's class and the name of the device: the second start on the same kind of machine measures nothing.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def settle(
     *,
     memory: Path | None = None,
 ) -> tuple[tuple[LoadedMethod, ...], tuple[Published, ...]]:
-    """Return the methods with the batch sizes that pay, in place of "auto".
+    """Return the methods with the batch sizes that pay, in place of "auto"; run the others in each of `batch_sizes`.
 
     Args:
         model: the loaded model.
@@ -62,6 +62,8 @@ def settle(
     told: list[Published] = []
     for method, words in zip(methods, published, strict=True):
         if method.plan is None or not method.plan.automatic:
+            if method.plan is not None and method.plan.sizes:
+                _warm_up(model, method, method.plan)
             settled.append(method)
             told.append(words)
             continue
@@ -75,6 +77,20 @@ def settle(
         settled.append(replace(method, plan=plan))
         told.append(replace(words, max_batch_size=size))
     return tuple(settled), tuple(told)
+
+
+def _warm_up(model: ModelClass, method: LoadedMethod, plan: BatchPlan) -> None:
+    """Run a method once in each of its sizes, so that no caller waits for what a first run has to plan or compile."""
+    arguments = _example(method, plan)
+    stager = Stager(model.device)
+    for size in plan.sizes:
+        try:
+            _run(method, plan, stager, arguments, size)
+        except Exception as exc:
+            raise LoadError(
+                f"{method.name}: it raised on a batch of {size} at warm-up: {type(exc).__name__}: {text_of(exc)}; give "
+                "it another example with example=, or other batch_sizes"
+            ) from exc
 
 
 def memory_file() -> Path:

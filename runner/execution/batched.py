@@ -175,9 +175,10 @@ class BatchedWork:
     def prepare(self, jobs: Sequence[BatchedCall]) -> list[Staged]:
         """See `coalescer.Work`."""
         plan = self._plan
+        rows = [*jobs, *[jobs[-1]] * (plan.filled(len(jobs)) - len(jobs))]
         return [
             self._stager.stage(
-                [job.arguments[name] for job in jobs], stacking, None if stacking is Stacking.LIST else plan.padding
+                [job.arguments[name] for job in rows], stacking, None if stacking is Stacking.LIST else plan.padding
             )
             for name, stacking in zip(plan.names, plan.stackings, strict=True)
         ]
@@ -207,7 +208,7 @@ class BatchedWork:
         return self._method.function(**arguments)
 
     def _results(self, result: Any, jobs: Sequence[BatchedCall]) -> list[Any]:
-        return scatter(to_host(result), len(jobs), self._method.name)
+        return scatter(to_host(result), self._plan.filled(len(jobs)), self._method.name)[: len(jobs)]
 
     async def _awaited(self, result: Awaitable[Any], jobs: Sequence[BatchedCall]) -> list[Any]:
         context.current.set(BatchContext([job.context for job in jobs]))  # a task's own, nothing to put back

@@ -33,6 +33,7 @@ class BatchPlan:
         limits: what bounds a batch.
         priority: higher ones go first.
         repeatable: a batch that raised may be run again.
+        sizes: the only sizes in which the function is called, smallest first; empty: any.
         automatic: the largest batch is still to be found out, and `limits` has the largest that is tried.
         example: arguments to find it out with, by name.
     """
@@ -44,8 +45,13 @@ class BatchPlan:
     limits: Limits
     priority: int
     repeatable: bool
+    sizes: tuple[int, ...] = ()
     automatic: bool = False
     example: Mapping[str, object] | None = None
+
+    def filled(self, size: int) -> int:
+        """Return the size in which a batch of so many entries is run."""
+        return next((allowed for allowed in self.sizes if allowed >= size), size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +138,7 @@ def _plan(model: ModelClass, signature: MethodSignature, options: MethodOptions)
         limits=limits_of(options, holds=False),
         priority=options.priority,
         repeatable=options.idempotent,
+        sizes=options.batch_sizes,
         automatic=options.max_batch_size == "auto",
         example=options.example,
     )

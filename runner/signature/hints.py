@@ -130,6 +130,8 @@ class _Reader:
             self._refuse(f"a mask tells of one array, and it takes {len(arrays)}; leave mask= out of Pad(...)")
         if batched and streams_output and self._options.max_batch_size == "auto":
             self._refuse("max_batch_size='auto' is for methods that return one value; give a number")
+        if batched and streams_output and self._options.batch_sizes:
+            self._refuse("batch_sizes= is for methods that return one value; leave it out")
         if not batched and (unused := self._options.needs_batch):
             self._refuse(f"{unused}= is for a method with a Batch[...] argument, and it has none; leave it out")
 

@@ -33,6 +33,18 @@ class Auto(ModelClass):
         return list(text)
 
 
+class Sized(ModelClass):
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    @ModelClass.method(max_batch_size=8, batch_sizes=(2, 8))
+    def predict(self, row: Batch[np.ndarray]) -> Batch[np.ndarray]:
+        self.sizes.append(len(row))
+        if len(row) > 4:
+            raise ValueError("too many")
+        return row
+
+
 class Broken(ModelClass):
     @ModelClass.method(max_batch_size="auto")
     def predict(self, text: Batch[str]) -> Batch[str]:
@@ -53,6 +65,13 @@ def test_sizes_are_measured_once_for_a_machine(tmp_path: Path) -> None:
     assert same.plan == auto.plan
     assert not again.sizes
     assert list(json.loads(memory.read_text()).values()) == [told.max_batch_size]
+
+
+def test_sizes_that_were_named_are_run_once(tmp_path: Path) -> None:
+    model = instantiate(Sized, "cpu")
+    with pytest.raises(LoadError, match="predict: it raised on a batch of 8 at warm-up: ValueError: too many"):
+        settle(model, *load_methods(model), memory=tmp_path / "none")
+    assert model.sizes == [2, 8]
 
 
 def test_a_memory_that_is_none_of_ours_is_no_harm(tmp_path: Path) -> None:

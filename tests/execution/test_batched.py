@@ -43,6 +43,12 @@ class Model(ModelClass):
         self.runs.append(row.shape)
         return [float(each.sum()) for each in np.where(real, row, 0)]
 
+    @ModelClass.method(max_batch_size=6, batch_sizes=(2, 4, 8))
+    def sized(self, row: Batch[np.ndarray], text: Batch[str]) -> Batch[str]:
+        self.gate.wait()
+        self.runs.append((row.shape, list(text)))
+        return [f"{each} {number}" for each, number in zip(text, row[:, 0], strict=True)]
+
     @ModelClass.method(max_batch_size=8)
     def short(self, text: Batch[str]) -> Batch[str]:
         self.gate.wait()
@@ -158,6 +164,18 @@ async def test_arrays_are_stacked_if_they_are_of_one_kind():
         for row, result in zip(rows, results, strict=True):
             np.testing.assert_array_equal(result, row * 2)
         assert stage.model.runs[1:] == [(2, 3), (1, 4), (1, 3)]
+
+
+@on_loop
+async def test_a_batch_is_filled_up_to_a_size_that_was_named():
+    async with Stage(Model) as stage:
+        stage.model.gate.clear()
+        first = stage.call("shout", text="first")
+        await busy(stage)
+        calls = [stage.call("sized", row=np.full(2, float(number)), text=f"t{number}") for number in range(3)]
+        assert await held(stage, [first, *calls]) == ["FIRST!", "t0 0.0", "t1 1.0", "t2 2.0"]
+        assert stage.model.runs[1:] == [((4, 2), ["t0", "t1", "t2", "t2"])]
+        assert stage.batches[-1].size == 3
 
 
 @on_loop

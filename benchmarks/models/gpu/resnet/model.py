@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from loop import BATCH, print_rate
+from loop import BATCH, SIZES, print_rate
 
 from runner import Batch, ModelClass
 
@@ -55,9 +55,10 @@ class Classifier(ModelClass):
     def load_model(self) -> None:
         """Make the network, in bf16."""
         self.net = network().eval().to(self.device, torch.bfloat16, memory_format=torch.channels_last)
-        self.predict(torch.zeros(BATCH, 224, 224, 3, dtype=torch.uint8, device=self.device))
 
-    @ModelClass.method(max_batch_size=BATCH)
+    @ModelClass.method(
+        max_batch_size=BATCH, batch_sizes=SIZES, example={"item": torch.zeros(224, 224, 3, dtype=torch.uint8)}
+    )
     def predict(self, item: Batch[Tensor]) -> Batch[Tensor]:
         """Take uint8 (224, 224, 3), give float32 (1000,)."""
         with torch.inference_mode():
