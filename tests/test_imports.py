@@ -5,8 +5,8 @@ server                      client (stands on wire)
 engine
 dispatch, workers
 execution, batching         what runs in a worker process
-wire
-signature
+wire                        grpc_protocol (under server only)
+signature                   http2
 errors, types, limits, ...  the base: modules directly in `runner`, and `runner.types`
 """
 
@@ -34,9 +34,33 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dispatch": {"signature"},
     "workers": {"signature", "wire", "batching", "execution"},
     "engine": {"signature", "wire", "batching", "execution", "dispatch", "workers"},
-    "server": {"signature", "wire", "batching", "execution", "dispatch", "workers", "engine"},
+    "http2": set(),
+    "grpc_protocol": {"http2"},
+    "server": {
+        "signature",
+        "wire",
+        "batching",
+        "execution",
+        "dispatch",
+        "workers",
+        "engine",
+        "http2",
+        "grpc_protocol",
+    },
     "client": {"signature", "wire"},
-    "testing": {"signature", "wire", "batching", "execution", "dispatch", "workers", "engine", "server", "client"},
+    "testing": {
+        "signature",
+        "wire",
+        "batching",
+        "execution",
+        "dispatch",
+        "workers",
+        "engine",
+        "server",
+        "client",
+        "http2",
+        "grpc_protocol",
+    },
     "cli": {
         "signature",
         "wire",
@@ -47,6 +71,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "engine",
         "server",
         "client",
+        "http2",
+        "grpc_protocol",
         "testing",
     },
 }
@@ -55,7 +81,7 @@ BASE = {"base", "types", "pb"}
 GRPC = {"server", "client"}
 """The only parts that know gRPC: transports, not what travels on them."""
 
-DECIDES_ONLY = ("dispatch", "batching/policy.py")
+DECIDES_ONLY = ("dispatch", "batching/policy.py", "http2", "grpc_protocol")
 """Events and instants in, decisions out: these never look at a clock, wait, or touch a socket."""
 
 

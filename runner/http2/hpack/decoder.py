@@ -1,0 +1,232 @@
+"""From header blocks to lists of fields (RFC 7541, sections 3 and 6).
+
+A client of gRPC sends nearly the same block with each call, and the connection's dynamic table is at rest once the
+first have named all its fields. So three things are remembered:
+
+- whole blocks, by their bytes. What a block means depends on its bytes and on the table, and on nothing else; a block
+  is remembered only if reading it left the table as it was, and all are forgotten as soon as the table changes;
+- fields of both tables as one list, so that a run of indexes becomes fields in one sweep;
+- texts in Huffman code that came before, on any connection: their meaning depends on nothing but their bytes.
+
+The rest is a loop over the block that has what is common in line.
+"""
+
+from __future__ import annotations
+
+from runner.http2.hpack.errors import CompressionError, HeaderListTooLarge
+from runner.http2.hpack.huffman import decode as decode_text
+from runner.http2.hpack.integers import read_rest
+from runner.http2.hpack.static import FIRST_DYNAMIC, OVERHEAD, STATIC, Field
+
+DEFAULT_TABLE_BYTES = 4096
+"""Both sides begin with this (RFC 9113, section 6.5.2)."""
+
+_BASE = 0x80
+"""The bit that makes a byte an indexed field: the other seven are the index."""
+
+_NEWEST = _BASE + FIRST_DYNAMIC
+
+_RUN = bytes(range(_BASE + 1, 0xFF))
+"""Indexed fields of one byte each."""
+
+_REMEMBERED = 32
+"""Blocks kept by a decoder. A client that has more different ones in turn has them read again."""
+
+_REMEMBERED_BYTES = 512
+"""Length of a block that is kept. The two bound what a connection can make us keep to about 150 KB."""
+
+_KNOWN_TEXTS = 1024
+_KNOWN_BYTES = 64
+"""Length of a text that is kept; with their number, about 300 KB for the whole process."""
+
+_known: dict[bytes, bytes] = {}
+
+
+class HeaderList(list[Field]):
+    """The fields of a block, in order. A decoder may hand the same list out again: it is not to be changed."""
+
+    reading: object = None
+    """What the list's reader made of it, for the next time that it comes. The decoder does not look at it."""
+
+
+class HeaderDecoder:
+    """The receiving end of one direction of a connection.
+
+    Owns the dynamic table, which changes with every block: all blocks of the connection have to pass here, in order,
+    those of refused streams too.
+
+    Args:
+        max_table_bytes: size of the dynamic table that both sides begin with, as section 4.1 counts it.
+        max_list_bytes: a longer list is refused; fields count with 32 bytes more than their texts.
+        max_fields: a list of more fields is refused.
+    """
+
+    def __init__(
+        self, *, max_table_bytes: int = DEFAULT_TABLE_BYTES, max_list_bytes: int = 16 * 1024, max_fields: int = 128
+    ) -> None:
+        self._max_list_bytes = max_list_bytes
+        self._max_fields = max_fields
+        self._max_table_bytes = max_table_bytes
+        self._capacity = max_table_bytes  # what the sender uses of it
+        self._must_resize = False
+        # Fields and their sizes, both tables by index: the static one, then the dynamic one, newest first. They begin
+        # at 0x80, so that the byte that stands for an index is the index here.
+        self._table: list[Field] = [(b"", b"")] * (_BASE + 1) + [*STATIC]
+        self._costs = [OVERHEAD + len(name) + len(value) for name, value in self._table]
+        self._field_at = self._table.__getitem__
+        self._cost_at = self._costs.__getitem__
+        self._used = 0  # bytes of the dynamic table
+        self._remembered: dict[bytes, HeaderList] = {}
+
+    def __repr__(self) -> str:
+        entries = len(self._table) - _NEWEST
+        return f"<HeaderDecoder: {entries} entries, {self._used} of {self._capacity} bytes>"
+
+    def set_max_table_bytes(self, size: int) -> None:
+        """Take over a size of the table that the sender has acknowledged.
+
+        If its table is larger, its next block has to begin with a size update (section 4.2).
+        """
+        self._max_table_bytes = size
+        self._must_resize = self._must_resize or size < self._capacity
+        self._remembered.clear()
+
+    def decode(self, block: bytes | bytearray | memoryview) -> HeaderList:
+        """Read the next block.
+
+        Raises:
+            CompressionError: it breaks RFC 7541, and nothing after it could be read.
+            HeaderListTooLarge: it is well-formed, and over the limits; the next one can be read.
+        """
+        if type(block) is not bytes:
+            block = bytes(block)
+        known = self._remembered.get(block)
+        if known is not None:
+            return known
+        try:
+            return self._read(block)
+        except IndexError:
+            # The loop looks up without asking first: positions in the block, and indexes in the table.
+            raise CompressionError("a header block ends in the middle of a field, or refers to none") from None
+
+    def _read(self, block: bytes) -> HeaderList:
+        fields = HeaderList()
+        table = self._table
+        at_rest = True
+        size = 0
+        position = 0
+        end = len(block)
+        if self._must_resize and not (end and block[0] & 0xE0 == 0x20):
+            raise CompressionError("the table was made smaller, and the block does not begin with its new size")
+        while position < end:
+            byte = block[position]
+            # A run of indexed fields.
+            if 0xFF > byte > 0x80:
+                rest = block[position:]
+                after = end - len(rest.lstrip(_RUN))
+                run = block[position:after]
+                fields.extend(map(self._field_at, run))
+                size += sum(map(self._cost_at, run))
+                position = after
+                continue
+            position += 1
+            if byte == 0xFF:
+                index, position = read_rest(block, position, 0x7F)
+                fields.append(table[_BASE + index])
+                size += self._costs[_BASE + index]
+                continue
+            # A literal.
+            if byte & 0xC0 == 0x40:
+                index, full = byte & 0x3F, 0x3F
+            elif byte < 0x20:
+                index, full = byte & 0x0F, 0x0F
+            elif byte < 0x80:
+                position = self._resize(block, position, first=not size)
+                at_rest = False
+                continue
+            else:
+                raise CompressionError("a header block refers to index 0")
+            if index == full:
+                index, position = read_rest(block, position, full)
+            # Each text: its length, with a bit for Huffman's code, then its bytes.
+            if index:
+                name = table[_BASE + index][0]
+            else:
+                coded = block[position]
+                position += 1
+                length = coded & 0x7F
+                if length == 0x7F:
+                    length, position = read_rest(block, position, 0x7F)
+                name = block[position : position + length]
+                position += length
+                if coded >= 0x80:
+                    name = _known.get(name) or _remember(name)
+            coded = block[position]
+            position += 1
+            length = coded & 0x7F
+            if length == 0x7F:
+                length, position = read_rest(block, position, 0x7F)
+            value = block[position : position + length]
+            position += length
+            if position > end:  # of this text or of the name
+                raise CompressionError("a header block ends in the middle of a text")
+            if coded >= 0x80:
+                # What joins the table comes as an index the next time; of what does not, some always come as they are.
+                value = decode_text(value) if full == 0x3F else _known.get(value) or _remember(value)
+            field = name, value
+            cost = OVERHEAD + len(name) + len(value)
+            size += cost
+            if size > self._max_list_bytes:
+                # Read to its end for the table's sake; what it said is let go as it comes.
+                fields.clear()
+            fields.append(field)
+            if full == 0x3F:
+                # Section 4.4: first in the dynamic table, whose last ones go until the rest fits. One that is larger
+                # than the table empties it.
+                at_rest = False
+                table.insert(_NEWEST, field)
+                self._costs.insert(_NEWEST, cost)
+                self._used += cost
+                if self._used > self._capacity:
+                    self._evict()
+        if not at_rest:
+            self._remembered.clear()
+        if size > self._max_list_bytes or len(fields) > self._max_fields:
+            raise HeaderListTooLarge(
+                f"header fields of {size} bytes; {self._max_list_bytes} bytes in {self._max_fields} fields are taken"
+            )
+        if at_rest and end <= _REMEMBERED_BYTES:
+            if len(self._remembered) >= _REMEMBERED:
+                self._remembered.clear()
+            self._remembered[block] = fields
+        return fields
+
+    def _evict(self) -> None:
+        while self._used > self._capacity:
+            self._table.pop()
+            self._used -= self._costs.pop()
+
+    def _resize(self, block: bytes, position: int, *, first: bool) -> int:
+        """Follow a size update (section 6.3) and return the position behind it."""
+        if not first:
+            raise CompressionError("a size update stands behind a field")
+        capacity = block[position - 1] & 0x1F
+        if capacity == 0x1F:
+            capacity, position = read_rest(block, position, 0x1F)
+        if capacity > self._max_table_bytes:
+            raise CompressionError(f"a size update to {capacity}, where {self._max_table_bytes} was agreed")
+        self._must_resize = False
+        self._capacity = capacity
+        self._remembered.clear()
+        self._evict()
+        return position
+
+
+def _remember(coded: bytes) -> bytes:
+    """Decode a text in Huffman code, and remember it if it is short."""
+    text = decode_text(coded)
+    if len(coded) <= _KNOWN_BYTES:
+        if len(_known) >= _KNOWN_TEXTS:
+            _known.clear()
+        _known[coded] = text
+    return text
