@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from operator import index
 from types import MappingProxyType
@@ -39,7 +39,7 @@ class CallContext:
         member: the worker's number for the call, under which its steps are known at coalescing points; 0 outside one.
     """
 
-    __slots__ = ("_cancelled", "_state", "_usage", "deadline", "member", "metadata", "request_id")
+    __slots__ = ("_cancelled", "_state", "_usage", "_watchers", "deadline", "member", "metadata", "request_id")
 
     def __init__(
         self,
@@ -57,6 +57,7 @@ class CallContext:
         self._cancelled = False
         self._usage: Usage | None = None
         self._state: dict[str, Any] | None = None
+        self._watchers: list[Callable[[], None]] = []
 
     @property
     def state(self) -> dict[str, Any]:
@@ -99,6 +100,19 @@ class CallContext:
     def cancel(self) -> None:
         """Say that nobody waits any more. For the worker; may be called from any thread, and more than once."""
         self._cancelled = True
+        for tell in tuple(self._watchers):
+            tell()
+
+    def watch(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called once the call is cancelled: for what blocks a thread and could be woken.
+
+        Look at `cancelled` after this: where it is true already, `tell` may never be called.
+        """
+        self._watchers.append(tell)
+
+    def unwatch(self, tell: Callable[[], None]) -> None:
+        """Take `watch` back."""
+        self._watchers.remove(tell)
 
     @property
     def usage(self) -> Usage | None:

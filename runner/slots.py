@@ -5,7 +5,8 @@
         cache[row] ...
 
 The lowest free row is lent first, so that the rows in use lie together, and a batch of all of them is a slice. A row
-comes back when its block ends, however it ends. Whoever comes while all are lent waits in line.
+comes back when its block ends, however it ends. Whoever comes while all are lent waits in line, and leaves it when
+nobody waits for their call any more.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ import threading
 from collections import deque
 from types import TracebackType
 from typing import Any
+
+from runner.context import current
+from runner.errors import Cancelled
 
 __all__ = ["Lease", "Slots"]
 
@@ -104,7 +108,18 @@ class _Turn:
             if self.row is not None:
                 return
             self._done = threading.Event()
-        self._done.wait()
+        context, wake = current.get(None), self._done.set
+        if context is None:
+            self._done.wait()
+            return
+        context.watch(wake)
+        try:
+            if not context.cancelled:
+                self._done.wait()
+        finally:
+            context.unwatch(wake)
+        if self.row is None:
+            raise Cancelled("the caller is gone")
 
     async def awaited(self, lock: threading.Lock) -> None:
         asyncio: Any = sys.modules["asyncio"]  # a coroutine runs, so it is there

@@ -5,7 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["EngineStatistics", "LaneStatistics", "MethodStatistics", "PointStatistics", "ReplicaStatistics"]
+__all__ = ["EngineStatistics", "LaneStatistics", "Latency", "MethodStatistics", "PointStatistics", "ReplicaStatistics"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """How long something took, in seconds.
+
+    Attributes:
+        count: how often it has happened.
+        total: all together.
+        p50: of the last thousand or so, half took no longer.
+        p99: of those, all but one in a hundred took no longer.
+        longest: at most.
+    """
+
+    count: int
+    total: float
+    p50: float
+    p99: float
+    longest: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,17 +96,14 @@ class EngineStatistics:
         at: instant of the record, monotonic seconds.
         waiting_calls: calls that wait in the server.
         waiting_bytes: bytes of their payloads.
-        cancels: running calls that were told to stop, and have.
-        cancel_seconds: that they took for it, all together.
-        longest_cancel: seconds that one took at most.
+        cancel_latency_seconds: of running calls that nobody waited for any more: from that instant (the caller left or
+            cancelled, the deadline passed, the server drained) until the worker had stopped, and their room was free.
     """
 
     at: float
     waiting_calls: int
     waiting_bytes: int
-    cancels: int
-    cancel_seconds: float
-    longest_cancel: float
+    cancel_latency_seconds: Latency
     lanes: tuple[LaneStatistics, ...]
     replicas: tuple[ReplicaStatistics, ...]
     methods: tuple[MethodStatistics, ...]

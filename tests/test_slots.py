@@ -8,6 +8,8 @@ import threading
 import pytest
 
 from runner import Slots
+from runner.context import CallContext, current
+from runner.errors import Cancelled
 
 
 def test_the_lowest_free_row_is_lent():
@@ -88,4 +90,31 @@ def test_threads_wait_in_line():
     for thread in threads:
         thread.join(10)
     assert sorted(seen) == [0] * 4 + [1] * 4
+    assert slots.leased == 0
+
+
+@pytest.mark.parametrize("when", ["before", "while it waits"])
+def test_a_thread_whose_caller_is_gone_leaves_the_line(when):
+    slots, context, left = Slots(1), CallContext(), threading.Event()
+
+    def work() -> None:
+        token = current.set(context)
+        try:
+            with pytest.raises(Cancelled), slots.lease():
+                raise AssertionError("there was no row")
+            left.set()
+        finally:
+            current.reset(token)
+
+    with slots.lease():
+        if when == "before":
+            context.cancel()
+        thread = threading.Thread(target=work)
+        thread.start()
+        while when != "before" and not context._watchers:  # it is about to wait
+            threading.Event().wait(0)
+        context.cancel()
+        assert left.wait(10)
+        assert (slots.leased, slots.waiting, context._watchers) == (1, 0, [])
+        thread.join(10)
     assert slots.leased == 0

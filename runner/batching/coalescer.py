@@ -9,14 +9,13 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from runner.batching.device import Device, Outcome, Run
 from runner.batching.entries import Batch, Entry, Limits, Room
 from runner.batching.policy import Policy
 from runner.batching.tally import Ran
-from runner.errors import CallError, DeadlineExceeded
+from runner.errors import CallError, Cancelled, DeadlineExceeded
 
 QUIET_TURNS = 4
 """Turns of the loop without news before an idle device gets a batch of a coalescing point. Callers that come back a
@@ -49,7 +48,7 @@ class Job:
 
     @property
     def wanted(self) -> bool:
-        """False once nobody waits for it any more."""
+        """False once nobody waits for it any more. Asked on the loop, and by the device before it begins."""
         return True
 
     def deliver(self, result: Any, fate: Fate) -> None:
@@ -202,27 +201,41 @@ class Coalescer:
 
     def _hand_over(self, batch: Batch) -> None:
         point = self._points[batch.point]
-        found = (self._jobs.pop(entry, None) for entry in batch.entries)
-        jobs = [job for job in found if job is not None and job.wanted]
+        jobs: list[Job] = []
+        for entry in batch.entries:
+            if (job := self._jobs.pop(entry, None)) is None:
+                continue
+            if job.wanted:
+                jobs.append(job)
+            else:
+                job.refuse(Cancelled("nobody waits for it any more"))
         if not jobs:
             self.policy.dropped(batch, self._clock())
             return
-        work = point.work
         self._in_hand += 1
-        self.device.submit(
-            Run(
-                prepare=partial(work.prepare, jobs),
-                run=partial(_run, work, jobs),
-                done=partial(self._done, batch, point, jobs),
-                ahead=work.stages and self._in_hand > 1,
-            )
-        )
+        crew = _Crew(point.work, jobs)
 
-    def _done(self, batch: Batch, point: _Point, jobs: Sequence[Job], outcome: Outcome) -> None:
+        def done(outcome: Outcome) -> None:
+            self._done(batch, point, crew, outcome)
+
+        ahead = point.work.stages and self._in_hand > 1
+        self.device.submit(Run(prepare=crew.prepare, run=crew.run, done=done, ahead=ahead))
+
+    def _done(self, batch: Batch, point: _Point, crew: _Crew, outcome: Outcome) -> None:
         self._in_hand -= 1
         if not point.holds and not self._looking:
             self._decide(self._clock())  # first the device, then the callers of what it has done
+        jobs = crew.jobs
         fate = Fate(outcome.started, outcome.seconds, len(jobs))
+        for job in crew.left:
+            job.deliver(Cancelled("the call was cancelled"), fate)
+        if not jobs:
+            self.policy.dropped(batch, self._clock())
+            if self._jobs:
+                self._look()
+            return
+        if crew.left:
+            batch = batch._replace(cost=sum(job.entry.cost for job in jobs))
         if outcome.error is None:
             for job, result in zip(jobs, outcome.results, strict=True):
                 job.deliver(result, fate)
@@ -249,5 +262,33 @@ class Coalescer:
         return f"<Coalescer {len(self._jobs)} waiting, {self._in_hand} in hand>"
 
 
-def _run(work: Work, jobs: Jobs, prepared: Any) -> Any:
-    return work.run(prepared, jobs)
+class _Crew:
+    """The jobs of a batch, from its forming to its end. Those who leave while it is in hand are not run.
+
+    Touched by one thread at a time: the stager's and the device's until the batch has run, the loop's afterwards.
+    """
+
+    def __init__(self, work: Work, jobs: Sequence[Job]) -> None:
+        self.jobs = jobs
+        self.left: list[Job] = []
+        self._work = work
+
+    def prepare(self) -> Any:
+        """See `Run`."""
+        self._part()
+        return self._work.prepare(self.jobs) if self.jobs else None
+
+    def run(self, prepared: Any) -> Any:
+        """See `Run`."""
+        if self._part() and self.jobs:
+            prepared = self._work.prepare(self.jobs)
+        return self._work.run(prepared, self.jobs) if self.jobs else []
+
+    def _part(self) -> bool:
+        """Part from those whose callers have gone; return whether there were any."""
+        wanted = [job.wanted for job in self.jobs]
+        if all(wanted):
+            return False
+        self.left += [job for job, stays in zip(self.jobs, wanted, strict=True) if not stays]
+        self.jobs = [job for job, stays in zip(self.jobs, wanted, strict=True) if stays]
+        return True

@@ -51,7 +51,7 @@ class _PointJob(Job):
 
     @property
     def wanted(self) -> bool:
-        return not self.waiter.abandoned()
+        return not self.waiter.abandoned() and (self.context is None or not self.context.cancelled)
 
     def deliver(self, result: Any, fate: Fate) -> None:
         self.owner.forget(self)

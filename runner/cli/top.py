@@ -52,6 +52,9 @@ def render(before: EngineStatistics, now: EngineStatistics) -> list[str]:
     seconds = now.at - before.at
     lines = [f"{now.waiting_calls} calls wait in the server ({now.waiting_bytes:,} bytes)"]
     lines += [f"  {lane.lane}: {lane.waiting}, the oldest for {lane.oldest:.2f} s" for lane in now.lanes]
+    if (stops := now.cancel_latency_seconds).count:
+        took = f"{stops.p50 * 1000:.1f} ms (p50), {stops.p99 * 1000:.1f} ms (p99)"
+        lines.append(f"{stops.count} running calls were told to stop, and had after {took}")
     lines += ["", *_methods(before, now, seconds), *_points(before, now, seconds), "", *_replicas(before, now, seconds)]
     return lines
 

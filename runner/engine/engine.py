@@ -77,6 +77,7 @@ class Engine:
         self._tell_ready: Callable[[bool], None] | None = None
         self._line = Line(max_queued_calls)
         self._line_timer: asyncio.TimerHandle | None = None
+        self._over: asyncio.Future[None] | None = None  # somebody waits for the last call to end
 
     async def __aenter__(self) -> Engine:
         self._keepers = [Keeper(place, self) for place in self._places]
@@ -164,6 +165,18 @@ class Engine:
     def ready(self) -> bool:
         """True if a replica can take calls."""
         return any(replica.state is ReplicaState.READY for replica in self._replicas.values())
+
+    async def quiet(self, patience: float) -> bool:
+        """Wait until no call waits or runs, for so many seconds at most; return whether it came to that."""
+        if not self._calls:
+            return True
+        self._over = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(patience):
+                await self._over
+        except TimeoutError:
+            return False
+        return True
 
     def follow_ready(self, tell: Callable[[bool], None]) -> None:
         """Have `tell` called with `ready`, now and at every change of it."""
@@ -356,6 +369,8 @@ class Engine:
         self._calls.pop(call.id, None)
         if call.timer is not None:
             call.timer.cancel()
+        if self._over is not None and not self._calls and not self._over.done():
+            self._over.set_result(None)
 
     # What replicas say (see `Watcher`).
 

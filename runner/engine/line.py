@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import NamedTuple
 
 from runner.dispatch.callers import TooOften
 from runner.engine.calls import Request, StreamCall
-from runner.errors import CallError, Overloaded
+from runner.errors import CallError, DeadlineExceeded, Overloaded
 from runner.signature.published import Lane
 
 
@@ -43,19 +44,24 @@ class Line:
             patience: seconds to wait at most.
 
         Raises:
-            CallError: the call was not admitted, `Overloaded` if it was not its turn in time.
+            CallError: the call was not admitted, `Overloaded` if it was not its turn in time, `DeadlineExceeded` if
+                that time was the caller's.
         """
         if self._length >= self._longest:
             raise Overloaded(f"{self._length} calls wait for admission, and no more can; try again later")
+        left = math.inf if request.deadline is None else request.deadline - time.monotonic()
         waiting = _Waiting(request, asyncio.get_running_loop().create_future())
         line = self._lines[request.method.lane]
         line.append(waiting)
         self._length += 1
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(min(patience, left)):
                 return await waiting.opened
         except TimeoutError:
             self._leave(waiting)
+            if left < patience:
+                told = f"waiting for admission, for {max(left, 0.0):.2f} s"
+                raise DeadlineExceeded(f"the deadline passed while the call was {told}") from None
             raise Overloaded(f"no room came within {patience:g} s; try again later") from None
         except asyncio.CancelledError:
             self._leave(waiting)

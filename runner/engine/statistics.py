@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import Counter, deque
 from collections.abc import Iterable
 from typing import Final
 
 from runner.batching.tally import Count
 from runner.dispatch.dispatcher import ReplicaId, Statistics
 from runner.engine.replica import Replica
-from runner.statistics import EngineStatistics, MethodStatistics, PointStatistics, ReplicaStatistics
+from runner.statistics import EngineStatistics, Latency, MethodStatistics, PointStatistics, ReplicaStatistics
 from runner.workers.messages import Ran
 
 _MOST_NAMES: Final = 256
 """Names of points and methods that are counted apart. A model has a handful; this only bounds what is kept."""
+
+_RECENT: Final = 1024
+"""Cancels whose latencies are kept, for the quantiles: enough for a p99 with ten beyond it."""
 
 
 class Observed:
@@ -27,6 +31,7 @@ class Observed:
         self._cancels = 0
         self._cancel_seconds = 0.0
         self._longest_cancel = 0.0
+        self._recent_cancels: deque[float] = deque(maxlen=_RECENT)
 
     def call_over(self, method: str, *, well: bool) -> None:
         """A call of a method has ended."""
@@ -39,6 +44,17 @@ class Observed:
         self._cancels += 1
         self._cancel_seconds += seconds
         self._longest_cancel = max(self._longest_cancel, seconds)
+        self._recent_cancels.append(seconds)
+
+    def _cancel_latency(self) -> Latency:
+        recent = sorted(self._recent_cancels)
+        return Latency(
+            count=self._cancels,
+            total=self._cancel_seconds,
+            p50=_quantile(recent, 0.5),
+            p99=_quantile(recent, 0.99),
+            longest=self._longest_cancel,
+        )
 
     def batch_ran(self, replica: ReplicaId, ran: Ran) -> None:
         """Batches have run."""
@@ -65,9 +81,7 @@ class Observed:
             at=now,
             waiting_calls=dispatch.waiting_calls,
             waiting_bytes=dispatch.waiting_bytes,
-            cancels=self._cancels,
-            cancel_seconds=self._cancel_seconds,
-            longest_cancel=self._longest_cancel,
+            cancel_latency_seconds=self._cancel_latency(),
             lanes=dispatch.lanes,
             replicas=tuple(
                 ReplicaStatistics(
@@ -98,3 +112,8 @@ class Observed:
                 for name, point in sorted(self._points.items())
             ),
         )
+
+
+def _quantile(ordered: list[float], share: float) -> float:
+    """Return the smallest of the values that so large a share of them does not exceed; 0 of none."""
+    return ordered[math.ceil(share * len(ordered)) - 1] if ordered else 0.0

@@ -39,6 +39,10 @@ EXIT_CANNOT_LOAD = 3
 EXIT_CANNOT_LISTEN = 4
 EXIT_FORCED = 130
 
+_LAST_WORDS = 1.0
+"""seconds in which calls that were cancelled at the end of the grace may stop: generators are closed, and what a model
+does in `finally` runs. Code that blocks does not keep the server."""
+
 
 def run(model_dir: Path, config: ServerConfig, *, inline: bool = False) -> int:
     """Serve a model directory until told to stop; return the process's exit code.
@@ -93,6 +97,7 @@ async def _serve(model_dir: Path, config: ServerConfig, *, inline: bool) -> int:
             health.set_serving(False)
             await asyncio.sleep(config.drain.delay)
             await transport.drain(config.drain.grace)
+            await engine.quiet(_LAST_WORDS)
             return 0
     except LoadError as exc:
         return _give_up(str(exc), EXIT_CANNOT_LOAD, exc.details)

@@ -7,7 +7,14 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from runner.errors import InvalidInput
-from runner.statistics import EngineStatistics, LaneStatistics, MethodStatistics, PointStatistics, ReplicaStatistics
+from runner.statistics import (
+    EngineStatistics,
+    LaneStatistics,
+    Latency,
+    MethodStatistics,
+    PointStatistics,
+    ReplicaStatistics,
+)
 from runner.wire.pb import inference_pb2 as pb
 
 TIMES_KEY: Final = "runner-times"
@@ -21,9 +28,7 @@ def encode_statistics(record: EngineStatistics) -> bytes:
         at=record.at,
         waiting_calls=record.waiting_calls,
         waiting_bytes=record.waiting_bytes,
-        cancels=record.cancels,
-        cancel_latency_seconds=record.cancel_seconds,
-        longest_cancel_latency_seconds=record.longest_cancel,
+        cancel_latency_seconds=_encoded(record.cancel_latency_seconds),
     )
     for lane in record.lanes:
         message.lanes.add(lane=lane.lane, waiting=lane.waiting, oldest_seconds=lane.oldest)
@@ -66,9 +71,7 @@ def decode_statistics(data: bytes) -> EngineStatistics:
         at=message.at,
         waiting_calls=message.waiting_calls,
         waiting_bytes=message.waiting_bytes,
-        cancels=message.cancels,
-        cancel_seconds=message.cancel_latency_seconds,
-        longest_cancel=message.longest_cancel_latency_seconds,
+        cancel_latency_seconds=_latency(message.cancel_latency_seconds),
         lanes=tuple(LaneStatistics(lane.lane, lane.waiting, lane.oldest_seconds) for lane in message.lanes),
         replicas=tuple(
             ReplicaStatistics(
@@ -98,3 +101,13 @@ def decode_statistics(data: bytes) -> EngineStatistics:
             for point in message.points
         ),
     )
+
+
+def _encoded(latency: Latency) -> pb.Latency:
+    return pb.Latency(
+        count=latency.count, total=latency.total, p50=latency.p50, p99=latency.p99, longest=latency.longest
+    )
+
+
+def _latency(message: pb.Latency) -> Latency:
+    return Latency(count=message.count, total=message.total, p50=message.p50, p99=message.p99, longest=message.longest)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from runner.cli.top import render
-from runner.statistics import EngineStatistics, LaneStatistics, MethodStatistics, PointStatistics, ReplicaStatistics
+from runner.statistics import (
+    EngineStatistics,
+    LaneStatistics,
+    Latency,
+    MethodStatistics,
+    PointStatistics,
+    ReplicaStatistics,
+)
 
 POINT = PointStatistics(
     name="embed",
@@ -22,9 +29,7 @@ BEFORE = EngineStatistics(
     at=100.0,
     waiting_calls=0,
     waiting_bytes=0,
-    cancels=0,
-    cancel_seconds=0.0,
-    longest_cancel=0.0,
+    cancel_latency_seconds=Latency(count=0, total=0.0, p50=0.0, p99=0.0, longest=0.0),
     lanes=(),
     replicas=(ReplicaStatistics(name=1, label="cuda:0", state="ready", running=0, busy_seconds=1.0),),
     methods=(MethodStatistics(name="embed", ended=100, failed=0),),
@@ -35,6 +40,7 @@ NOW = replace(
     at=102.0,
     waiting_calls=7,
     waiting_bytes=1234,
+    cancel_latency_seconds=Latency(count=12, total=0.1, p50=0.002, p99=0.0312, longest=0.05),
     lanes=(LaneStatistics("batches of embed", 7, 0.25),),
     replicas=(ReplicaStatistics(name=1, label="cuda:0", state="ready", running=64, busy_seconds=2.5),),
     methods=(MethodStatistics(name="embed", ended=420, failed=20), MethodStatistics(name="new", ended=2, failed=0)),
@@ -48,6 +54,7 @@ def test_rates_are_of_the_time_between_two_looks():
     assert render(BEFORE, NOW) == [
         "7 calls wait in the server (1,234 bytes)",
         "  batches of embed: 7, the oldest for 0.25 s",
+        "12 running calls were told to stop, and had after 2.0 ms (p50), 31.2 ms (p99)",
         "",
         "METHOD  CALLS/S  FAILED/S  CALLS  FAILED",
         "embed   160.0    10.0      420    20",

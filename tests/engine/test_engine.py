@@ -204,6 +204,16 @@ async def test_patience_ends_with_a_refusal_and_leaves_nothing_in_line():
 
 
 @on_loop
+async def test_a_deadline_ends_the_wait_in_line():
+    async with scripted(max_queued_calls=1, max_coroutines=1) as under_test:
+        for _ in range(2):
+            under_test.engine.stream(request(STREAM))
+        with pytest.raises(DeadlineExceeded, match=r"while the call was waiting for admission, for \d\.\d\d s"):
+            await under_test.engine.stream_in_turn(request(STREAM, deadline=time.monotonic() + SOON), patience=60)
+        assert not under_test.engine._line
+
+
+@on_loop
 async def test_the_line_has_an_end():
     async with scripted(max_queued_calls=1, max_coroutines=1) as under_test:
         engine = under_test.engine
@@ -332,12 +342,12 @@ async def test_a_deadline_ends_a_running_call_and_tells_the_worker():
         assert call.time_left is not None
         assert 0 < call.time_left <= SOON
         assert worker.of(Cancel) == [Cancel(call.id)]
-        assert under_test.engine.statistics().cancels == 0  # its room is not free yet
+        assert under_test.engine.statistics().cancel_latency_seconds.count == 0  # its room is not free yet
         worker.fail(call, Cancelled("stopped"))
         under_test.idle()
-        statistics = under_test.engine.statistics()
-        assert statistics.cancels == 1
-        assert 0 < statistics.longest_cancel == statistics.cancel_seconds
+        latency = under_test.engine.statistics().cancel_latency_seconds
+        assert latency.count == 1
+        assert 0 < latency.longest == latency.total == latency.p50 == latency.p99
 
 
 @on_loop
@@ -370,6 +380,24 @@ async def test_leaving_the_engine_ends_every_call():
         await tasks[2]
     with pytest.raises(WorkerLost):
         await anext(in_line_after)
+
+
+@on_loop
+async def test_it_is_quiet_after_the_last_word():
+    async with scripted() as under_test:
+        assert await under_test.engine.quiet(0)
+        worker = under_test.workers[0]
+        tasks = start(under_test, b"1")
+        await turns()
+        assert not await under_test.engine.quiet(0)
+        (task,) = tasks
+        task.cancel()
+        quiet = asyncio.create_task(under_test.engine.quiet(60))
+        await turns()
+        assert not quiet.done()
+        worker.fail(worker.calls[0], Cancelled("stopped"))
+        assert await quiet
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @on_loop

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from runner import END, SKIP, Batch, ModelClass, Pad
-from runner.errors import DeadlineExceeded, InvalidInput, ModelError
+from runner.errors import Cancelled, DeadlineExceeded, InvalidInput, ModelError
 from tests.execution.stage import Stage
 from tests.running import on_loop, turns
 
@@ -22,11 +22,13 @@ class Model(ModelClass):
     def __init__(self) -> None:
         self.runs: list[Any] = []
         self.closed = threading.Event()
+        self.entered = threading.Event()
         self.gate = threading.Event()
         self.gate.set()
 
     @ModelClass.method(max_batch_size=4)
     def shout(self, text: Batch[str], mark: str = "!") -> Batch[str]:
+        self.entered.set()
         self.gate.wait()
         self.runs.append((list(text), mark))
         return [each.upper() + mark for each in text]
@@ -251,7 +253,7 @@ async def test_who_leaves_in_the_queue_is_not_run_and_who_leaves_later_gets_noth
     async with Stage(Model) as stage:
         stage.model.gate.clear()
         running = stage.call("shout", text="running")
-        await busy(stage)
+        await asyncio.to_thread(stage.model.entered.wait, 10)
         stays, leaves = stage.call("shout", text="stays"), stage.call("shout", text="leaves")
         stage.executor.cancel(leaves)
         assert leaves in stage.ends
@@ -260,6 +262,45 @@ async def test_who_leaves_in_the_queue_is_not_run_and_who_leaves_later_gets_noth
         ends = await held(stage, [running, stays, leaves])
         assert [type(end).__name__ for end in ends] == ["Cancelled", "str", "Cancelled"]
         assert [texts for texts, _ in stage.model.runs] == [["running"], ["stays"]]
+
+
+@on_loop
+@pytest.mark.parametrize("method", ["shout", "double"])  # arguments in a list, and an array that is made ahead
+async def test_who_leaves_a_batch_in_hand_is_not_run(method):
+    async with Stage(Model) as stage:
+        stage.model.gate.clear()
+        running = stage.call("shout", text="running")
+        await asyncio.to_thread(stage.model.entered.wait, 10)
+        # Full batches are handed over while the device is busy.
+        sent = [{"text": f"{n}"} if method == "shout" else {"row": np.full(2, n)} for n in range(8)]
+        calls = [stage.call(method, **arguments) for arguments in sent]
+        while stage.executor._batches._shared._in_hand < 2:
+            await turns(1)
+        for call in calls[1:4]:
+            stage.executor.cancel(call)
+        ends = await held(stage, [running, *calls])
+        left = [call for call, end in zip(calls, ends[1:], strict=True) if isinstance(end, Cancelled)]
+        assert left == calls[1:4]
+        assert sum(ran.size for ran in stage.batches) == 6
+        assert [size for size in (ran.size for ran in stage.batches) if size != 1] in ([4], [5])
+
+
+@on_loop
+async def test_a_batch_in_hand_that_all_have_left_is_not_run():
+    async with Stage(Model) as stage:
+        stage.model.gate.clear()
+        running = stage.call("shout", text="running")
+        await asyncio.to_thread(stage.model.entered.wait, 10)
+        calls = [stage.call("shout", text="gone") for _ in range(4)]
+        while stage.executor._batches._shared._in_hand < 2:
+            await turns(1)
+        for call in calls:
+            stage.executor.cancel(call)
+        ends = await held(stage, [running, *calls])
+        assert [type(end) for end in ends] == [str] + [Cancelled] * 4
+        assert [texts for texts, _ in stage.model.runs] == [["running"]]
+        assert [ran.size for ran in stage.batches] == [1]
+        assert await stage.end(stage.call("shout", text="more")) == "MORE!"
 
 
 @on_loop

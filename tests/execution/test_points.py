@@ -207,6 +207,7 @@ async def test_a_step_that_was_given_up_is_not_run():
         assert await stage.end(first) == 2
         assert await stage.end(stage.call("once", number=6)) == 7
         assert stage.model.sizes == [1, 1]
+        assert not stage.executor._batches._points._waiting
 
 
 @on_loop

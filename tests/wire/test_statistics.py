@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import InvalidInput
-from runner.statistics import EngineStatistics, LaneStatistics, MethodStatistics, PointStatistics, ReplicaStatistics
+from runner.statistics import (
+    EngineStatistics,
+    LaneStatistics,
+    Latency,
+    MethodStatistics,
+    PointStatistics,
+    ReplicaStatistics,
+)
 from runner.wire.statistics import decode_statistics, encode_statistics
 
 counts, seconds, names = st.integers(0, 2**53), st.floats(0, 1e9), st.text(max_size=10)
@@ -16,9 +23,7 @@ records = st.builds(
     at=seconds,
     waiting_calls=counts,
     waiting_bytes=counts,
-    cancels=counts,
-    cancel_seconds=seconds,
-    longest_cancel=seconds,
+    cancel_latency_seconds=st.builds(Latency, count=counts, total=seconds, p50=seconds, p99=seconds, longest=seconds),
     lanes=st.lists(st.builds(LaneStatistics, names, counts, seconds), max_size=3).map(tuple),
     replicas=st.lists(
         st.builds(ReplicaStatistics, name=counts, label=names, state=names, running=counts, busy_seconds=seconds),

@@ -684,7 +684,7 @@ class GetStatisticsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Statistics(_message.Message):
-    __slots__ = ("at", "waiting_calls", "waiting_bytes", "lanes", "replicas", "methods", "points", "cancels", "cancel_latency_seconds", "longest_cancel_latency_seconds")
+    __slots__ = ("at", "waiting_calls", "waiting_bytes", "lanes", "replicas", "methods", "points", "cancel_latency_seconds")
     AT_FIELD_NUMBER: _ClassVar[int]
     WAITING_CALLS_FIELD_NUMBER: _ClassVar[int]
     WAITING_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -692,9 +692,7 @@ class Statistics(_message.Message):
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     METHODS_FIELD_NUMBER: _ClassVar[int]
     POINTS_FIELD_NUMBER: _ClassVar[int]
-    CANCELS_FIELD_NUMBER: _ClassVar[int]
     CANCEL_LATENCY_SECONDS_FIELD_NUMBER: _ClassVar[int]
-    LONGEST_CANCEL_LATENCY_SECONDS_FIELD_NUMBER: _ClassVar[int]
     at: float
     waiting_calls: int
     waiting_bytes: int
@@ -702,10 +700,22 @@ class Statistics(_message.Message):
     replicas: _containers.RepeatedCompositeFieldContainer[ReplicaStatistics]
     methods: _containers.RepeatedCompositeFieldContainer[MethodStatistics]
     points: _containers.RepeatedCompositeFieldContainer[PointStatistics]
-    cancels: int
-    cancel_latency_seconds: float
-    longest_cancel_latency_seconds: float
-    def __init__(self, at: _Optional[float] = ..., waiting_calls: _Optional[int] = ..., waiting_bytes: _Optional[int] = ..., lanes: _Optional[_Iterable[_Union[LaneStatistics, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatistics, _Mapping]]] = ..., methods: _Optional[_Iterable[_Union[MethodStatistics, _Mapping]]] = ..., points: _Optional[_Iterable[_Union[PointStatistics, _Mapping]]] = ..., cancels: _Optional[int] = ..., cancel_latency_seconds: _Optional[float] = ..., longest_cancel_latency_seconds: _Optional[float] = ...) -> None: ...
+    cancel_latency_seconds: Latency
+    def __init__(self, at: _Optional[float] = ..., waiting_calls: _Optional[int] = ..., waiting_bytes: _Optional[int] = ..., lanes: _Optional[_Iterable[_Union[LaneStatistics, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatistics, _Mapping]]] = ..., methods: _Optional[_Iterable[_Union[MethodStatistics, _Mapping]]] = ..., points: _Optional[_Iterable[_Union[PointStatistics, _Mapping]]] = ..., cancel_latency_seconds: _Optional[_Union[Latency, _Mapping]] = ...) -> None: ...
+
+class Latency(_message.Message):
+    __slots__ = ("count", "total", "p50", "p99", "longest")
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    P50_FIELD_NUMBER: _ClassVar[int]
+    P99_FIELD_NUMBER: _ClassVar[int]
+    LONGEST_FIELD_NUMBER: _ClassVar[int]
+    count: int
+    total: float
+    p50: float
+    p99: float
+    longest: float
+    def __init__(self, count: _Optional[int] = ..., total: _Optional[float] = ..., p50: _Optional[float] = ..., p99: _Optional[float] = ..., longest: _Optional[float] = ...) -> None: ...
 
 class LaneStatistics(_message.Message):
     __slots__ = ("lane", "waiting", "oldest_seconds")
