@@ -100,7 +100,7 @@ class _Feed:
     async def _send(self) -> None:
         try:
             async for request in self._requests:
-                if not await self._sent(self._call.write(request)):
+                if not await self._sent(self._written(request)):
                     return
         except Exception as error:
             # The stream must not end as if all had been sent: the reader is told the caller's own error.
@@ -109,12 +109,21 @@ class _Feed:
         else:
             await self._sent(self._call.done_writing())
 
+    async def _written(self, request: bytes) -> None:
+        """Do what `call.write` does, but for one thing: when that fails, it says that the call ended with INTERNAL.
+
+        It fails where the server has ended the call and its status is on its way; the call's real end would be lost.
+        """
+        await self._call.wait_for_connection()
+        if not self._call.done():
+            await self._call._cython_call.send_serialized_message(request)
+
     @staticmethod
     async def _sent(writing: Awaitable[None]) -> bool:
         """Wait until it is written. False: the call is over, and says why where replies are read."""
         try:
             await writing
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        except (grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
             return False
         return True
 

@@ -277,6 +277,14 @@ def test_the_method_ends_while_the_caller_still_has_words(client, method, how):
 
 
 @pytest.mark.usefixtures("all_over")
+@pytest.mark.parametrize("method", [*COLLECTED, *BIDI])
+def test_the_method_ends_while_the_caller_is_sending(client, method):
+    skip_if_unknown(client, method)
+    for _ in range(20):  # the end and the words pass each other, now here and now there
+        assert client.call(method, words=["a"] * 40, stop_at=2) == Heard(["A", "A"], None)
+
+
+@pytest.mark.usefixtures("all_over")
 @pytest.mark.parametrize("method", BIDI)
 def test_the_caller_leaves_while_the_method_waits_for_words(client, method):
     words = Words("ab")
