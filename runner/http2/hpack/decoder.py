@@ -56,7 +56,8 @@ class HeaderDecoder:
     those of refused streams too.
 
     Args:
-        max_table_bytes: size of the dynamic table that both sides begin with, as section 4.1 counts it.
+        max_table_bytes: size of the dynamic table that we announce, as section 4.1 counts it. The sender begins with
+            4,096 and may have more at once; one that is smaller it has to acknowledge: see `set_max_table_bytes`.
         max_list_bytes: a longer list is refused; fields count with 32 bytes more than their texts.
         max_fields: a list of more fields is refused.
     """
@@ -67,7 +68,7 @@ class HeaderDecoder:
         self._max_list_bytes = max_list_bytes
         self._max_fields = max_fields
         self._max_table_bytes = max_table_bytes
-        self._capacity = max_table_bytes  # what the sender uses of it
+        self._capacity = DEFAULT_TABLE_BYTES  # what the sender uses of it
         self._must_resize = False
         # Fields and their sizes, both tables by index: the static one, then the dynamic one, newest first. They begin
         # at 0x80, so that the byte that stands for an index is the index here.

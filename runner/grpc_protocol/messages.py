@@ -1,0 +1,148 @@
+"""Messages in the body of a stream: a flag, four bytes of length, and the message, joined and split anywhere.
+
+A message that came in one piece is cut out of it, or left in it if it is long. A longer one is collected in one buffer,
+which holds memory for what has come and not for what was announced: the length is the peer's word.
+"""
+
+from __future__ import annotations
+
+import mmap
+from typing import Final, TypeAlias
+
+from runner.grpc_protocol.compression import Decompress
+from runner.grpc_protocol.status import CallFailure, StatusCode
+
+Message: TypeAlias = bytes | memoryview
+"""A view, which nobody can write to, if it is long."""
+
+HEAD: Final = 5
+"""Bytes before each message."""
+
+_VIEW_FROM: Final = 16 * 1024
+"""Length from which on a message stays where it came in: below, a copy costs less than a view."""
+
+_VIEW_SHARE: Final = 4
+"""A view keeps all of the piece. One that is less than this part of it is copied out, so that what waits somewhere
+keeps no more than this many times its own length."""
+
+_MAPPED_FROM: Final = 256 * 1024
+"""Length from which on a buffer is memory of its own, of which only touched pages exist. Shorter ones grow."""
+
+
+def frame(message: Message, *, compressed: bool = False) -> bytes:
+    """Return a message as it travels."""
+    return b"".join((head(len(message), compressed=compressed), message))
+
+
+def head(length: int, *, compressed: bool = False) -> bytes:
+    """Return what stands before a message of this length.
+
+    Raises:
+        OverflowError: the length does not fit into four bytes.
+    """
+    return (b"\1" if compressed else b"\0") + length.to_bytes(4, "big")
+
+
+class MessageReader:
+    """Cuts the body of one stream into messages.
+
+    Args:
+        max_bytes: a longer message ends the call, before there is memory for it, and so does one that would be longer
+            than this once it is decompressed.
+        decompress: reads compressed messages; None: there may be none.
+    """
+
+    __slots__ = ("_buffer", "_compressed", "_decompress", "_filled", "_head", "_length", "_max_bytes")
+
+    def __init__(self, max_bytes: int, decompress: Decompress | None = None) -> None:
+        self._max_bytes = max_bytes
+        self._decompress = decompress
+        self._head = b""  # the beginning of a head
+        # A message under way: its buffer, how much of it is there, and its length.
+        self._buffer: bytearray | mmap.mmap | None = None
+        self._filled = 0
+        self._length = 0
+        self._compressed = False
+
+    def __repr__(self) -> str:
+        return f"<MessageReader: {self._filled} of {self._length} bytes, head of {len(self._head)}>"
+
+    @property
+    def missing(self) -> int:
+        """Bytes that will come to end the message under way; 0 if none is, or if its head is not complete."""
+        return self._length - self._filled
+
+    @property
+    def between(self) -> bool:
+        """True if no message is under way, so that the stream may end."""
+        return self._buffer is None and not self._head
+
+    def feed(self, data: bytes, start: int, stop: int) -> list[Message]:
+        """Take `data[start:stop]` and return the messages that end in it.
+
+        Raises:
+            CallFailure: a message is too long, is compressed without a word about how, or cannot be decompressed.
+                Nothing may be fed after that.
+        """
+        messages: list[Message] = []
+        while start < stop:
+            if self._buffer is not None:
+                start = self._collect(self._buffer, data, start, stop, messages)
+                continue
+            if self._head or stop - start < HEAD:
+                wanted = HEAD - len(self._head)
+                self._head += data[start : min(start + wanted, stop)]
+                start += wanted
+                if start > stop:
+                    break
+                flag, length = self._head[0], int.from_bytes(self._head[1:], "big")
+                self._head = b""
+            else:
+                flag, length = data[start], int.from_bytes(data[start + 1 : start + HEAD], "big")
+                start += HEAD
+            if flag or length > self._max_bytes:
+                self._check(flag, length)
+            end = start + length
+            if end > stop:
+                self._length = length
+                self._compressed = flag == 1
+                self._buffer = bytearray() if length < _MAPPED_FROM else mmap.mmap(-1, length)
+                continue
+            message: Message = data[start:end] if length < _VIEW_FROM else _cut(data, start, end)
+            messages.append(message if not flag else self._plain(message))
+            start = end
+        return messages
+
+    def _check(self, flag: int, length: int) -> None:
+        if flag > 1:
+            raise CallFailure(StatusCode.INTERNAL, f"a message begins with {flag}, and not with 0 or 1")
+        if length > self._max_bytes:
+            raise CallFailure(
+                StatusCode.RESOURCE_EXHAUSTED, f"a message of {length} bytes; {self._max_bytes} are taken at most"
+            )
+        if self._decompress is None:
+            raise CallFailure(StatusCode.INTERNAL, "a compressed message, and no grpc-encoding to say how")
+
+    def _collect(
+        self, buffer: bytearray | mmap.mmap, data: bytes, start: int, stop: int, messages: list[Message]
+    ) -> int:
+        """Move bytes into the buffer; return the position behind them."""
+        stop = min(stop, start + self.missing)
+        filled = self._filled + stop - start
+        with memoryview(data) as view:
+            buffer[self._filled : filled] = view[start:stop]
+        self._filled = filled
+        if filled == self._length:
+            message = bytes(buffer) if filled < _VIEW_FROM else memoryview(buffer).toreadonly()
+            messages.append(self._plain(message) if self._compressed else message)
+            self._buffer = None
+            self._filled = self._length = 0
+        return stop
+
+    def _plain(self, message: Message) -> bytes:
+        assert self._decompress is not None  # `_check`
+        return self._decompress(message, self._max_bytes)
+
+
+def _cut(data: bytes, start: int, end: int) -> Message:
+    return memoryview(data)[start:end] if (end - start) * _VIEW_SHARE >= len(data) else data[start:end]

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import gzip
+import zlib
+
+import pytest
+
+from runner.grpc_protocol.compression import choose, compress, decompressor
+from runner.grpc_protocol.status import CallFailure, StatusCode
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@pytest.mark.parametrize("message", [b"", b"x" * 100_000, bytes(range(256))])
+def test_both_directions(encoding, message):
+    decompress = decompressor(encoding)
+    assert decompress(compress(encoding, message), len(message)) == message
+    assert decompress(memoryview(compress(encoding, message)), 1 << 20) == message
+
+
+def test_the_formats_are_those_of_others():
+    assert decompressor("gzip")(gzip.compress(b"abc"), 10) == b"abc"
+    assert decompressor("deflate")(zlib.compress(b"abc"), 10) == b"abc"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_bomb_is_stopped_at_the_limit(encoding):
+    bomb = compress(encoding, bytes(64 << 20))
+    assert len(bomb) < 1 << 20
+    with pytest.raises(CallFailure) as raised:
+        decompressor(encoding)(bomb, 1000)
+    assert raised.value.code is StatusCode.RESOURCE_EXHAUSTED
+    with pytest.raises(CallFailure):
+        decompressor(encoding)(compress(encoding, b"x" * 11), 10)
+
+
+@pytest.mark.parametrize("broken", [b"", b"abc", gzip.compress(b"abc")[:-1], gzip.compress(b"abc") + b"x"])
+def test_what_is_broken(broken):
+    with pytest.raises(CallFailure) as raised:
+        decompressor("gzip")(broken, 100)
+    assert raised.value.code is StatusCode.INTERNAL
+
+
+def test_unknown_codings():
+    assert decompressor("identity") is None
+    with pytest.raises(CallFailure) as raised:
+        decompressor("zstd")
+    assert raised.value.code is StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize(
+    ("accepted", "chosen"),
+    [
+        ("identity, deflate, gzip", "gzip"),
+        ("deflate", "deflate"),
+        ("identity", "identity"),
+        ("", "identity"),
+        ("br", "identity"),
+    ],
+)
+def test_negotiation(accepted, chosen):
+    assert choose(accepted) == chosen

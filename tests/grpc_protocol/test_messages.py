@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import mmap
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.grpc_protocol import messages as module
+from runner.grpc_protocol.compression import compress, decompressor
+from runner.grpc_protocol.messages import HEAD, MessageReader, frame
+from runner.grpc_protocol.status import CallFailure, StatusCode
+
+MESSAGES = st.lists(st.binary(max_size=40) | st.sampled_from([15_000, 16_384, 40_000, 300_000]).map(bytes), max_size=6)
+
+
+def fed(reader: MessageReader, data: bytes, sizes: list[int] | None = None) -> list[bytes | memoryview]:
+    messages: list[bytes | memoryview] = []
+    position = 0
+    for size in [*(sizes or []), len(data)]:
+        piece = data[position : position + size]
+        messages += reader.feed(b"before" + piece + b"behind", 6, 6 + len(piece))
+        position += size
+    return messages
+
+
+@given(MESSAGES, st.lists(st.integers(0, 30) | st.integers(0, 100_000), max_size=20))
+def test_messages_split_and_joined_anywhere(messages, sizes):
+    reader = MessageReader(300_000)
+    assert fed(reader, b"".join(map(frame, messages)), sizes) == messages
+    assert reader.between
+    assert not reader.missing
+
+
+@given(st.lists(st.binary(max_size=30), min_size=1, max_size=5), st.integers(1, 7))
+def test_compressed_messages_in_pieces(messages, size):
+    reader = MessageReader(30, decompressor("gzip"))
+    data = b"".join(frame(compress("gzip", message), compressed=True) for message in messages)
+    reader = MessageReader(100, decompressor("gzip"))
+    assert fed(reader, data, [size] * (len(data) // size)) == messages
+
+
+def test_compressed_and_plain_messages_take_turns():
+    reader = MessageReader(100, decompressor("gzip"))
+    data = frame(b"a") + frame(compress("gzip", b"b"), compressed=True) + frame(b"c")
+    assert fed(reader, data) == [b"a", b"b", b"c"]
+
+
+def test_a_long_message_stays_where_it_came_in():
+    data = frame(bytes(20_000))
+    (message,) = MessageReader(1 << 20).feed(data, 0, len(data))
+    assert isinstance(message, memoryview)
+    assert message.obj is data
+    assert message.readonly
+
+
+def test_a_view_does_not_keep_much_more_than_itself():
+    data = frame(bytes(20_000)) + bytes(100_000)
+    (message,) = MessageReader(1 << 20).feed(data, 0, 20_005)
+    assert isinstance(message, bytes)
+
+
+def test_a_long_message_in_pieces_is_collected_once_and_cannot_be_written_to():
+    reader = MessageReader(1 << 20)
+    data = frame(b"x" * 500_000)
+    (message,) = fed(reader, data, [1000] * 400)
+    assert isinstance(message, memoryview)
+    assert isinstance(message.obj, mmap.mmap)
+    assert message.readonly
+    assert message == b"x" * 500_000
+
+
+def test_what_is_announced_takes_no_memory():
+    reader = MessageReader(1 << 20)
+    reader.feed(module.head(200_000) + b"x", 0, HEAD + 1)
+    assert len(reader._buffer) == 1
+    assert reader.missing == 199_999
+    assert not reader.between
+
+
+def test_a_message_over_the_limit_is_refused_by_its_head():
+    reader = MessageReader(10)
+    assert fed(reader, frame(b"x" * 10)) == [b"x" * 10]
+    with pytest.raises(CallFailure) as raised:
+        reader.feed(module.head(11), 0, HEAD)
+    assert raised.value.code is StatusCode.RESOURCE_EXHAUSTED
+    assert reader._buffer is None
+
+
+def test_a_message_over_the_limit_once_decompressed():
+    reader = MessageReader(1000, decompressor("gzip"))
+    with pytest.raises(CallFailure) as raised:
+        fed(reader, frame(compress("gzip", bytes(1001)), compressed=True))
+    assert raised.value.code is StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize("size", [1, 100])
+def test_a_compressed_message_without_a_coding(size):
+    with pytest.raises(CallFailure) as raised:
+        fed(MessageReader(100), frame(b"abc", compressed=True), [size])
+    assert raised.value.code is StatusCode.INTERNAL
+
+
+def test_a_flag_that_is_none():
+    with pytest.raises(CallFailure) as raised:
+        fed(MessageReader(100, decompressor("gzip")), b"\2\0\0\0\0")
+    assert raised.value.code is StatusCode.INTERNAL
+
+
+def test_a_head_in_pieces():
+    reader = MessageReader(100)
+    for byte in module.head(1):
+        assert reader.feed(bytes((byte,)), 0, 1) == []
+        assert not reader.between
+    assert reader.feed(b"x", 0, 1) == [b"x"]
+    assert reader.between
+
+
+def test_a_message_that_does_not_fit_into_four_bytes():
+    with pytest.raises(OverflowError):
+        module.head(1 << 32)
+
+
+def test_repr():
+    reader = MessageReader(100)
+    reader.feed(frame(b"abc"), 0, 7)
+    assert repr(reader) == "<MessageReader: 2 of 3 bytes, head of 0>"
