@@ -1,7 +1,9 @@
-"""Credit: how many items of a stream may be under way in one direction. Pure counting; who waits, and how, is not here.
+"""Credit: how much of a stream may be under way in one direction. Pure counting; who waits, and how, is not here.
 
-Each direction of a stream starts with `STREAM_WINDOW` credits. Sending an item costs one; whoever consumes items gives
-credits back in halves of a window, so that a stream at full speed sends one credit message for 32 items.
+Each direction of a stream starts with credit for `STREAM_WINDOW` items and for `STREAM_WINDOW_BYTES` of their payloads.
+Sending an item costs one and its bytes, and needs some of both to be left: the last one may be larger than what is
+left, since nobody knows an item's size before it is made. Whoever consumes items gives credit back when it comes to
+half of a window, so that a stream of small items at full speed sends one credit message for 32 of them.
 """
 
 from __future__ import annotations
@@ -11,46 +13,55 @@ from typing import Final
 STREAM_WINDOW: Final = 64
 """items under way in one direction of a stream; a reader that stops stops the generator after at most this many."""
 
+STREAM_WINDOW_BYTES: Final = 1024 * 1024
+"""bytes under way in one direction of a stream, but for the last item. It is 64 items of 16 KiB. Larger ones gain
+nothing from more of them on their way: while the transport writes one, the next is being made."""
+
 
 class Window:
     """The sender's side. One thread may `spend` while another `grant`s: each counter has a single writer."""
 
-    __slots__ = ("_granted", "_spent")
+    __slots__ = ("_granted", "_granted_bytes", "_spent", "_spent_bytes")
 
-    def __init__(self, size: int = STREAM_WINDOW) -> None:
-        self._granted = size
-        self._spent = 0
+    def __init__(self, items: int = STREAM_WINDOW, size: int = STREAM_WINDOW_BYTES) -> None:
+        self._granted, self._granted_bytes = items, size
+        self._spent = self._spent_bytes = 0
 
     @property
     def open(self) -> bool:
         """True if at least one more item may be sent."""
-        return self._spent < self._granted
+        return self._spent < self._granted and self._spent_bytes < self._granted_bytes
 
-    def spend(self) -> None:
-        """Count one item sent."""
+    def spend(self, size: int) -> None:
+        """Count one item of `size` bytes sent."""
         self._spent += 1
+        self._spent_bytes += size
 
-    def grant(self, items: int) -> None:
-        """Count credits that came back."""
+    def grant(self, items: int, size: int) -> None:
+        """Count credit that came back: so many items, which had so many bytes."""
         self._granted += items
+        self._granted_bytes += size
 
     def __repr__(self) -> str:
-        return f"<Window {self._granted - self._spent} left, {self._spent} sent>"
+        left, left_bytes = self._granted - self._spent, self._granted_bytes - self._spent_bytes
+        return f"<Window {left} items and {left_bytes} bytes left, {self._spent} sent>"
 
 
 class Consumption:
-    """The receiver's side: counts consumed items, and says when to give credits back."""
+    """The receiver's side: counts consumed items, and says when to give credit back."""
 
-    __slots__ = ("_batch", "_pending")
+    __slots__ = ("_batch", "_batch_bytes", "_bytes", "_items")
 
-    def __init__(self, size: int = STREAM_WINDOW) -> None:
-        self._batch = max(size // 2, 1)
-        self._pending = 0
+    def __init__(self, items: int = STREAM_WINDOW, size: int = STREAM_WINDOW_BYTES) -> None:
+        self._batch, self._batch_bytes = max(items // 2, 1), max(size // 2, 1)
+        self._items = self._bytes = 0
 
-    def consume(self) -> int:
-        """Count one item; return how many credits to give back now, usually 0."""
-        self._pending += 1
-        if self._pending < self._batch:
-            return 0
-        items, self._pending = self._pending, 0
-        return items
+    def consume(self, size: int) -> tuple[int, int] | None:
+        """Count one item of `size` bytes; return the items and bytes to give back now, usually None."""
+        self._items += 1
+        self._bytes += size
+        if self._items < self._batch and self._bytes < self._batch_bytes:
+            return None
+        credit = self._items, self._bytes
+        self._items = self._bytes = 0
+        return credit

@@ -93,8 +93,8 @@ class EngineCall:
     def item(self, payload: Payload) -> None:
         """One element of the output stream arrived."""
 
-    def grant(self, items: int) -> None:
-        """The worker takes so many more inputs."""
+    def grant(self, items: int, size: int) -> None:
+        """The worker takes so many more inputs, and so many more bytes of them."""
 
     def finish(self, payload: Payload, times: Times) -> None:
         """The call ended well."""
@@ -134,10 +134,20 @@ class StreamCall(EngineCall):
     """A call with a stream on one side or on both.
 
     At most a window of outputs waits here for the reader, and at most a window of inputs is under way to the method:
-    `send` waits beyond that. Whoever opened the call must `close` it, however it ended.
+    `send` waits beyond that, and until a replica was chosen. Whoever opened the call must `close` it, however it ended.
     """
 
-    __slots__ = ("_abandon", "_arrived", "_consumption", "_early", "_end", "_input_open", "_result", "_room", "_window")
+    __slots__ = (
+        "_abandon",
+        "_arrived",
+        "_consumption",
+        "_end",
+        "_input_open",
+        "_reader",
+        "_result",
+        "_sender",
+        "_window",
+    )
 
     def __init__(self, call_id: CallId, request: Request, abandon: Callable[[StreamCall], None]) -> None:
         super().__init__(call_id, request)
@@ -145,11 +155,11 @@ class StreamCall(EngineCall):
         self._window = Window()
         self._consumption = Consumption()
         self._arrived: deque[Payload] = deque()
-        self._early: list[Item | EndInput] = []  # inputs that came before a replica was chosen
         self._input_open = True
         self._result: Payload = b""
         self._end: CallError | bool = False  # True: ended well
-        self._room: list[asyncio.Future[None]] = []  # who waits for something to change: a reader and a sender at most
+        self._reader: asyncio.Future[None] | None = None  # waits for an output, or the end
+        self._sender: asyncio.Future[None] | None = None  # waits for a replica, for credit, or the end
 
     # The caller's side.
 
@@ -162,39 +172,44 @@ class StreamCall(EngineCall):
                 raise self._end
             if self._end:
                 raise StopAsyncIteration
-            await self._changed()
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
         payload = self._arrived.popleft()
-        if (items := self._consumption.consume()) and self.wire is not None and not self._end:
-            self.wire.send(Credit(self.wire_id, items))
+        if (credit := self._consumption.consume(len(payload))) and self.wire is not None and not self._end:
+            self.wire.send(Credit(self.wire_id, *credit))
         return payload
 
     async def result(self) -> Payload:
         """Wait for the one output of a call whose input alone is a stream."""
         while self._end is False:
-            await self._changed()
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
         if isinstance(self._end, CallError):
             raise self._end
         return self._result
 
     async def send(self, payload: Payload) -> bool:
-        """Send one more input; wait while the method is a window behind.
+        """Send one more input; wait while the method is a window behind, or has no replica yet.
 
         Returns:
             False if the call is over and takes no more. Cancelling the wait sends nothing.
         """
-        while not self._window.open and self._end is False:
-            await self._changed()
-        if self._end is not False or not self._input_open:
+        # Before a replica was chosen, inputs stay with the sender: a queue of calls holds the first ones only.
+        while (self.wire is None or not self._window.open) and self._end is False:
+            self._sender = asyncio.get_running_loop().create_future()
+            await self._sender
+        if self.wire is None or self._end is not False or not self._input_open:
             return False
-        self._window.spend()
-        self._say(Item(self.wire_id, payload))
+        self._window.spend(len(payload))
+        self.wire.send(Item(self.wire_id, payload))
         return True
 
     def end_input(self) -> None:
         """There are no more inputs."""
         if self._input_open and self._end is False:
             self._input_open = False
-            self._say(EndInput(self.wire_id))
+            if self.wire is not None:
+                self.wire.send(EndInput(self.wire_id))
 
     def close(self) -> None:
         """Let go of the call: cancels it if it is still running."""
@@ -211,20 +226,20 @@ class StreamCall(EngineCall):
     def dispatched(self, wire: Wire) -> None:
         """See `EngineCall`."""
         super().dispatched(wire)
-        early, self._early = self._early, []
-        for message in early:
-            wire.send(EndInput(self.wire_id) if isinstance(message, EndInput) else Item(self.wire_id, message.payload))
+        if not self._input_open:
+            wire.send(EndInput(self.wire_id))
+        _wake(self._sender)
 
     def item(self, payload: Payload) -> None:
         """See `EngineCall`."""
         if self._end is False:
             self._arrived.append(payload)
-            self._wake()
+            _wake(self._reader)
 
-    def grant(self, items: int) -> None:
+    def grant(self, items: int, size: int) -> None:
         """See `EngineCall`."""
-        self._window.grant(items)
-        self._wake()
+        self._window.grant(items, size)
+        _wake(self._sender)
 
     def finish(self, payload: Payload, times: Times) -> None:
         """See `EngineCall`."""
@@ -239,27 +254,13 @@ class StreamCall(EngineCall):
 
     def _finish(self, end: CallError | bool) -> None:
         self._end = end
-        self._early.clear()
-        self._wake()
-
-    def _say(self, message: Item | EndInput) -> None:
-        if self.wire is None:
-            self._early.append(message)
-        else:
-            self.wire.send(message)
-
-    async def _changed(self) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._room.append(waiter)
-        try:
-            await waiter
-        finally:
-            self._room.remove(waiter)
-
-    def _wake(self) -> None:
-        for waiter in self._room:
-            if not waiter.done():
-                waiter.set_result(None)
+        _wake(self._reader)
+        _wake(self._sender)
 
     def __repr__(self) -> str:
         return f"<StreamCall {self.id} {len(self._arrived)} arrived, {self._window}, end={self._end!r}>"
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)

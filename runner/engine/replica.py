@@ -137,7 +137,7 @@ class Replica:
                     self._watcher.call_over(self, call, well=False)
             case Credit():
                 if (call := self._calls.get(message.id)) is not None:
-                    call.grant(message.items)
+                    call.grant(message.items, message.size)
             case Ran():
                 self._watcher.batch_ran(self, message)
             case Room():

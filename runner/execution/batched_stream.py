@@ -35,9 +35,9 @@ class _MemberGate:
         self.window = Window()
         self.stream: BatchStream | None = None
 
-    def grant(self, items: int) -> None:
+    def grant(self, items: int, size: int) -> None:
         """See `running.Gate`."""
-        self.window.grant(items)
+        self.window.grant(items, size)
         if self.stream is not None:
             self.stream.advance()
 
@@ -99,7 +99,7 @@ class BatchedStreamCall(BatchedCall):
         except BaseException as exc:
             self.fail(exc)
             return
-        self._gate.window.spend()
+        self._gate.window.spend(len(data))
         self._executor.emit(call.id, data)
 
     def end(self) -> None:

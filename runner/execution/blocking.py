@@ -137,6 +137,7 @@ class BlockingCall(RunningCall):
                 except StopIteration:
                     return
                 output = codec.encode_output(value, call.context.take_usage(), old_style=self._old_style)
+                gate.spend(len(output))
                 executor.mailbox.post(executor.emit, call.id, output)
         finally:
             close = getattr(outputs, "close", None)
@@ -162,8 +163,8 @@ class BlockingCall(RunningCall):
         except concurrent.futures.CancelledError:
             raise Cancelled("the caller is gone") from None
 
-    def _give_back(self, items: int) -> None:
-        self._executor.mailbox.post(self._executor.consumed, self._call.id, items)
+    def _give_back(self, items: int, size: int) -> None:
+        self._executor.mailbox.post(self._executor.consumed, self._call.id, items, size)
 
 
 def _iterator(result: object, method: LoadedMethod) -> Iterator[object]:

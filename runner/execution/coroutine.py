@@ -95,12 +95,14 @@ class CoroutineCall(RunningCall):
         try:
             while True:
                 # Credit first: a generator is never ahead of its reader by more than the window.
-                await gate.wait()
+                if not gate.open:
+                    await gate.wait()
                 try:
                     value = await anext(outputs)
                 except StopAsyncIteration:
                     return
                 output = codec.encode_output(value, call.context.take_usage(), old_style=self._old_style)
+                gate.spend(len(output))
                 executor.emit(call.id, output)
         finally:
             close = getattr(outputs, "aclose", None)
@@ -114,8 +116,8 @@ class CoroutineCall(RunningCall):
             await self._executor.fetcher.resolve(missing)
         return codec.finish_item(value)
 
-    def _give_back(self, items: int) -> None:
-        self._executor.consumed(self._call.id, items)
+    def _give_back(self, items: int, size: int) -> None:
+        self._executor.consumed(self._call.id, items, size)
 
 
 def _iterator(result: object, method: LoadedMethod) -> AsyncIterator[object]:

@@ -51,8 +51,8 @@ class Outlet(Protocol):
     def item(self, call_id: int, output: bytes) -> None:
         """One element of an output stream."""
 
-    def consumed(self, call_id: int, items: int) -> None:
-        """The method has taken so many inputs; as many more may be sent."""
+    def consumed(self, call_id: int, items: int, size: int) -> None:
+        """The method has taken so many inputs of so many bytes; as much more may be sent."""
 
     def ended(self, call_id: int, output: bytes, times: Times) -> None:
         """The call ended well. `output` is empty after an output stream. Nothing more is said of it."""
@@ -118,10 +118,10 @@ class Executor:
         if (call := self._calls.get(call_id)) is not None:
             call.end_input()
 
-    def grant(self, call_id: int, items: int) -> None:
-        """A call may send so many more outputs."""
+    def grant(self, call_id: int, items: int, size: int) -> None:
+        """A call may send so many more outputs, and so many more bytes of them."""
         if (call := self._calls.get(call_id)) is not None:
-            call.grant(items)
+            call.grant(items, size)
 
     def cancel(self, call_id: int) -> None:
         """Stop a call."""
@@ -174,10 +174,10 @@ class Executor:
         if call_id in self._calls:
             self._outlet.item(call_id, output)
 
-    def consumed(self, call_id: int, items: int) -> None:
+    def consumed(self, call_id: int, items: int, size: int) -> None:
         """Give input credits back."""
         if call_id in self._calls:
-            self._outlet.consumed(call_id, items)
+            self._outlet.consumed(call_id, items, size)
 
     def end(self, call_id: int, output: bytes, times: Times = UNTIMED) -> None:
         """Say that a call ended well."""

@@ -30,8 +30,8 @@ class Inputs(Protocol):
 class Gate(Protocol):
     """What a method's outputs wait at, from the side that opens it."""
 
-    def grant(self, items: int) -> None:
-        """Credits came back."""
+    def grant(self, items: int, size: int) -> None:
+        """Credit came back."""
 
     def close(self) -> None:
         """The caller is gone."""
@@ -64,10 +64,10 @@ class RunningCall:
         if self._fed is not None:
             self._fed.end()
 
-    def grant(self, items: int) -> None:
-        """So many more outputs may be sent."""
+    def grant(self, items: int, size: int) -> None:
+        """So many more outputs may be sent, and so many more bytes of them."""
         if self._gated is not None:
-            self._gated.grant(items)
+            self._gated.grant(items, size)
 
     def cancel(self) -> None:
         """Stop as soon as the function can be stopped: flag the context, and end the waits for streams."""

@@ -18,7 +18,7 @@ from runner.errors import Cancelled
 from runner.flow import Consumption, Window
 from runner.wire.payload import Payload
 
-GiveBack: TypeAlias = Callable[[int], None]
+GiveBack: TypeAlias = Callable[[int, int], None]
 
 
 class _End(enum.Enum):
@@ -40,7 +40,7 @@ class BlockingInputs:
 
         Args:
             decode: turns a payload into a value, in the method's thread; raises `InvalidInput`.
-            give_back: told how many credits to return, in the method's thread.
+            give_back: told how much credit to return, in items and in bytes, in the method's thread.
         """
         self._first: deque[object] = deque()
         self._decode = decode
@@ -79,8 +79,8 @@ class BlockingInputs:
         if isinstance(payload, _End):
             self._queue.put(payload)  # asked once more, the answer is the same
             raise StopIteration
-        if items := self._consumption.consume():
-            self._give_back(items)
+        if credit := self._consumption.consume(len(payload)):
+            self._give_back(*credit)
         return self._decode(payload)
 
 
@@ -133,8 +133,8 @@ class AsyncInputs:
         if not self._queue:
             raise StopAsyncIteration
         payload = self._queue.popleft()
-        if items := self._consumption.consume():
-            self._give_back(items)
+        if credit := self._consumption.consume(len(payload)):
+            self._give_back(*credit)
         return await self._decode(payload)
 
 
@@ -146,10 +146,10 @@ class BlockingGate:
         self._changed = threading.Condition()
         self._closed = False
 
-    def grant(self, items: int) -> None:
-        """Credits came back."""
+    def grant(self, items: int, size: int) -> None:
+        """Credit came back."""
         with self._changed:
-            self._window.grant(items)
+            self._window.grant(items, size)
             self._changed.notify()
 
     def close(self) -> None:
@@ -159,7 +159,7 @@ class BlockingGate:
             self._changed.notify()
 
     def wait(self) -> None:
-        """Return when one more item may be sent, and count it.
+        """Return when one more item may be sent. Then `spend` it.
 
         Raises:
             Cancelled: the caller is gone.
@@ -170,7 +170,10 @@ class BlockingGate:
                 self._changed.wait_for(lambda: self._window.open or self._closed)
         if self._closed:
             raise _cancelled()
-        self._window.spend()
+
+    def spend(self, size: int) -> None:
+        """Count one item of `size` bytes sent."""
+        self._window.spend(size)
 
 
 class AsyncGate:
@@ -181,9 +184,14 @@ class AsyncGate:
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
 
-    def grant(self, items: int) -> None:
-        """Credits came back."""
-        self._window.grant(items)
+    @property
+    def open(self) -> bool:
+        """True if `wait` would return at once."""
+        return self._window.open and not self._closed
+
+    def grant(self, items: int, size: int) -> None:
+        """Credit came back."""
+        self._window.grant(items, size)
         self._wake()
 
     def close(self) -> None:
@@ -192,7 +200,7 @@ class AsyncGate:
         self._wake()
 
     async def wait(self) -> None:
-        """Return when one more item may be sent, and count it.
+        """Return when one more item may be sent. Then `spend` it.
 
         Raises:
             Cancelled: the caller is gone.
@@ -202,7 +210,10 @@ class AsyncGate:
             await self._waiter
         if self._closed:
             raise _cancelled()
-        self._window.spend()
+
+    def spend(self, size: int) -> None:
+        """Count one item of `size` bytes sent."""
+        self._window.spend(size)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

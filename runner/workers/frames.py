@@ -41,7 +41,7 @@ JOIN_BELOW = 16 * 1024
 PREFIX = struct.Struct("<IB")
 _ID = struct.Struct("<IBQ")
 _CALL = struct.Struct("<IBQHdHII")
-_COUNT = struct.Struct("<IBQI")
+_COUNT = struct.Struct("<IBQIQ")
 _RESULT = struct.Struct("<IBQffffH")
 NO_DEADLINE = -1.0
 
@@ -71,7 +71,7 @@ def pack(message: Message, out: list[Payload]) -> int:
             head = _ID.pack(_ID.size - 4 + len(message.payload), Item.TAG, message.id)
             return _append(out, head, message.payload)
         case Credit():
-            return _append(out, _COUNT.pack(_COUNT.size - 4, Credit.TAG, message.id, message.items), b"")
+            return _append(out, _COUNT.pack(_COUNT.size - 4, Credit.TAG, message.id, message.items, message.size), b"")
         case EndInput() | Cancel():
             return _append(out, _ID.pack(_ID.size - 4, message.TAG, message.id), b"")
         case Failed():
@@ -168,8 +168,8 @@ def _read_cancel(frame: memoryview) -> Message:
 
 
 def _read_credit(frame: memoryview) -> Message:
-    _, _, call_id, items = _COUNT.unpack_from(frame)
-    return Credit(call_id, items)
+    _, _, call_id, items, size = _COUNT.unpack_from(frame)
+    return Credit(call_id, items, size)
 
 
 def _read_load(frame: memoryview) -> Message:

@@ -94,13 +94,14 @@ class EndInput:
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """Leave to send `items` more: outputs when sent to the worker, inputs when sent by it."""
+    """Leave to send `items` more with `size` more bytes: outputs when sent to the worker, inputs when sent by it."""
 
     TAG: ClassVar[int] = 5
     CONTROL: ClassVar[bool] = True
 
     id: int
     items: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)

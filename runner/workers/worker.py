@@ -94,7 +94,7 @@ class Worker:
             case EndInput():
                 self._executor.end_input(message.id)
             case Credit():
-                self._executor.grant(message.id, message.items)
+                self._executor.grant(message.id, message.items, message.size)
             case Cancel():
                 # Control overtakes payloads: this may be about a call that has not arrived yet.
                 if message.id > self._last_id or message.id in self._overtaken:
@@ -137,9 +137,9 @@ class Worker:
         """Send one element of an output stream."""
         self._link.send(Item(call_id, output))
 
-    def consumed(self, call_id: int, items: int) -> None:
+    def consumed(self, call_id: int, items: int, size: int) -> None:
         """Give input credits back."""
-        self._link.send(Credit(call_id, items))
+        self._link.send(Credit(call_id, items, size))
 
     def ended(self, call_id: int, output: bytes, times: Times) -> None:
         """Send a call's last message."""

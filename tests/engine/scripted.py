@@ -105,8 +105,8 @@ class ScriptedWorker:
         for payload in payloads:
             self.say(Item(call.id, payload))
 
-    def credit(self, call: Call, items: int) -> None:
-        self.say(Credit(call.id, items))
+    def credit(self, call: Call, items: int, size: int = 0) -> None:
+        self.say(Credit(call.id, items, size))
 
     def exit(self, how: str = "killed by SIGKILL") -> None:
         """The process ends; its link may be held open by others."""

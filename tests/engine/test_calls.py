@@ -9,7 +9,7 @@ import pytest
 
 from runner.engine import StreamCall
 from runner.errors import Cancelled, DeadlineExceeded, InvalidInput, ModelError
-from runner.flow import STREAM_WINDOW
+from runner.flow import STREAM_WINDOW, STREAM_WINDOW_BYTES
 from runner.workers.messages import Call, Cancel, Credit, EndInput, Item
 from tests.engine.scripted import COLLECT, GENERATE, STREAM, Scripted, ScriptedWorker, request, scripted
 from tests.running import on_loop, turns
@@ -20,6 +20,10 @@ async def opened(under_test: Scripted, method: int = STREAM) -> tuple[StreamCall
     worker = under_test.workers[0]
     await worker.hears(Call)
     return stream, worker, worker.calls[-1]
+
+
+async def send_all(stream: StreamCall, payloads: list[bytes]) -> list[bool]:
+    return [await stream.send(payload) for payload in payloads]
 
 
 async def everything(stream: StreamCall) -> list[bytes]:
@@ -66,10 +70,10 @@ async def test_a_reader_gives_credit_by_the_half_window():
             await anext(stream)
         assert not worker.of(Credit)
         await anext(stream)
-        assert worker.of(Credit) == [Credit(call.id, half)]
+        assert worker.of(Credit) == [Credit(call.id, half, half)]
         for _ in range(half):
             await anext(stream)
-        assert worker.of(Credit) == [Credit(call.id, half)] * 2
+        assert worker.of(Credit) == [Credit(call.id, half, half)] * 2
         stream.close()
         worker.fail(call, Cancelled("stopped"))
         under_test.idle()
@@ -118,25 +122,71 @@ async def test_a_sender_whose_wait_is_cancelled_has_sent_nothing():
 
 
 @on_loop
-async def test_inputs_that_came_before_a_replica_was_chosen_follow_the_call():
+async def test_a_sender_is_stopped_by_bytes_too():
+    async with scripted() as under_test:
+        stream, worker, call = await opened(under_test)
+        large = bytes(STREAM_WINDOW_BYTES // 2)
+        sending = asyncio.ensure_future(send_all(stream, [large] * 4))
+        await turns()
+        assert len(worker.of(Item)) == 2
+        worker.credit(call, 1, len(large))
+        await turns()
+        assert len(worker.of(Item)) == 3
+        worker.credit(call, 2, 2 * len(large))
+        await sending
+        stream.close()
+
+
+@on_loop
+async def test_a_reader_gives_credit_by_half_of_the_bytes():
+    async with scripted() as under_test:
+        stream, worker, call = await opened(under_test, GENERATE)
+        worker.item(call, bytes(STREAM_WINDOW_BYTES // 2 - 1), b"x", bytes(4 * STREAM_WINDOW_BYTES))
+        await anext(stream)
+        assert not worker.of(Credit)
+        await anext(stream)
+        assert worker.of(Credit) == [Credit(call.id, 2, STREAM_WINDOW_BYTES // 2)]
+        await anext(stream)
+        assert worker.of(Credit)[1:] == [Credit(call.id, 1, 4 * STREAM_WINDOW_BYTES)]
+        stream.close()
+
+
+@on_loop
+async def test_inputs_that_come_before_a_replica_was_chosen_wait_with_their_sender():
     async with scripted(ready=False) as under_test:
         worker = await under_test.worker()
         stream = under_test.engine.stream(request(STREAM, b"first"))
-        for number in range(STREAM_WINDOW):
-            await stream.send(b"%d" % number)
-        ahead = asyncio.ensure_future(stream.send(b"too far ahead"))
+        sending = asyncio.ensure_future(send_all(stream, [b"1", b"2"]))
         await turns()
-        assert not ahead.done()
-        ahead.cancel()
+        assert not sending.done()
+        worker.ready()
+        (call,) = worker.calls
+        assert await sending == [True, True]
+        assert worker.heard[1:] == [call, Item(call.id, b"1"), Item(call.id, b"2")]
+        stream.close()
+
+
+@on_loop
+async def test_an_input_that_ends_before_a_replica_was_chosen_has_ended_when_the_method_starts():
+    async with scripted(ready=False) as under_test:
+        worker = await under_test.worker()
+        stream = under_test.engine.stream(request(STREAM, b"first"))
         stream.end_input()
         worker.ready()
         (call,) = worker.calls
-        assert worker.heard[1:] == [
-            call,
-            *[Item(call.id, b"%d" % number) for number in range(STREAM_WINDOW)],
-            EndInput(call.id),
-        ]
+        assert worker.heard[1:] == [call, EndInput(call.id)]
         stream.close()
+
+
+@on_loop
+async def test_closing_a_call_in_the_queue_ends_the_wait_of_its_sender():
+    async with scripted(ready=False) as under_test:
+        await under_test.worker()
+        stream = under_test.engine.stream(request(STREAM, b"first"))
+        sending = asyncio.ensure_future(stream.send(b"1"))
+        await turns()
+        stream.close()
+        assert not await sending
 
 
 @on_loop

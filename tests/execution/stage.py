@@ -130,7 +130,7 @@ class Stage:
         self.outputs[call_id].append(self._decode(call_id, output))
         self._changed.set()
 
-    def consumed(self, call_id: int, items: int) -> None:
+    def consumed(self, call_id: int, items: int, size: int) -> None:
         assert call_id not in self.ends
         self.credits[call_id].append(items)
         self._changed.set()

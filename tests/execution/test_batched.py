@@ -334,7 +334,7 @@ async def test_a_slow_reader_paces_its_batch_and_a_leaver_does_not():
     async with Stage(Model) as stage:
         long = "x" * 200
         slow, other = stage.call("spell", word=long), stage.call("spell", word=long)
-        stage.executor.grant(other, 200)
+        stage.executor.grant(other, 200, 10_000)
         await stage.items(other, 64)
         await stage.until(lambda: len(stage.outputs[slow]) == 64)
         stage.executor.cancel(slow)

@@ -222,10 +222,10 @@ async def test_a_generator_is_never_further_ahead_of_its_reader_than_a_window():
         assert await stage.items(call, STREAM_WINDOW) == list(range(STREAM_WINDOW))
         # Its thread stands at the gate before it asks for the next item, so that the last one seen is the last sent.
         assert stage.model.seen == list(range(STREAM_WINDOW))
-        stage.executor.grant(call, 3)
+        stage.executor.grant(call, 3, 0)
         await stage.items(call, STREAM_WINDOW + 3)
         assert len(stage.model.seen) == STREAM_WINDOW + 3
-        stage.executor.grant(call, STREAM_WINDOW)
+        stage.executor.grant(call, STREAM_WINDOW, 0)
         assert await stage.end(call) is None
         assert stage.outputs[call] == list(range(STREAM_WINDOW + 10))
 
@@ -345,7 +345,7 @@ async def test_what_comes_for_a_call_that_is_over_is_dropped():
         await stage.end(call)
         stage.executor.item(call, b"late")
         stage.executor.end_input(call)
-        stage.executor.grant(call, 1)
+        stage.executor.grant(call, 1, 0)
         stage.executor.cancel(call)
         assert stage.order == [call]
 

@@ -215,10 +215,10 @@ async def test_a_generator_is_never_further_ahead_of_its_reader_than_a_window():
         await stage.items(call, STREAM_WINDOW)
         await turns()
         assert stage.model.seen == list(range(STREAM_WINDOW))
-        stage.executor.grant(call, 3)
+        stage.executor.grant(call, 3, 0)
         await turns()
         assert stage.model.seen == list(range(STREAM_WINDOW + 3))
-        stage.executor.grant(call, STREAM_WINDOW)
+        stage.executor.grant(call, STREAM_WINDOW, 0)
         assert await stage.end(call) is None
         assert stage.outputs[call] == list(range(STREAM_WINDOW + 10))
 

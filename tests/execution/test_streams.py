@@ -9,7 +9,7 @@ import pytest
 
 from runner.errors import Cancelled, InvalidInput
 from runner.execution.streams import AsyncGate, AsyncInputs, BlockingGate, BlockingInputs
-from runner.flow import STREAM_WINDOW
+from runner.flow import STREAM_WINDOW, STREAM_WINDOW_BYTES
 from tests.running import Signal, on_loop, turns
 
 HALF = STREAM_WINDOW // 2
@@ -26,8 +26,12 @@ async def text_later(payload: object) -> object:
     return text(payload)
 
 
-def blocking(given: list[int] | None = None) -> BlockingInputs:
-    return BlockingInputs(text, [].append if given is None else given.append)
+def blocking(given: list[tuple[int, int]] | None = None) -> BlockingInputs:
+    return BlockingInputs(text, keep if given is None else lambda *credit: given.append(credit))
+
+
+def keep(items: int, size: int) -> None:
+    """Give nothing back."""
 
 
 def test_inputs_come_in_order_and_end_for_good():
@@ -50,7 +54,7 @@ def test_a_bad_input_is_raised_in_its_place_and_the_next_one_follows():
 
 
 def test_credits_come_back_by_the_half_window_and_not_for_the_first_value():
-    given: list[int] = []
+    given: list[tuple[int, int]] = []
     inputs = blocking(given)
     inputs.put_first("0")
     for number in range(STREAM_WINDOW):
@@ -59,7 +63,7 @@ def test_credits_come_back_by_the_half_window_and_not_for_the_first_value():
         next(inputs)
     assert given == []
     next(inputs)
-    assert given == [HALF]
+    assert given == [(HALF, sum(len(str(number)) for number in range(HALF)))]
 
 
 def test_a_caller_who_left_is_told_at_once_and_not_after_what_waits():
@@ -92,7 +96,7 @@ async def test_closing_ends_the_wait_of_a_thread_for_input():
 
 @on_loop
 async def test_async_inputs_come_in_order_and_end_for_good():
-    inputs = AsyncInputs(text_later, [].append)
+    inputs = AsyncInputs(text_later, keep)
     inputs.put_first("0")
     seen: list[object] = []
 
@@ -112,7 +116,7 @@ async def test_async_inputs_come_in_order_and_end_for_good():
 
 @on_loop
 async def test_an_impatient_reader_of_async_inputs_loses_nothing():
-    inputs = AsyncInputs(text_later, [].append)
+    inputs = AsyncInputs(text_later, keep)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(anext(inputs), 0.001)
     inputs.put(b"1")
@@ -121,18 +125,19 @@ async def test_an_impatient_reader_of_async_inputs_loses_nothing():
 
 @on_loop
 async def test_async_credits_come_back_by_the_half_window():
-    given: list[int] = []
-    inputs = AsyncInputs(text_later, given.append)
+    given: list[tuple[int, int]] = []
+    inputs = AsyncInputs(text_later, lambda *credit: given.append(credit))
     for number in range(STREAM_WINDOW):
         inputs.put(str(number).encode())
     for _ in range(STREAM_WINDOW):
         await anext(inputs)
-    assert given == [HALF, HALF]
+    assert [items for items, _ in given] == [HALF, HALF]
+    assert sum(size for _, size in given) == sum(len(str(number)) for number in range(STREAM_WINDOW))
 
 
 @on_loop
 async def test_closing_ends_the_wait_of_a_coroutine_for_input():
-    inputs = AsyncInputs(text_later, [].append)
+    inputs = AsyncInputs(text_later, keep)
     waiting = asyncio.ensure_future(anext(inputs))
     await turns()
     inputs.close()
@@ -144,8 +149,10 @@ def test_a_gate_shuts_after_a_window_and_opens_with_a_grant():
     gate = BlockingGate()
     for _ in range(STREAM_WINDOW):
         gate.wait()
-    gate.grant(1)
+        gate.spend(0)
+    gate.grant(1, 0)
     gate.wait()
+    gate.spend(0)
     assert not gate._window.open
 
 
@@ -154,6 +161,7 @@ async def test_a_grant_wakes_the_thread_at_a_shut_gate():
     gate, waiting, passed = BlockingGate(), Signal(), Signal()
     for _ in range(STREAM_WINDOW):
         gate.wait()
+        gate.spend(0)
 
     def wait() -> None:
         waiting.set()
@@ -163,7 +171,7 @@ async def test_a_grant_wakes_the_thread_at_a_shut_gate():
     threading.Thread(target=wait, daemon=True).start()
     await waiting.wait()
     assert passed.count == 0
-    gate.grant(1)
+    gate.grant(1, 0)
     await passed.wait()
 
 
@@ -179,11 +187,26 @@ async def test_an_async_gate_shuts_after_a_window_and_opens_with_a_grant():
     gate = AsyncGate()
     for _ in range(STREAM_WINDOW):
         await gate.wait()
+        gate.spend(0)
     waiting = asyncio.ensure_future(gate.wait())
     await turns()
     assert not waiting.done()
-    gate.grant(1)
+    gate.grant(1, 0)
     await waiting
+
+
+def test_a_gate_shuts_after_one_item_that_is_larger_than_a_window_has_bytes():
+    gate, later = BlockingGate(), AsyncGate()
+    for each in (gate, later):
+        each.spend(STREAM_WINDOW_BYTES)
+    assert not gate._window.open
+    assert not later.open
+    gate.grant(1, STREAM_WINDOW_BYTES)
+    later.grant(1, STREAM_WINDOW_BYTES)
+    gate.wait()
+    assert later.open
+    later.close()
+    assert not later.open
 
 
 @on_loop
@@ -199,6 +222,7 @@ async def test_closing_ends_the_wait_at_an_async_gate():
     gate = AsyncGate()
     for _ in range(STREAM_WINDOW):
         await gate.wait()
+        gate.spend(0)
     waiting = asyncio.ensure_future(gate.wait())
     await turns()
     gate.close()

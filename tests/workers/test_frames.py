@@ -69,7 +69,7 @@ messages = st.one_of(
     st.builds(Room, texts.map(Lane), ids),
     st.builds(EndInput, ids),
     st.builds(Cancel, ids),
-    st.builds(Credit, ids, st.integers(0, 2**32 - 1)),
+    st.builds(Credit, ids, st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)),
     st.builds(Ready, st.lists(published, max_size=3).map(tuple)),
     st.builds(LoadFailed, texts, texts),
     st.builds(

@@ -275,9 +275,9 @@ async def test_frames_may_arrive_byte_by_byte():
 @on_loop
 async def test_what_was_sent_before_closing_still_arrives():
     async with Joined() as joined:
-        joined.link.send(Credit(1, 2))
+        joined.link.send(Credit(1, 2, 3))
         joined.link.close()
-        assert await joined.far.count(1) == [Credit(1, 2)]
+        assert await joined.far.count(1) == [Credit(1, 2, 3)]
         await joined.far.end()
 
 
