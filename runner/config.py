@@ -51,6 +51,25 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """Files of PEM, which are read again when they change. No certificate: the port is not encrypted.
+
+    Args:
+        certificate: the server's, and behind it those up to its authority.
+        key: the certificate's.
+        client_ca: who signs the certificates that clients must have; None: they need none.
+    """
+
+    certificate: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
+
+    def __bool__(self) -> bool:
+        """Whether any of it is configured."""
+        return any((self.certificate, self.key, self.client_ca))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workers:
     """How many workers there are, where, and how many calls each runs at once, by lane.
 
@@ -123,6 +142,7 @@ class ServerConfig:
 
     model: ModelIdentity = field(default_factory=ModelIdentity)
     listen: Listen = field(default_factory=Listen)
+    tls: Tls = field(default_factory=Tls)
     workers: Workers = field(default_factory=Workers)
     admission: Admission = field(default_factory=Admission)
     drain: Drain = field(default_factory=Drain)
@@ -153,6 +173,9 @@ _KEYS = tuple(
         ("model.version_id", as_id, "model.version_id"),
         ("host", as_text, "listen.host"),
         ("port", as_int(0, 65535), "listen.port"),
+        ("tls.certificate", as_path, "tls.certificate"),
+        ("tls.key", as_path, "tls.key"),
+        ("tls.client_ca", as_path, "tls.client_ca"),
         ("max_message_bytes", as_int(1024, GIB), "listen.max_message_bytes"),
         ("replicas", as_int(1, 1024), "workers.replicas"),
         ("devices", as_devices, "workers.devices"),
@@ -186,6 +209,7 @@ _GROUPS = {path.partition(".")[0] for path in _BY_PATH if "." in path}
 _SECTIONS: dict[str, type] = {
     "model": ModelIdentity,
     "listen": Listen,
+    "tls": Tls,
     "workers": Workers,
     "admission": Admission,
     "drain": Drain,

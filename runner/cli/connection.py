@@ -29,6 +29,18 @@ def connection_options() -> Parser:
         help="the server, where --url is a model URL; default RUNNER_API_BASE, or http://127.0.0.1:8000",
     )
     group.add_argument("--pat", metavar="KEY", help="the key, if the server wants one; default RUNNER_PAT")
+    group.add_argument(
+        "--root-certificates",
+        metavar="FILE",
+        help="trust these certificates of an https:// server, not the well-known ones; default "
+        "RUNNER_ROOT_CERTIFICATES_PATH",
+    )
+    group.add_argument(
+        "--client-certificate",
+        metavar="FILE",
+        help="who we are, if the server wants certificates; default RUNNER_CLIENT_CERTIFICATE_PATH",
+    )
+    group.add_argument("--client-key", metavar="FILE", help="its key; default RUNNER_CLIENT_KEY_PATH")
     group.add_argument("--deployment-id", metavar="ID", default="", help="which deployment shall answer")
     group.add_argument("--timeout", metavar="SECONDS", type=float, help="give up after this time; default never")
     return options
@@ -49,6 +61,9 @@ def connect(arguments: argparse.Namespace) -> Model:
             pat=cast("str | None", arguments.pat),
             deployment_id=cast(str, arguments.deployment_id),
             timeout=cast("float | None", arguments.timeout),
+            root_certificates_path=cast("str | None", arguments.root_certificates),
+            client_certificate_path=cast("str | None", arguments.client_certificate),
+            client_key_path=cast("str | None", arguments.client_key),
         )
     except ValueError as error:
         raise UsageError(str(error)) from None

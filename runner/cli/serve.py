@@ -52,6 +52,19 @@ def add(subcommands: Subcommands) -> None:
         help="the keys that callers may use, one a line; read again when it changes; default none: anybody may call",
     )
     command.add_argument(
+        "--tls-certificate",
+        metavar="FILE",
+        type=Path,
+        help="the server's certificate as PEM; with it and --tls-key the port is encrypted; read again when it changes",
+    )
+    command.add_argument("--tls-key", metavar="FILE", type=Path, help="the key of that certificate")
+    command.add_argument(
+        "--tls-client-ca",
+        metavar="FILE",
+        type=Path,
+        help="callers must have a certificate that one of these authorities has signed",
+    )
+    command.add_argument(
         "--allow-private-urls",
         action="store_true",
         default=None,
@@ -84,7 +97,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from runner.server.lifecycle import run
 
     keys = ("host", "port", "replicas", "devices", "keys_file", "allow_private_urls", "strict_ids", "hide_model_errors")
-    overrides = {key: getattr(arguments, key) for key in keys}
+    overrides: dict[str, object] = {key: getattr(arguments, key) for key in keys}
+    overrides["tls"] = {key: getattr(arguments, f"tls_{key}") for key in ("certificate", "key", "client_ca")}
     model_dir = cast(Path, arguments.model_dir)
     config = load_server_config(cast("Path | None", arguments.config), overrides, model_dir=model_dir)
     return run(model_dir, config, inline=cast(bool, arguments.inline))

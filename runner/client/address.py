@@ -1,6 +1,6 @@
 """Where a server is, and which model is meant: what the caller's strings and the environment say.
 
-Pure but for `default_base_url` and its two neighbours, which read the environment. Knows nothing of gRPC.
+Pure but for `default_base_url`, `default_pat` and `Trust.resolve`, which read the environment. Knows nothing of gRPC.
 """
 
 from __future__ import annotations
@@ -9,7 +9,14 @@ import os
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["Address", "ModelIds", "default_base_url", "default_pat", "default_root_certificates", "parse_model_url"]
+__all__ = [
+    "Address",
+    "ModelIds",
+    "Trust",
+    "default_base_url",
+    "default_pat",
+    "parse_model_url",
+]
 
 DEFAULT_PORT = 8000
 """Where `runner serve` listens unless told otherwise; used for a bare host name."""
@@ -25,11 +32,6 @@ def default_base_url() -> str:
 def default_pat() -> str | None:
     """Return the key named by RUNNER_PAT or CLARIFAI_PAT, if there is one."""
     return _from_environment("PAT")
-
-
-def default_root_certificates() -> str | None:
-    """Return the path of a private CA's certificates named by the environment, if there is one."""
-    return _from_environment("ROOT_CERTIFICATES_PATH")
 
 
 def _from_environment(name: str) -> str | None:
@@ -77,6 +79,31 @@ class Address:
 
     def __str__(self) -> str:
         return f"{'https' if self.secure else 'http'}://{self.target}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """The files of an encrypted connection: whom to believe, and who we are. None: the well-known ones; nobody."""
+
+    root_certificates_path: str | None = None
+    client_certificate_path: str | None = None
+    client_key_path: str | None = None
+
+    @classmethod
+    def resolve(cls, root_certificates: str | None, client_certificate: str | None, client_key: str | None) -> Trust:
+        """Take what is given, and then what the environment says.
+
+        Raises:
+            ValueError: a client's certificate without its key, or the other way round.
+        """
+        trust = cls(
+            root_certificates_path=root_certificates or _from_environment("ROOT_CERTIFICATES_PATH"),
+            client_certificate_path=client_certificate or _from_environment("CLIENT_CERTIFICATE_PATH"),
+            client_key_path=client_key or _from_environment("CLIENT_KEY_PATH"),
+        )
+        if (trust.client_certificate_path is None) != (trust.client_key_path is None):
+            raise ValueError("client_certificate_path and client_key_path: give both or neither")
+        return trust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

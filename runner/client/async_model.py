@@ -121,4 +121,4 @@ def _grpc(settings: Settings) -> AsyncTransport:
     # Imported when it is needed: a client whose calls stay in memory does not load gRPC.
     from runner.client.grpc_aio import AioGrpcTransport
 
-    return AioGrpcTransport(settings.address, root_certificates_path=settings.root_certificates_path)
+    return AioGrpcTransport(settings.address, settings.trust)

@@ -34,6 +34,8 @@ class ModelBase:
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         root_certificates_path: str | None = None,
+        client_certificate_path: str | None = None,
+        client_key_path: str | None = None,
     ) -> None:
         """Say which model is meant, where it is, and as whom to ask. Nothing is sent before it is needed.
 
@@ -58,6 +60,9 @@ class ModelBase:
             metadata: sent with each call; the method sees it in `self.context.metadata`.
             root_certificates_path: a file of certificates to trust, for a private CA. By default
                 RUNNER_ROOT_CERTIFICATES_PATH or CLARIFAI_ROOT_CERTIFICATES_PATH.
+            client_certificate_path: a file with the certificate that a server may want of its callers. By default
+                RUNNER_CLIENT_CERTIFICATE_PATH.
+            client_key_path: a file with its key. By default RUNNER_CLIENT_KEY_PATH.
 
         Raises:
             ValueError: a URL of another shape, or arguments that exclude each other.
@@ -77,6 +82,8 @@ class ModelBase:
             timeout=timeout,
             metadata=metadata,
             root_certificates_path=root_certificates_path,
+            client_certificate_path=client_certificate_path,
+            client_key_path=client_key_path,
         )
         self._start()
 

@@ -9,8 +9,8 @@ from typing import Any, cast
 import grpc
 import grpc.aio
 
-from runner.client.address import Address
-from runner.client.grpc_channel import FailedCall, call_error_of, channel_options, credentials, path_of
+from runner.client.address import Address, Trust
+from runner.client.grpc_channel import NO_TRUST, FailedCall, call_error_of, channel_options, credentials, path_of
 from runner.client.transport import AsyncReplies, Metadata
 from runner.errors import Cancelled
 
@@ -23,14 +23,13 @@ class AioGrpcTransport:
     grpc.aio serves one event loop of a process well, and several badly: make clients in one loop only.
     """
 
-    def __init__(self, address: Address, *, root_certificates_path: str | None = None) -> None:
+    def __init__(self, address: Address, trust: Trust = NO_TRUST) -> None:
         self._address = address
         # The stubs are generic in message types, which nothing names here: all messages are bytes.
         self._channel: Any
         options = channel_options(address)
         if address.secure:
-            trust = credentials(root_certificates_path)
-            self._channel = grpc.aio.secure_channel(address.target, trust, options)
+            self._channel = grpc.aio.secure_channel(address.target, credentials(trust), options)
         else:
             self._channel = grpc.aio.insecure_channel(address.target, options)
 

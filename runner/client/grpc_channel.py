@@ -9,13 +9,16 @@ from typing import Protocol
 
 import grpc
 
-from runner.client.address import Address
+from runner.client.address import Address, Trust
 from runner.client.failures import DETAILS_KEY, from_grpc
 from runner.errors import CallError
 
-__all__ = ["FailedCall", "call_error_of", "channel_options", "credentials", "path_of"]
+__all__ = ["NO_TRUST", "FailedCall", "call_error_of", "channel_options", "credentials", "path_of"]
 
 SERVICE = "runner.v1.Inference"
+NO_TRUST = Trust()
+"""The well-known authorities, and no certificate of our own."""
+
 MAX_MESSAGE_BYTES = 1 << 30
 """The largest message sent or taken, the protocol's own bound; the server has a smaller one, and it says so."""
 
@@ -48,14 +51,14 @@ def channel_options(address: Address) -> list[tuple[str, int]]:
     return options
 
 
-def credentials(root_certificates_path: str | None) -> grpc.ChannelCredentials:
-    """Return TLS credentials that trust this file's certificates, or else the well-known ones.
+def credentials(trust: Trust) -> grpc.ChannelCredentials:
+    """Return the credentials of an encrypted connection.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: a file cannot be read.
     """
-    roots = Path(root_certificates_path).read_bytes() if root_certificates_path else None
-    return grpc.ssl_channel_credentials(roots)
+    files = (trust.root_certificates_path, trust.client_key_path, trust.client_certificate_path)
+    return grpc.ssl_channel_credentials(*(Path(file).read_bytes() if file else None for file in files))
 
 
 class FailedCall(Protocol):

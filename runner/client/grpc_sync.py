@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import grpc
 
-from runner.client.address import Address
-from runner.client.grpc_channel import FailedCall, call_error_of, channel_options, credentials, path_of
+from runner.client.address import Address, Trust
+from runner.client.grpc_channel import NO_TRUST, FailedCall, call_error_of, channel_options, credentials, path_of
 from runner.client.transport import Metadata, Replies
 
 __all__ = ["GrpcTransport"]
@@ -18,14 +18,13 @@ __all__ = ["GrpcTransport"]
 class GrpcTransport:
     """A channel to one server. It connects with the first call, and again whenever it has to."""
 
-    def __init__(self, address: Address, *, root_certificates_path: str | None = None) -> None:
+    def __init__(self, address: Address, trust: Trust = NO_TRUST) -> None:
         self._address = address
         # The stubs are generic in message types, which nothing names here: all messages are bytes.
         self._channel: Any
         options = channel_options(address)
         if address.secure:
-            trust = credentials(root_certificates_path)
-            self._channel = grpc.secure_channel(address.target, trust, options)
+            self._channel = grpc.secure_channel(address.target, credentials(trust), options)
         else:
             self._channel = grpc.insecure_channel(address.target, options)
 

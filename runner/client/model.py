@@ -186,4 +186,4 @@ def _grpc(settings: Settings) -> Transport:
     # Imported when it is needed: a client whose calls stay in memory does not load gRPC.
     from runner.client.grpc_sync import GrpcTransport
 
-    return GrpcTransport(settings.address, root_certificates_path=settings.root_certificates_path)
+    return GrpcTransport(settings.address, settings.trust)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from runner.client.address import (
     Address,
     ModelIds,
+    Trust,
     default_base_url,
     default_pat,
-    default_root_certificates,
     parse_model_url,
 )
 from runner.client.calls import RequestHead, Selector
@@ -28,7 +28,7 @@ class Settings:
     selector: Selector
     metadata: Metadata
     timeout: float | None
-    root_certificates_path: str | None
+    trust: Trust
 
     @classmethod
     def resolve(
@@ -48,6 +48,8 @@ class Settings:
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         root_certificates_path: str | None = None,
+        client_certificate_path: str | None = None,
+        client_key_path: str | None = None,
     ) -> Settings:
         """Put the arguments of a client together; `ModelBase` explains them.
 
@@ -85,7 +87,7 @@ class Settings:
             ),
             metadata=(*own, ("authorization", f"Key {pat}")) if pat else own,
             timeout=timeout,
-            root_certificates_path=root_certificates_path or default_root_certificates(),
+            trust=Trust.resolve(root_certificates_path, client_certificate_path, client_key_path),
         )
 
     def head(self) -> RequestHead:

@@ -26,6 +26,7 @@ from runner.engine import Engine
 from runner.errors import ConfigError, LoadError
 from runner.execution.loading import find_model_file, load_class
 from runner.server.assembly import build_engine, build_keyring, build_service, inline_host, process_host
+from runner.server.certificates import Certificates
 from runner.server.health import Health
 from runner.server.reflection import reflection_rpcs
 from runner.server.rpcs import service_rpcs
@@ -68,6 +69,7 @@ async def _serve(model_dir: Path, config: ServerConfig, *, inline: bool) -> int:
         # Before any worker is started: a model that tells what it finds in its environment tells no key.
         keyring.withdraw_from(os.environ)
         service = build_service(config, engine, keyring)
+        certificates = Certificates(config.tls) if config.tls else None
     except LoadError as exc:
         return _give_up(str(exc), EXIT_CANNOT_LOAD)
     except ConfigError as exc:
@@ -79,7 +81,7 @@ async def _serve(model_dir: Path, config: ServerConfig, *, inline: bool) -> int:
         hide_model_errors=config.hide_model_errors,
     )
     try:
-        port = await transport.listen(config.listen.host, config.listen.port)
+        port = await transport.listen(config.listen.host, config.listen.port, certificates)
     except OSError:
         return _give_up(
             f"cannot listen on {config.listen.host}:{config.listen.port}: the port is taken (--port 0 finds a free "
@@ -123,10 +125,16 @@ async def _started(engine: Engine, stop: _Stop) -> bool:
 def _warn_of_strangers(config: ServerConfig) -> None:
     if config.listen.host in ("127.0.0.1", "localhost", "::1", "[::1]"):
         return
-    if not config.access.keys and config.access.keys_file is None:
+    if not config.access.keys and config.access.keys_file is None and config.tls.client_ca is None:
         logger.warning(
             "listening on %s without keys: whoever reaches the port may call the model; `keys` in the configuration "
             "lists who may",
+            config.listen.host,
+        )
+    if not config.tls:
+        logger.warning(
+            "listening on %s without TLS: whoever is on the way reads calls and keys; set `tls` in the configuration, "
+            "unless a proxy in front of this server encrypts",
             config.listen.host,
         )
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from runner.server.certificates import Certificates
+
 
 class Transport(Protocol):
     """Serves the RPCs it was made with."""
 
-    async def listen(self, host: str, port: int) -> int:
+    async def listen(self, host: str, port: int, certificates: Certificates | None = None) -> int:
         """Open the port, and serve from now on.
+
+        Args:
+            host: an address of this machine.
+            port: 0: a free one.
+            certificates: encrypt with them, and with those that take their place; None: do not encrypt.
 
         Returns:
             The port; another than was asked for if that was 0.

@@ -18,6 +18,7 @@ import grpc
 import grpc.aio
 
 from runner.errors import CallError
+from runner.server.certificates import Certificates, Pem
 from runner.server.rpcs import BidiRpc, ClientStreamRpc, Rpc, RpcFailed, Rpcs, ServerStreamRpc, UnaryRpc
 from runner.server.service import CallInfo
 from runner.server.status import rpc_status
@@ -65,10 +66,14 @@ class GrpcioTransport:
         )
         self._server.add_generic_rpc_handlers((self._handlers,))
 
-    async def listen(self, host: str, port: int) -> int:
+    async def listen(self, host: str, port: int, certificates: Certificates | None = None) -> int:
         """See `Transport`."""
+        address = f"{host}:{port}"
         try:
-            port = self._server.add_insecure_port(f"{host}:{port}")
+            if certificates is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                port = self._server.add_secure_port(address, _credentials(certificates))
         except RuntimeError as exc:
             raise OSError(str(exc)) from exc
         await self._server.start()
@@ -207,3 +212,17 @@ class _Handlers(grpc.GenericRpcHandler):
             context.peer().rpartition(":")[0],
             trailers,
         )
+
+
+def _credentials(certificates: Certificates) -> grpc.ServerCredentials:
+    def renewed() -> grpc.ServerCertificateConfiguration | None:
+        # Called in a thread of gRPC's before every handshake.
+        pem = certificates.renewed()
+        return None if pem is None else _configuration(pem)
+
+    first = _configuration(certificates.pem)
+    return grpc.dynamic_ssl_server_credentials(first, renewed, certificates.of_clients)
+
+
+def _configuration(pem: Pem) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(pem.key, pem.certificate)], pem.client_ca)
