@@ -137,6 +137,7 @@ class ServerConfig:
         fetch: bounds on inputs given by URL.
         allow_private_urls: fetch from private and loopback addresses too.
         hide_model_errors: tell callers that the model raised, but not what.
+        debug: tell callers the traceback of an error too.
         methods: options of methods that override what the model says, by method.
     """
 
@@ -151,6 +152,7 @@ class ServerConfig:
     fetch: FetchLimits = field(default_factory=FetchLimits)
     allow_private_urls: bool = False
     hide_model_errors: bool = False
+    debug: bool = False
     methods: OptionsByMethod = field(default_factory=dict[str, Mapping[str, object]])
 
 
@@ -197,6 +199,7 @@ _KEYS = tuple(
         ("callers.max_calls_per_second", as_number, "callers.max_calls_per_second"),
         ("deployments", as_deployments, "access.deployments"),
         ("hide_model_errors", as_bool, "hide_model_errors"),
+        ("debug", as_bool, "debug"),
         ("allow_private_urls", as_bool, "allow_private_urls"),
         ("methods", as_methods, "methods"),
         ("fetch.timeout_ms", as_seconds(1), "fetch.timeout"),

@@ -53,6 +53,7 @@ __all__ = [
     "WorkerLost",
     "call_error",
     "clip",
+    "tail",
 ]
 
 MAX_TEXT_BYTES = 2048
@@ -264,4 +265,12 @@ def clip(text: str) -> str:
     encoded = text.encode("utf-8", "replace")  # a model may raise with half a surrogate pair in its text
     if len(encoded) > MAX_TEXT_BYTES:
         encoded = encoded[: MAX_TEXT_BYTES - 3] + "…".encode()
+    return encoded.decode("utf-8", "ignore")
+
+
+def tail(text: str) -> str:
+    """Return the end of a text, where a traceback says most, as `clip` does the beginning."""
+    encoded = text.encode("utf-8", "replace")
+    if len(encoded) > MAX_TEXT_BYTES:
+        encoded = "…".encode() + encoded[len(encoded) - MAX_TEXT_BYTES + 3 :]
     return encoded.decode("utf-8", "ignore")

@@ -201,3 +201,15 @@ def test_a_worker_process_never_pays_for_grpc():
     names = [name_of(path) for path in modules() if part_of(name_of(path)) in ("workers", "execution", "batching")]
     loaded = loaded_after("\n".join(f"import {name}" for name in names))
     assert not loaded & {"grpc", "torch", "clarifai", "clarifai_grpc"}
+
+
+def test_weights_are_loaded_as_numbers_and_never_as_programs():
+    """`torch.load` unpickles unless it is told not to."""
+    root = PACKAGE.parent
+    for path in [
+        file for folder in ("runner", "examples", "benchmarks", "tests") for file in (root / folder).rglob("*.py")
+    ]:
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "torch.hub.load", "joblib.load"):
+                told = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                assert told.get("weights_only") == "True", f"{path.relative_to(root)}:{node.lineno}"

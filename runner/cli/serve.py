@@ -23,6 +23,12 @@ command line or configuration, 3 the model cannot be loaded, 4 the port cannot b
 once.
 """
 
+_KEYS = (
+    *("host", "port", "replicas", "devices", "keys_file", "allow_private_urls", "strict_ids", "hide_model_errors"),
+    "debug",
+)
+"""Flags that are keys of the configuration under the same name."""
+
 
 def add(subcommands: Subcommands) -> None:
     """Add the subcommand."""
@@ -82,6 +88,12 @@ def add(subcommands: Subcommands) -> None:
         default=None,
         help="tell callers that the model raised, but not what",
     )
+    command.add_argument(
+        "--debug",
+        action="store_true",
+        default=None,
+        help="tell callers the traceback of an error too, with paths and lines of code; for development only",
+    )
     command.add_argument("--inline", action="store_true", help="run the model in this process, where breakpoints work")
     command.set_defaults(run=_run)
 
@@ -96,8 +108,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from runner.config import load_server_config
     from runner.server.lifecycle import run
 
-    keys = ("host", "port", "replicas", "devices", "keys_file", "allow_private_urls", "strict_ids", "hide_model_errors")
-    overrides: dict[str, object] = {key: getattr(arguments, key) for key in keys}
+    overrides: dict[str, object] = {key: getattr(arguments, key) for key in _KEYS}
     overrides["tls"] = {key: getattr(arguments, f"tls_{key}") for key in ("certificate", "key", "client_ca")}
     model_dir = cast(Path, arguments.model_dir)
     config = load_server_config(cast("Path | None", arguments.config), overrides, model_dir=model_dir)

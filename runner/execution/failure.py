@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 
 from runner.errors import (
     CallError,
@@ -15,6 +16,7 @@ from runner.errors import (
     ModelError,
     call_error,
     clip,
+    tail,
 )
 from runner.wire.call import EncodeError
 
@@ -42,7 +44,7 @@ def of_model(exc: BaseException, method: str, *, cancelled: bool) -> CallError:
         logger.error("%s: %s", method, exc)
         return ModelError(clip(str(exc)))
     logger.error("%s raised %s", method, type(exc).__name__, exc_info=exc)
-    return ModelError(clip(f"{type(exc).__name__}: {text_of(exc)}"))
+    return _because(exc, ModelError(clip(f"{type(exc).__name__}: {text_of(exc)}")))
 
 
 def of_ours(exc: BaseException, doing: str) -> CallError:
@@ -52,7 +54,22 @@ def of_ours(exc: BaseException, doing: str) -> CallError:
     if isinstance(exc, asyncio.CancelledError):
         return Cancelled("the call was cancelled")
     logger.error("internal error while %s", doing, exc_info=exc)
-    return InternalError(f"internal error while {doing}; the server's log has more")
+    return _because(exc, InternalError(f"internal error while {doing}; the server's log has more"))
+
+
+def with_traceback(error: CallError) -> CallError:
+    """Put the traceback of what caused an error into its details: for `debug`, where callers may see it.
+
+    An error that is a plain answer, about an input say, stays as it is.
+    """
+    if error.__cause__ is not None and not error.details:
+        error.details = tail("".join(traceback.format_exception(error.__cause__)))
+    return error
+
+
+def _because(exc: BaseException, error: CallError) -> CallError:
+    error.__cause__ = exc
+    return error
 
 
 def _plain(exc: CallError) -> CallError:

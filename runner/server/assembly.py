@@ -95,6 +95,7 @@ def build_service(config: ServerConfig, engine: Engine, keyring: Keyring) -> Ser
             max_loading_wait=config.admission.max_loading_wait,
             max_loading_calls=config.admission.max_queued_calls,
             hide_model_errors=config.hide_model_errors,
+            debug=config.debug,
         ),
     )
 
@@ -126,4 +127,5 @@ def _load(config: ServerConfig, model_dir: Path | None, placement: Placement) ->
         fetch_max_bytes=config.fetch.max_bytes,
         fetch_max_redirects=config.fetch.max_redirects,
         options=config.methods,
+        debug=config.debug,
     )

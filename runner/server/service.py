@@ -30,7 +30,7 @@ from runner.errors import (
 from runner.server.access import Access, Caller
 from runner.server.catalog import Catalog
 from runner.server.metadata import MetadataPacker
-from runner.server.replies import Replies, as_call_error
+from runner.server.replies import Replies
 from runner.server.timing import times_text
 from runner.signature.dialect import Dialect
 from runner.signature.method import Cardinality
@@ -82,12 +82,14 @@ class ServiceOptions:
         max_loading_wait: seconds a call waits for the model to load, and a bidi call for admission.
         max_loading_calls: calls that may wait so at once.
         hide_model_errors: do not tell callers what the model's own exceptions say.
+        debug: tell them the traceback of what went wrong here.
     """
 
     max_message_bytes: int
     max_loading_wait: float
     max_loading_calls: int
     hide_model_errors: bool = False
+    debug: bool = False
 
 
 class Service:
@@ -98,7 +100,7 @@ class Service:
         self._catalog = catalog
         self._access = access
         self._options = options
-        self._replies = Replies(hide_model_errors=options.hide_model_errors)
+        self._replies = Replies(hide_model_errors=options.hide_model_errors, debug=options.debug)
         self._pack_metadata = MetadataPacker()
         self._methods: dict[str, Published] = {}
         self._waiting = 0
@@ -114,7 +116,7 @@ class Service:
                 return encode_statistics(self._engine.statistics())
             await self._loaded(call)
             return self._catalog.reply(dialect, rpc, request)
-        except CallError as exc:
+        except Exception as exc:
             return self._replies.refusal(dialect, exc)
 
     async def server_stream(self, dialect: Dialect, rpc: str, request: bytes, call: CallInfo) -> AsyncIterator[bytes]:
@@ -133,7 +135,7 @@ class Service:
                     yield reply.success((output,))
             finally:
                 stream.close()
-        except CallError as exc:
+        except Exception as exc:
             yield self._replies.refusal(dialect, exc)
 
     async def bidi(
@@ -144,7 +146,7 @@ class Service:
             async with self._opened(dialect, Cardinality.BIDI, requests, call) as stream:
                 async for output in stream:
                     yield reply.success((output,))
-        except CallError as exc:
+        except Exception as exc:
             yield self._replies.refusal(dialect, exc, streaming_input=True)
 
     async def client_stream(self, dialect: Dialect, rpc: str, requests: AsyncIterator[bytes], call: CallInfo) -> bytes:
@@ -152,7 +154,7 @@ class Service:
         try:
             async with self._opened(dialect, Cardinality.CLIENT_STREAM, requests, call) as stream:
                 return reply.success((await stream.result(),))
-        except CallError as exc:
+        except Exception as exc:
             return self._replies.refusal(dialect, exc, streaming_input=True)
 
     # Unary calls.
@@ -187,7 +189,7 @@ class Service:
                         continue
                     if isinstance(answer, BaseException):
                         del live[position]
-                        failures.append(as_call_error(answer))
+                        failures.append(self._replies.error(answer))
                     outputs[position] = self._replies.output(answer)
                 if failures:
                     yield self._replies.mixed(failures, outputs)
@@ -229,7 +231,7 @@ class Service:
                 if not await stream.send(inputs[0]):
                     return
         except Exception as exc:
-            stream.abort(as_call_error(exc))
+            stream.abort(self._replies.error(exc))
         else:
             stream.end_input()
 

@@ -92,13 +92,16 @@ class ClarifaiStatus:
     details: str
 
 
-def code_of(error: CallError, *, streaming_input: bool = False, hide_model_errors: bool = False) -> ClarifaiStatus:
+def code_of(
+    error: CallError, *, streaming_input: bool = False, hide_model_errors: bool = False, debug: bool = False
+) -> ClarifaiStatus:
     """Return an error as a status inside a reply.
 
     Args:
         error: what ended the call.
         streaming_input: the call is a stream of requests, on which no code may be one that clients retry.
         hide_model_errors: say that the model raised, but not what.
+        debug: a model's error has details too, its traceback.
     """
     code, _ = _CODES[error.kind]
     if streaming_input and code in _RETRIED:
@@ -107,8 +110,8 @@ def code_of(error: CallError, *, streaming_input: bool = False, hide_model_error
         return ClarifaiStatus(code, _HIDDEN, _HIDDEN)
     description = clip(str(error))
     # A model's own text goes into both fields as it is; nothing longer than it may leave the server.
-    details = error.details if error.details and error.kind is not ErrorKind.MODEL_ERROR else str(error)
-    return ClarifaiStatus(code, description, clip(details))
+    details = error.details if debug or error.kind is not ErrorKind.MODEL_ERROR else ""
+    return ClarifaiStatus(code, description, clip(details or str(error)))
 
 
 def grpc_code_of(error: CallError) -> int:

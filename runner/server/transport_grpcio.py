@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, assert_never, cast
 import grpc
 import grpc.aio
 
-from runner.errors import CallError
+from runner.errors import CallError, InternalError
 from runner.server.certificates import Certificates, Pem
 from runner.server.rpcs import BidiRpc, ClientStreamRpc, Rpc, RpcFailed, Rpcs, ServerStreamRpc, UnaryRpc
 from runner.server.service import CallInfo
@@ -148,7 +148,7 @@ class _Handlers(grpc.GenericRpcHandler):
                 if trailers:
                     context.set_trailing_metadata(tuple(trailers))
                 return reply
-            except (CallError, RpcFailed) as exc:
+            except Exception as exc:
                 return await self._abort(context, exc)
             finally:
                 self._count(-1)
@@ -172,7 +172,7 @@ class _Handlers(grpc.GenericRpcHandler):
             self._count(1)
             try:
                 return await rpc.answer(aiter(requests), self._info(context))
-            except (CallError, RpcFailed) as exc:
+            except Exception as exc:
                 return await self._abort(context, exc)
             finally:
                 self._count(-1)
@@ -186,14 +186,18 @@ class _Handlers(grpc.GenericRpcHandler):
             async with aclosing(replies):
                 async for message in replies:
                     await context.write(message)
-        except (CallError, RpcFailed) as exc:
+        except Exception as exc:
             await self._abort(context, exc)
         finally:
             self._count(-counted)
 
-    async def _abort(self, context: _Context, error: CallError | RpcFailed) -> bytes:
+    async def _abort(self, context: _Context, error: Exception) -> bytes:
         if isinstance(error, RpcFailed):
             await context.abort(_CODES[error.code], error.message)
+        if not isinstance(error, CallError):
+            # gRPC itself would tell the client what it is called and says.
+            logger.error("internal error in an RPC", exc_info=error)
+            error = InternalError("internal error; the server's log has more")
         code, message, details = rpc_status(error, hide_model_errors=self._hide_model_errors)
         await context.abort(_CODES[code], message, ((_DETAILS, details),))
         raise AssertionError("abort raises")
@@ -221,7 +225,9 @@ def _credentials(certificates: Certificates) -> grpc.ServerCredentials:
         return None if pem is None else _configuration(pem)
 
     first = _configuration(certificates.pem)
-    return grpc.dynamic_ssl_server_credentials(first, renewed, certificates.of_clients)
+    # cast: the stubs do not know that None stands for no change
+    renew = cast(Callable[[], grpc.ServerCertificateConfiguration], renewed)
+    return grpc.dynamic_ssl_server_credentials(first, renew, certificates.of_clients)
 
 
 def _configuration(pem: Pem) -> grpc.ServerCertificateConfiguration:

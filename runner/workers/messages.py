@@ -34,6 +34,7 @@ class Load:
         fetch_max_redirects: redirects followed for one such input.
         options: what the configuration says about methods, by name: options of `@ModelClass.method`, and their values.
         cpus: the CPUs to keep to, as the kernel lists them, such as `0-15,32-47`; empty: any.
+        debug: errors bring the traceback of what caused them.
     """
 
     TAG: ClassVar[int] = 1
@@ -49,6 +50,7 @@ class Load:
     fetch_max_redirects: int
     options: Mapping[str, Mapping[str, object]] = field(default_factory=dict[str, Mapping[str, object]])
     cpus: str = ""
+    debug: bool = False
 
 
 class Call(NamedTuple):

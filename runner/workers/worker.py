@@ -15,6 +15,7 @@ from runner.context import CallContext
 from runner.errors import CallError, Cancelled
 from runner.execution.batch_sizes import settle
 from runner.execution.executor import Executor, Incoming
+from runner.execution.failure import with_traceback
 from runner.execution.fetch import Fetcher
 from runner.execution.method import load_methods
 from runner.execution.times import Times
@@ -62,6 +63,7 @@ class Worker:
             timeout=load.fetch_timeout, max_bytes=load.fetch_max_bytes, max_redirects=load.fetch_max_redirects
         )
         self._link = link
+        self._debug = load.debug
         self._executor = Executor(
             model,
             methods,
@@ -176,4 +178,4 @@ class Worker:
 
     def failed(self, call_id: int, error: CallError) -> None:
         """Send a call's last message."""
-        self._link.send(Failed(call_id, error))
+        self._link.send(Failed(call_id, with_traceback(error) if self._debug else error))

@@ -51,6 +51,35 @@ def test_the_log_has_the_traceback_and_the_caller_has_not(caplog):
     assert record.exc_info
 
 
+def test_for_debugging_the_caller_has_it_too():
+    try:
+        raise ValueError("no")
+    except ValueError as exc:
+        ours = failure.with_traceback(failure.of_ours(exc, "reading the arguments"))
+        told = failure.with_traceback(failure.of_model(exc, "predict", cancelled=False))
+    for error in (ours, told):
+        assert error.details.startswith("Traceback (most recent call last):")
+        assert error.details.endswith("ValueError: no\n")
+        assert __file__ in error.details
+    plain = failure.of_model(InvalidInput("told"), "predict", cancelled=False)
+    assert failure.with_traceback(plain).details == ""
+
+
+def test_the_end_of_a_long_traceback_is_what_is_told():
+    def deep(left: int) -> None:
+        if not left:
+            raise ValueError("ö" * 100)
+        (deep if left % 2 else lambda left: deep(left))(left - 1)
+
+    try:
+        deep(60)
+    except ValueError as exc:
+        details = failure.with_traceback(failure.of_ours(exc, "x")).details
+    assert details.startswith("…")
+    assert details.endswith("ö\n")
+    assert 2000 < len(details.encode()) <= 2048
+
+
 def test_a_result_of_another_type_needs_no_traceback(caplog):
     told = failure.of_model(EncodeError("returned int, declared str"), "predict", cancelled=False)
     assert type(told) is ModelError

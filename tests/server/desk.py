@@ -140,6 +140,7 @@ async def desk(
     max_loading_wait: float = 60.0,
     max_loading_calls: int = 10,
     hide_model_errors: bool = False,
+    debug: bool = False,
     **options: object,
 ) -> AsyncIterator[Desk]:
     """Run a service."""
@@ -153,6 +154,7 @@ async def desk(
                 max_loading_wait=max_loading_wait,
                 max_loading_calls=max_loading_calls,
                 hide_model_errors=hide_model_errors,
+                debug=debug,
             ),
         )
         yield Desk(under_test, service)

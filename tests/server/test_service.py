@@ -13,6 +13,7 @@ from runner.errors import (
     DeadlineExceeded,
     ErrorKind,
     FetchFailed,
+    InternalError,
     InvalidInput,
     MessageTooLarge,
     MethodNotFound,
@@ -274,6 +275,40 @@ async def test_overload_is_told_at_once():
             await under_test.post(request("predict", "x"), NATIVE)
         for task in tasks:
             task.cancel()
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@on_loop
+async def test_a_bug_of_ours_tells_nothing_of_this_machine(debug, monkeypatch, caplog):
+    def broken(*args: object) -> None:
+        raise RuntimeError("/etc/secrets is unreadable")
+
+    async with desk(debug=debug) as under_test:
+        monkeypatch.setattr(under_test.service, "_requests", broken)
+
+        async def requests():
+            yield request("stream", "x")
+
+        replies = [await under_test.post(request("predict", "x"))]
+        replies += [reply async for reply in under_test.generate(request("generate", "x"))]
+        replies += [reply async for reply in under_test.chat(requests())]
+        told = [(reply.code, reply.description, reply.details) for reply in replies]
+        for refused in (
+            under_test.post(request("predict", "x"), NATIVE),
+            anext(under_test.generate(request("generate", "x"), NATIVE)),
+            anext(under_test.chat(requests(), NATIVE)),
+            under_test.collect(requests()),
+        ):
+            with pytest.raises(InternalError) as caught:
+                await refused
+            told.append((Code.INTERNAL_UNCATEGORIZED, caught.value.message, caught.value.details))
+        assert len(told) == 7
+        for code, description, details in told:
+            assert code == Code.INTERNAL_UNCATEGORIZED
+            assert description == "internal error; the server's log has more"
+            assert ("Traceback" in details) is debug
+            assert ("/etc/secrets" in details) is debug
+        assert caplog.text.count("RuntimeError: /etc/secrets is unreadable") == 7
 
 
 @on_loop
