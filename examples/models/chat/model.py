@@ -7,48 +7,85 @@ the device is free are one forward pass, pieces of prompts and single tokens ali
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Sequence
-from typing import NamedTuple
+from contextlib import aclosing, closing
+from typing import Any, NamedTuple
 
 import torch
+from answer import Answer
+from decoder import Decoder
 from network import Cache, Llama, Piece
-from sampling import choose
-from template import begin_of_call, conversation
-from tools import parse
-from torch import Tensor
-from weights import Gguf
+from sampling import GREEDY, Chances, Choice, Chooser
+from template import conversation
+from tools import Tools, may_be_calls, parse, read_tools
 
 from runner import ModelClass, Param, Slots
+from runner.errors import InvalidInput
 
-CONVERSATIONS = 64  # at once; who comes later waits for a slot
-LENGTH = 1024  # tokens of a conversation, prompt and answer
-PIECE = 64  # tokens of a prompt that are read at once
+CONVERSATIONS = 64  # at once; config.yaml has the same number, so that whoever comes later waits in the server
+LENGTH = 2048  # tokens of a conversation, prompt and answer
 STOPS = 4  # texts at which an answer may be told to stop
+STOP_LENGTH = 256  # characters of one of them: each token is compared with them all
+
+logger = logging.getLogger("chat")
 
 
 class Step(NamedTuple):
-    """One piece of work, and how the token behind it is chosen."""
+    """One piece of work, and how the tokens behind it are chosen."""
 
     piece: Piece
-    temperature: float
-    top_p: float
-    generator: torch.Generator | None
+    wanted: int
+    """Tokens at most: 0 behind a piece of a prompt that goes on."""
+    choice: Choice
 
 
 class Chat(ModelClass):
     """Talks, and calls tools."""
 
+    piece = 64  # tokens of a prompt that are read at once
+    budget = 256  # tokens of all pieces that are read at once
+    ahead = 1  # tokens that a running answer gets from one step
+
     def load_model(self) -> None:
         """Read the weights, and run once to warm up."""
-        file = Gguf()
-        dtype = torch.bfloat16 if self.device.startswith("cuda") else torch.float32
-        self.tokenizer = file.tokenizer()
-        self.end = file.end
-        self.net = Llama(file.shape, file.tensors(dtype), self.device)
-        self.cache = Cache(file.shape, CONVERSATIONS, LENGTH, self.device, dtype)
-        self.slots = Slots(CONVERSATIONS)
-        self.net.forward([Piece(0, 0, [self.end])], self.cache)
+        on_gpu = self.device.startswith("cuda")
+        if on_gpu:
+            # There the network takes a millisecond, and Python as long between two steps: fewer and larger ones.
+            self.piece, self.budget, self.ahead = 256, 2048, 8
+            # It has plans for some shapes only, and finds out late for which.
+            torch.backends.cuda.enable_cudnn_sdp(False)
+        source = self.source()
+        dtype = torch.bfloat16 if on_gpu else torch.float32
+        self.vocabulary = source.vocabulary()
+        self.net = Llama(source.shape, source.tensors(dtype), self.device)
+        self.cache, self.decoder = self._memory(CONVERSATIONS, dtype, on_gpu=on_gpu)
+        self.slots = Slots(self.cache.slots)
+        warm_up = [
+            Piece(0, 0, [self.vocabulary.end] * self.piece),
+            Piece(self.cache.slots - 1, 0, [self.vocabulary.end]),
+        ]
+        self._read([Step(piece, 1, GREEDY) for piece in warm_up])
+
+    def source(self) -> Any:
+        """Return what has the weights and the vocabulary. A class derived from this one may have others."""
+        from weights import Gguf  # here, so that such a class does without the packages that this takes
+
+        return Gguf()
+
+    def _memory(self, slots: int, dtype: torch.dtype, *, on_gpu: bool) -> tuple[Cache, Decoder | None]:
+        """Return a cache with so many slots, or with fewer if they do not fit into the GPU's memory."""
+        try:
+            cache = Cache(self.net.shape, slots, LENGTH, self.device, dtype)
+            return cache, Decoder(self.net, cache, record=True) if on_gpu else None
+        except torch.OutOfMemoryError:
+            if slots == 1:
+                raise
+        torch.cuda.empty_cache()
+        logger.warning("no memory for %d conversations at once; trying %d", slots, slots // 2)
+        return self._memory(slots // 2, dtype, on_gpu=on_gpu)
 
     @ModelClass.method
     async def predict(
@@ -58,23 +95,20 @@ class Chat(ModelClass):
         tools: list[dict] | None = None,
         tool_choice: str | None = None,
         max_tokens: int = Param(256, description="Longest answer, in tokens", min_value=1, max_value=LENGTH),
-        temperature: float = Param(0.2, description="How freely to choose; 0 takes the likeliest", min_value=0),
+        temperature: float = Param(0.2, description="0 takes the likeliest", min_value=0, max_value=2),
         top_p: float = Param(0.9, description="Share of the likeliest tokens", min_value=0, max_value=1),
         stop: list[str] | None = None,
         seed: int = Param(-1, description="Of the chance; -1 takes another each time"),
     ) -> str:
-        """Answer a prompt. With tools, what the model wants called comes as a JSON list of tool calls.
+        """Answer a prompt. With tools, an answer that calls some is a JSON list of the calls.
 
-        `tool_choice`: "auto" leaves it to the model whether to call one, "required" has it call one, "none" forbids it.
+        `tool_choice`: "auto" leaves it to the model whether to call one, "required" has it call one, a tool's name has
+        it call that one, "none" forbids it.
         """
-        counts = Counts()
-        pieces = self._answer(
-            prompt, chat_history, tools, tool_choice, max_tokens, temperature, top_p, stop, seed, counts
-        )
-        answer = "".join([piece async for piece in pieces])
-        self.set_output_context(prompt_tokens=counts.prompt, completion_tokens=counts.completion)
-        calls = parse(answer) if tools and tool_choice != "none" else []
-        return json.dumps([call.as_json(number) for number, call in enumerate(calls)]) if calls else answer
+        choice = _choice(temperature, top_p, seed)
+        wanted = read_tools(tools, tool_choice)
+        async with aclosing(self._answer(prompt, chat_history, wanted, max_tokens, choice, stop or ())) as pieces:
+            return "".join([piece async for piece in pieces])
 
     @ModelClass.method
     async def generate(
@@ -84,126 +118,150 @@ class Chat(ModelClass):
         tools: list[dict] | None = None,
         tool_choice: str | None = None,
         max_tokens: int = Param(256, description="Longest answer, in tokens", min_value=1, max_value=LENGTH),
-        temperature: float = Param(0.2, description="How freely to choose; 0 takes the likeliest", min_value=0),
+        temperature: float = Param(0.2, description="0 takes the likeliest", min_value=0, max_value=2),
         top_p: float = Param(0.9, description="Share of the likeliest tokens", min_value=0, max_value=1),
         stop: list[str] | None = None,
         seed: int = Param(-1, description="Of the chance; -1 takes another each time"),
     ) -> AsyncIterator[str]:
-        """Answer a prompt piece by piece, as the model says it."""
-        counts = Counts()
-        async for piece in self._answer(
-            prompt, chat_history, tools, tool_choice, max_tokens, temperature, top_p, stop, seed, counts
-        ):
-            self.set_output_context(prompt_tokens=counts.prompt, completion_tokens=counts.completion)
-            yield piece
+        """Answer as `predict` does, piece by piece, as the model says it; calls of tools are one piece."""
+        choice = _choice(temperature, top_p, seed)
+        wanted = read_tools(tools, tool_choice)
+        async with aclosing(self._answer(prompt, chat_history, wanted, max_tokens, choice, stop or ())) as pieces:
+            async for piece in pieces:
+                yield piece
 
-    @ModelClass.batched(max_batch_size=CONVERSATIONS, cost=lambda step: len(step.piece.tokens), max_batch_cost=256)
-    def read(self, steps: list[Step]) -> list[int]:
-        """Run pieces of many conversations in one pass; return the token behind each."""
-        order = sorted(
-            range(len(steps)), key=lambda index: (len(steps[index].piece.tokens) > 1, steps[index].piece.slot)
-        )
-        logits = self.net.forward([steps[index].piece for index in order], self.cache)
-        found = [0] * len(steps)
-        for row, index in enumerate(order):
-            found[index] = self._chosen(logits[row], steps[index])
-        return found
+    # The device's work.
 
-    @staticmethod
-    def _chosen(logits: Tensor, step: Step) -> int:
-        return choose(logits, temperature=step.temperature, top_p=step.top_p, generator=step.generator)
+    @ModelClass.batched(max_batch_size=CONVERSATIONS, cost="share", max_batch_cost=1)
+    def read(self, steps: list[Step]) -> list[Any]:
+        """Run pieces of many conversations in one pass; return the tokens behind each, or its exception."""
+        return self._read_what_fits(steps)
+
+    def share(self, step: Step) -> float:
+        """Return what a step takes of a batch's budget."""
+        return len(step.piece.tokens) / self.budget
+
+    def _read_what_fits(self, steps: Sequence[Step]) -> list[Any]:
+        try:
+            return self._read(steps)
+        except torch.OutOfMemoryError as error:
+            if len(steps) == 1:
+                return [error]
+        # What the cache got already it gets again, the same.
+        torch.cuda.empty_cache()
+        half = len(steps) // 2
+        return [*self._read_what_fits(steps[:half]), *self._read_what_fits(steps[half:])]
+
+    def _read(self, steps: Sequence[Step]) -> list[list[int]]:
+        if self.decoder is not None and all(len(step.piece.tokens) == 1 for step in steps):
+            count = min(self.ahead, max(1, *(step.wanted for step in steps)))
+            choices = [GREEDY] * self.cache.slots
+            for step in steps:
+                choices[step.piece.slot] = step.choice
+            found = self.decoder.run([step.piece for step in steps], count, Chooser(choices, count, self.device))
+            return [tokens[: step.wanted] for step, tokens in zip(steps, found, strict=True)]
+        x = self.net.forward([step.piece for step in steps], self.cache)
+        wanting = [row for row, step in enumerate(steps) if step.wanted]
+        tokens: list[list[int]] = [[] for _ in steps]
+        if wanting:
+            rows = x if len(wanting) == len(steps) else x[torch.tensor(wanting, device=self.device)]
+            choose = Chooser([steps[row].choice for row in wanting], 1, self.device)
+            for row, token in zip(wanting, choose(self.net.logits(rows), 0).tolist(), strict=True):
+                tokens[row] = [token]
+        return tokens
+
+    # A conversation.
 
     async def _answer(
         self,
         prompt: str,
         history: Sequence[dict] | None,
-        tools: Sequence[dict] | None,
-        tool_choice: str | None,
+        tools: Tools,
         max_tokens: int,
-        temperature: float,
-        top_p: float,
-        stop: Sequence[str] | None,
-        seed: int,
-        counts: Counts,
+        choice: tuple[float, float, Chances],
+        stop: Sequence[str],
     ) -> AsyncIterator[str]:
-        text = conversation(prompt, history, None if tool_choice == "none" else tools)
-        begin = begin_of_call(tools) if tools and tool_choice == "required" else ""
-        text += begin
-        tokens = self.tokenizer.encode(text, add_special_tokens=False).ids
-        if len(tokens) >= LENGTH:
-            raise ValueError(f"the conversation has {len(tokens)} tokens, and {LENGTH - 1} is the most")
-        if len(stop or ()) > STOPS:
-            raise ValueError(f"stop: {len(stop or ())} texts, and {STOPS} is the most")
-        counts.prompt = len(tokens)
-        generator = None
-        if seed >= 0:
-            generator = torch.Generator(self.device).manual_seed(seed)
-        if begin:
-            yield begin
+        tokens = await self._tokens(prompt, history, tools)
+        _check(stop)
+        size = len(tokens)
+        # The last token of an answer is never read, so it needs no place.
+        answer = Answer(self.vocabulary, stop, min(max_tokens, LENGTH - size + 1))
+        temperature, top_p, chances = choice
+        told = Telling(tools)
+        reported = -1
         async with self.slots.lease() as slot:
-            place = 0
-            token = self.end
-            while place < len(tokens):
-                piece = tokens[place : place + PIECE]
-                token = await self.read(Step(Piece(slot, place, piece), temperature, top_p, generator))
-                place += len(piece)
-            said = Said(stop or ())
-            while token != self.end and counts.completion < max_tokens and place < LENGTH:
-                counts.completion += 1
-                said.tokens.append(token)
-                if piece := said.more(self.tokenizer.decode(said.tokens)):
-                    yield piece
-                if said.stopped:
-                    return
-                token = await self.read(Step(Piece(slot, place, [token]), temperature, top_p, generator))
-                place += 1
-            if piece := said.rest():
-                yield piece
+            said: list[int] = []
+            for start in range(0, size, self.piece):
+                piece = Piece(slot, start, tokens[start : start + self.piece])
+                wanted = 1 if piece.end == size else 0
+                said = await self.read(Step(piece, wanted, Choice(temperature, top_p, chances.ahead(wanted))))
+            place = size
+            while True:
+                text = told.more(answer.take(said))
+                if answer.over:
+                    break
+                chances.move_on(len(said))
+                ahead = min(self.ahead, answer.left)
+                piece = Piece(slot, place + len(said) - 1, said[-1:])
+                # The next tokens are asked for before these are told, so that the device works meanwhile.
+                with closing(self.read(Step(piece, ahead, Choice(temperature, top_p, chances.ahead(ahead))))) as asked:
+                    if text:
+                        await asyncio.sleep(0)  # and so do all others before anybody tells: that is what takes time
+                        reported = self._report(size, answer)
+                        yield text
+                    place += len(said)
+                    said = await asked
+        text += told.rest()
+        if text or reported != answer.count:  # usage travels with a piece, be it an empty one
+            self._report(size, answer)
+            yield text
+
+    async def _tokens(self, prompt: str, history: Sequence[dict] | None, tools: Tools) -> list[int]:
+        messages = conversation(prompt, history, tools.functions)
+        size = self.vocabulary.fewest(messages)
+        if size <= LENGTH:
+            # In a thread: a long text takes a while, in which the loop would stand still for all.
+            tokens = await asyncio.to_thread(self.vocabulary.tokens, messages, tools.begin)
+            if len(tokens) <= LENGTH:
+                return tokens
+            size = len(tokens)
+        raise InvalidInput(f"the conversation has {size} tokens or more, and {LENGTH} is the most")
+
+    def _report(self, size: int, answer: Answer) -> int:
+        self.set_output_context(prompt_tokens=size, completion_tokens=answer.count)
+        return answer.count
 
 
-class Counts:
-    """Tokens of one call."""
+class Telling:
+    """What is told of an answer that may be calls of tools: those as one piece of JSON, any other text as it comes."""
 
-    def __init__(self) -> None:
-        self.prompt = 0
-        self.completion = 0
-
-
-class Said:
-    """What of an answer can be told already: whole characters, and nothing that may be the begin of a stop text."""
-
-    def __init__(self, stop: Sequence[str]) -> None:
-        self.tokens: list[int] = []
-        self.stopped = False
-        self._stop = [text for text in stop if text]
-        self._text = ""
-        self._told = 0
+    def __init__(self, tools: Tools) -> None:
+        self._held: str | None = tools.begin if tools.functions else None
+        """What may turn out to be calls; None: it is none."""
 
     def more(self, text: str) -> str:
-        """Return what may be told of the answer so far."""
-        if text.endswith("\ufffd"):  # a character of several tokens, and not all of them are there
+        """Return what can be told, given more of the answer."""
+        if self._held is None:
+            return text
+        self._held += text
+        if may_be_calls(self._held):
             return ""
-        self._text = text
-        found = [
-            place for place in (text.find(stop, max(self._told - len(stop), 0)) for stop in self._stop) if place >= 0
-        ]
-        if found:
-            self.stopped = True
-            end = min(found)
-        else:
-            end = len(text) - max((self._begun(text, stop) for stop in self._stop), default=0)
-        return self._tell(end)
+        text, self._held = self._held, None
+        return text
 
     def rest(self) -> str:
         """Return what was held back; the answer is over."""
-        return self._tell(len(self._text))
+        calls = parse(self._held) if self._held else []
+        return json.dumps([call.as_json(number) for number, call in enumerate(calls)]) if calls else self._held or ""
 
-    def _tell(self, end: int) -> str:
-        piece = self._text[self._told : end]
-        self._told = max(self._told, end)
-        return piece
 
-    @staticmethod
-    def _begun(text: str, stop: str) -> int:
-        """Return how many characters at the end of a text are the begin of a stop text."""
-        return next((size for size in range(len(stop) - 1, 0, -1) if text.endswith(stop[:size])), 0)
+def _choice(temperature: float, top_p: float, seed: int) -> tuple[float, float, Chances]:
+    return temperature, top_p, Chances(seed if seed >= 0 else None)
+
+
+def _check(stop: Sequence[str]) -> None:
+    if len(stop) > STOPS:
+        raise InvalidInput(f"has {len(stop)} texts, and {STOPS} is the most", path="stop")
+    for place, text in enumerate(stop):
+        if len(text) > STOP_LENGTH:
+            raise InvalidInput(f"has {len(text)} characters, and {STOP_LENGTH} is the most", path=f"stop[{place}]")

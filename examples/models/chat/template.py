@@ -1,10 +1,12 @@
-"""A conversation as the text that the model was trained on."""
+"""A conversation as the messages that the model was trained on."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
+
+from runner.errors import InvalidInput
 
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 
@@ -24,35 +26,60 @@ make the tool calls an empty list '[]'.
 ... (more tool calls as required)
 ]</tool_call>"""
 
+ROLES = ("system", "user", "assistant", "tool")
+
 
 def conversation(
-    prompt: str, history: Sequence[Mapping[str, Any]] | None, tools: Sequence[Mapping[str, Any]] | None
-) -> str:
-    """Return the text up to where the answer begins.
+    prompt: str, history: Sequence[Mapping[str, Any]] | None, functions: Sequence[Mapping[str, Any]] = ()
+) -> list[tuple[str, str]]:
+    """Return role and text of each message. A history looks as chat APIs have it.
 
     Raises:
-        ValueError: a message of the history has no role or no text.
+        InvalidInput: a message has no role or no text.
     """
-    messages: list[tuple[str, str]] = []
-    for position, message in enumerate(history or ()):
-        role, content = message.get("role"), message.get("content")
-        if role not in ("system", "user", "assistant", "tool") or not isinstance(content, str):
-            raise ValueError(f"chat_history[{position}]: needs a role and a text as content")
-        messages.append((role, content))
+    messages = [_message(message, f"chat_history[{place}]") for place, message in enumerate(history or ())]
     if prompt:
         messages.append(("user", prompt))
-    if tools:
-        functions = [tool.get("function", tool) for tool in tools]
-        messages.insert(0, ("system", TOOLS.format(tools=json.dumps(functions))))
+    if functions:
+        messages.insert(0, ("system", TOOLS.format(tools=json.dumps(list(functions)))))
     elif not messages or messages[0][0] != "system":
         messages.insert(0, ("system", SYSTEM))
-    # A text that says it is the end of a message must not be taken for one.
-    parts = [f"<|im_start|>{role}\n{content.replace('<|im_', '<| im_')}<|im_end|>\n" for role, content in messages]
-    return "".join(parts) + "<|im_start|>assistant\n"
+    return messages
 
 
-def begin_of_call(tools: Sequence[Mapping[str, Any]]) -> str:
-    """Return how an answer begins that has to be a call: up to its name, or past it where there is one tool only."""
-    names = [tool.get("function", tool).get("name", "") for tool in tools]
-    begin = '<tool_call>[{"name": "'
-    return f'{begin}{names[0]}", "arguments": {{"' if len(names) == 1 else begin
+def _message(message: Mapping[str, Any], path: str) -> tuple[str, str]:
+    role = message.get("role")
+    if role not in ROLES:
+        raise InvalidInput(f"is {role!r}, and has to be one of {', '.join(ROLES)}", path=f"{path}.role")
+    content = message.get("content")
+    if isinstance(content, list):  # in parts
+        content = "".join(
+            _text(part, f"{path}.content[{place}]") for place, part in enumerate(cast(list[Any], content))
+        )
+    if content is None and isinstance(message.get("tool_calls"), list):
+        called = [_called(call, f"{path}.tool_calls[{place}]") for place, call in enumerate(message["tool_calls"])]
+        content = f"<tool_call>{json.dumps(called)}</tool_call>"
+    if not isinstance(content, str):
+        raise InvalidInput(f"is {content!r:.100}, and has to be a text", path=f"{path}.content")
+    return role, content
+
+
+def _text(part: object, path: str) -> str:
+    text: object = cast(dict[str, object], part).get("text") if isinstance(part, dict) else part
+    if not isinstance(text, str):
+        raise InvalidInput("only parts with a text can be read", path=path)
+    return text
+
+
+def _called(call: object, path: str) -> dict[str, object]:
+    """Return a call that the model made earlier in the form in which it makes them."""
+    function = cast(dict[str, Any], call).get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict):
+        raise InvalidInput("has no function", path=path)
+    name, arguments = cast(dict[str, Any], function).get("name"), cast(dict[str, Any], function).get("arguments")
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except ValueError:
+            raise InvalidInput("is no JSON", path=f"{path}.function.arguments") from None
+    return {"name": name, "arguments": arguments}

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import gguf
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from network import Shape
+from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
+from vocabulary import Vocabulary
 
-SPECIAL = 3  # a GGUF token type: control tokens
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The sizes of the network, by the names that the file has for them."""
-
-    layers: int
-    width: int
-    hidden: int
-    heads: int
-    kv_heads: int
-    context: int
-    rope_base: float
-    epsilon: float
-
-    @property
-    def head(self) -> int:
-        """The width of one head."""
-        return self.width // self.heads
+CONTROL = 3  # a GGUF token type: tokens that steer, and are no text
 
 
 class Gguf:
@@ -56,6 +38,7 @@ class Gguf:
             hidden=self._field("llama.feed_forward_length"),
             heads=self._field("llama.attention.head_count"),
             kv_heads=self._field("llama.attention.head_count_kv"),
+            vocabulary=self._field("llama.vocab_size"),
             context=self._field("llama.context_length"),
             rope_base=self._field("llama.rope.freq_base"),
             epsilon=self._field("llama.attention.layer_norm_rms_epsilon"),
@@ -66,10 +49,11 @@ class Gguf:
         found: dict[str, Tensor] = {}
         for tensor in self._reader.tensors:
             values = gguf.dequantize(tensor.data, tensor.tensor_type)
-            found[tensor.name] = torch.tensor(values, dtype=dtype)
+            # Copied where nothing was to be done: that is the file itself, which cannot be written.
+            found[tensor.name] = torch.from_numpy(values if values.flags.writeable else values.copy()).to(dtype)
         return found
 
-    def tokenizer(self) -> Tokenizer:
+    def vocabulary(self) -> Vocabulary:
         """Return the byte-level BPE of the file: single digits, and no blank put before a text."""
         tokens: list[str] = self._field("tokenizer.ggml.tokens")
         kinds: list[int] = self._field("tokenizer.ggml.token_type")
@@ -79,12 +63,24 @@ class Gguf:
         made.pre_tokenizer = pre_tokenizers.Sequence(
             [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
         )
-        made.decoder = decoders.ByteLevel()
-        special = [token for token, kind in zip(tokens, kinds, strict=True) if kind == SPECIAL]
-        made.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
-        return made
+        bytes_of = {letter: byte for byte, letter in enumerate(_letters())}
+        pieces = [
+            b"" if kind == CONTROL else bytes(bytes_of[letter] for letter in token)
+            for token, kind in zip(tokens, kinds, strict=True)
+        ]
+        end: int = self._field("tokenizer.ggml.eos_token_id")
+        return Vocabulary(
+            # The tokens that steer are unknown to it, so that no text can bring them in.
+            lambda text: made.encode(text, add_special_tokens=False).ids,
+            pieces,
+            start=self._field("tokenizer.ggml.bos_token_id"),
+            end=end,
+            ends={end, tokens.index("<|endoftext|>")},
+        )
 
-    @property
-    def end(self) -> int:
-        """The token that ends an answer."""
-        return self._field("tokenizer.ggml.eos_token_id")
+
+def _letters() -> list[str]:
+    """Return the letter that stands for each byte in a byte-level BPE: itself if it can be printed, or another."""
+    printed = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    others = iter(range(256, 512))
+    return [chr(byte if byte in printed else next(others)) for byte in range(256)]
