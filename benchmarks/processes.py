@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -26,13 +27,18 @@ class Server:
 
     def cpu_seconds_apart(self) -> tuple[float, float]:
         """Return the same of the server alone, and of its descendants."""
-        return _cpu_seconds(self.pid), sum(_cpu_seconds(pid) for pid in _family(self.pid) if pid != self.pid)
+        return _cpu_seconds(self.pid), sum(_cpu_seconds(pid) for pid in family(self.pid) if pid != self.pid)
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str]) -> Iterator[Server]:
-    """Run a server until the block ends. It has to print `serving <name> on <host>:<port>`."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def running(command: Sequence[str], stderr: IO[str] | None = None) -> Iterator[Server]:
+    """Run a server until the block ends. It has to print `serving <name> on <host>:<port>`.
+
+    Args:
+        command: starts it.
+        stderr: where its log goes.
+    """
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
     assert process.stdout is not None
     try:
         for line in process.stdout:
@@ -60,7 +66,8 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) * TICK
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
+    """Return a process and all its descendants."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

@@ -96,6 +96,7 @@ class EngineStatistics:
         at: instant of the record, monotonic seconds.
         waiting_calls: calls that wait in the server.
         waiting_bytes: bytes of their payloads.
+        tasks: asyncio tasks in the server: what waits for calls, workers and connections.
         cancel_latency_seconds: of running calls that nobody waited for any more: from that instant (the caller left or
             cancelled, the deadline passed, the server drained) until the worker had stopped, and their room was free.
     """
@@ -103,6 +104,7 @@ class EngineStatistics:
     at: float
     waiting_calls: int
     waiting_bytes: int
+    tasks: int
     cancel_latency_seconds: Latency
     lanes: tuple[LaneStatistics, ...]
     replicas: tuple[ReplicaStatistics, ...]

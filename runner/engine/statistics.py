@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import Counter, deque
 from collections.abc import Iterable
@@ -81,6 +82,7 @@ class Observed:
             at=now,
             waiting_calls=dispatch.waiting_calls,
             waiting_bytes=dispatch.waiting_bytes,
+            tasks=len(asyncio.all_tasks()),
             cancel_latency_seconds=self._cancel_latency(),
             lanes=dispatch.lanes,
             replicas=tuple(

@@ -192,14 +192,19 @@ class _Handlers(grpc.GenericRpcHandler):
             self._count(-counted)
 
     async def _abort(self, context: _Context, error: Exception) -> bytes:
-        if isinstance(error, RpcFailed):
-            await context.abort(_CODES[error.code], error.message)
-        if not isinstance(error, CallError):
-            # gRPC itself would tell the client what it is called and says.
-            logger.error("internal error in an RPC", exc_info=error)
-            error = InternalError("internal error; the server's log has more")
-        code, message, details = rpc_status(error, hide_model_errors=self._hide_model_errors)
-        await context.abort(_CODES[code], message, ((_DETAILS, details),))
+        try:
+            if isinstance(error, RpcFailed):
+                await context.abort(_CODES[error.code], error.message)
+            if not isinstance(error, CallError):
+                # gRPC itself would tell the client what it is called and says.
+                logger.error("internal error in an RPC", exc_info=error)
+                error = InternalError("internal error; the server's log has more")
+            code, message, details = rpc_status(error, hide_model_errors=self._hide_model_errors)
+            await context.abort(_CODES[code], message, ((_DETAILS, details),))
+        except grpc.aio.InternalError:
+            # The caller left, or its deadline passed, at this very moment: nobody is there to be told, and grpcio would
+            # log a traceback.
+            raise asyncio.CancelledError from None
         raise AssertionError("abort raises")
 
     def _info(self, context: _Context, trailers: list[tuple[str, str]] | None = None) -> CallInfo:

@@ -28,6 +28,7 @@ def encode_statistics(record: EngineStatistics) -> bytes:
         at=record.at,
         waiting_calls=record.waiting_calls,
         waiting_bytes=record.waiting_bytes,
+        tasks=record.tasks,
         cancel_latency_seconds=_encoded(record.cancel_latency_seconds),
     )
     for lane in record.lanes:
@@ -71,6 +72,7 @@ def decode_statistics(data: bytes) -> EngineStatistics:
         at=message.at,
         waiting_calls=message.waiting_calls,
         waiting_bytes=message.waiting_bytes,
+        tasks=message.tasks,
         cancel_latency_seconds=_latency(message.cancel_latency_seconds),
         lanes=tuple(LaneStatistics(lane.lane, lane.waiting, lane.oldest_seconds) for lane in message.lanes),
         replicas=tuple(

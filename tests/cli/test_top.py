@@ -29,6 +29,7 @@ BEFORE = EngineStatistics(
     at=100.0,
     waiting_calls=0,
     waiting_bytes=0,
+    tasks=3,
     cancel_latency_seconds=Latency(count=0, total=0.0, p50=0.0, p99=0.0, longest=0.0),
     lanes=(),
     replicas=(ReplicaStatistics(name=1, label="cuda:0", state="ready", running=0, busy_seconds=1.0),),

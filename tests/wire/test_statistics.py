@@ -23,6 +23,7 @@ records = st.builds(
     at=seconds,
     waiting_calls=counts,
     waiting_bytes=counts,
+    tasks=counts,
     cancel_latency_seconds=st.builds(Latency, count=counts, total=seconds, p50=seconds, p99=seconds, longest=seconds),
     lanes=st.lists(st.builds(LaneStatistics, names, counts, seconds), max_size=3).map(tuple),
     replicas=st.lists(

@@ -684,7 +684,7 @@ class GetStatisticsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Statistics(_message.Message):
-    __slots__ = ("at", "waiting_calls", "waiting_bytes", "lanes", "replicas", "methods", "points", "cancel_latency_seconds")
+    __slots__ = ("at", "waiting_calls", "waiting_bytes", "lanes", "replicas", "methods", "points", "cancel_latency_seconds", "tasks")
     AT_FIELD_NUMBER: _ClassVar[int]
     WAITING_CALLS_FIELD_NUMBER: _ClassVar[int]
     WAITING_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -693,6 +693,7 @@ class Statistics(_message.Message):
     METHODS_FIELD_NUMBER: _ClassVar[int]
     POINTS_FIELD_NUMBER: _ClassVar[int]
     CANCEL_LATENCY_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    TASKS_FIELD_NUMBER: _ClassVar[int]
     at: float
     waiting_calls: int
     waiting_bytes: int
@@ -701,7 +702,8 @@ class Statistics(_message.Message):
     methods: _containers.RepeatedCompositeFieldContainer[MethodStatistics]
     points: _containers.RepeatedCompositeFieldContainer[PointStatistics]
     cancel_latency_seconds: Latency
-    def __init__(self, at: _Optional[float] = ..., waiting_calls: _Optional[int] = ..., waiting_bytes: _Optional[int] = ..., lanes: _Optional[_Iterable[_Union[LaneStatistics, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatistics, _Mapping]]] = ..., methods: _Optional[_Iterable[_Union[MethodStatistics, _Mapping]]] = ..., points: _Optional[_Iterable[_Union[PointStatistics, _Mapping]]] = ..., cancel_latency_seconds: _Optional[_Union[Latency, _Mapping]] = ...) -> None: ...
+    tasks: int
+    def __init__(self, at: _Optional[float] = ..., waiting_calls: _Optional[int] = ..., waiting_bytes: _Optional[int] = ..., lanes: _Optional[_Iterable[_Union[LaneStatistics, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatistics, _Mapping]]] = ..., methods: _Optional[_Iterable[_Union[MethodStatistics, _Mapping]]] = ..., points: _Optional[_Iterable[_Union[PointStatistics, _Mapping]]] = ..., cancel_latency_seconds: _Optional[_Union[Latency, _Mapping]] = ..., tasks: _Optional[int] = ...) -> None: ...
 
 class Latency(_message.Message):
     __slots__ = ("count", "total", "p50", "p99", "longest")
