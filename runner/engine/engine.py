@@ -339,11 +339,15 @@ class Engine:
         if delay is None:
             return
         loop = asyncio.get_running_loop()
-        if self._line_timer is not None and loop.time() < self._line_timer.when() <= loop.time() + delay:
-            return
         if self._line_timer is not None:
+            if self._line_timer.when() <= loop.time() + delay:
+                return
             self._line_timer.cancel()
-        self._line_timer = loop.call_later(delay, self._let_in)
+        self._line_timer = loop.call_later(delay, self._due)
+
+    def _due(self) -> None:
+        self._line_timer = None  # it may have fired a moment early, and then is not the one to wait for
+        self._let_in()
 
     def _expire(self, call: EngineCall) -> None:
         now = time.monotonic()
