@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import cast
 
-from runner.cli import call, check, describe, init, serve, top
+from runner.cli import call, check, describe, init, serve, swap, top
 from runner.cli.usage import Parser, UsageError
 from runner.errors import ConfigError, RunnerError
 
@@ -58,7 +58,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"runner {_version()}")
     subcommands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (init, check, serve, describe, call, top):
+    for module in (init, check, serve, swap, describe, call, top):
         module.add(subcommands)
     return parser
 

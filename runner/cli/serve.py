@@ -18,9 +18,9 @@ The directory holds model.py (or 1/model.py) with one subclass of ModelClass, an
 file given with --config wins over the directory's, and a flag over both. Once every replica is ready, the line
 `serving MODEL on HOST:PORT` is printed.
 
-SIGTERM and Ctrl-C finish the calls in flight, then exit with 0. Other exit codes: 1 something else failed, 2 wrong
-command line or configuration, 3 the model cannot be loaded, 4 the port cannot be had, 130 a second signal ended it at
-once.
+SIGHUP and `runner swap` load the model again, or another version of it, and lose no call. SIGTERM and Ctrl-C finish
+the calls in flight, then exit with 0. Other exit codes: 1 something else failed, 2 wrong command line or
+configuration, 3 the model cannot be loaded, 4 the port cannot be had, 130 a second signal ended it at once.
 """
 
 _KEYS = (
@@ -94,6 +94,11 @@ def add(subcommands: Subcommands) -> None:
         default=None,
         help="tell callers the traceback of an error too, with paths and lines of code; for development only",
     )
+    command.add_argument(
+        "--reload",
+        action="store_true",
+        help="load the model again when a *.py or *.yaml of its directory changes; for development",
+    )
     command.add_argument("--inline", action="store_true", help="run the model in this process, where breakpoints work")
     command.set_defaults(run=_run)
 
@@ -105,11 +110,15 @@ def _run(arguments: argparse.Namespace) -> int:
     # Its own lines about a taken port or a client that hung up would stand beside ours, which say what to do.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Imported here: the other subcommands do not need a server.
-    from runner.config import load_server_config
+    from runner.config import ServerConfig, load_server_config
     from runner.server.lifecycle import run
 
     overrides: dict[str, object] = {key: getattr(arguments, key) for key in _KEYS}
     overrides["tls"] = {key: getattr(arguments, f"tls_{key}") for key in ("certificate", "key", "client_ca")}
     model_dir = cast(Path, arguments.model_dir)
-    config = load_server_config(cast("Path | None", arguments.config), overrides, model_dir=model_dir)
-    return run(model_dir, config, inline=cast(bool, arguments.inline))
+    file = cast("Path | None", arguments.config)
+
+    def configure(model_dir: Path) -> ServerConfig:
+        return load_server_config(file, overrides, model_dir=model_dir)
+
+    return run(model_dir, configure, inline=cast(bool, arguments.inline), reload=cast(bool, arguments.reload))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,9 +26,13 @@ from runner.workers.process import WorkerProcess
 HostFor = Callable[[Placement], StartHost]
 
 
-def process_host(placement: Placement) -> StartHost:
-    """Run each replica in a process of its own."""
-    return partial(WorkerProcess.spawn, environment=placement.environment)
+def process_host(keyring: Keyring) -> HostFor:
+    """Run each replica in a process of its own, in whose environment there is none of these keys."""
+
+    def host_for(placement: Placement) -> StartHost:
+        return partial(WorkerProcess.spawn, environment=placement.environment, withholds=keyring.withholds)
+
+    return host_for
 
 
 def inline_host(model_class: Callable[[], type[ModelClass]]) -> HostFor:
@@ -69,7 +74,7 @@ def build_engine(config: ServerConfig, model_dir: Path | None, host_for: HostFor
     places = [
         Place(
             placement.label,
-            _load(config, model_dir, placement),
+            _load(config, model_dir, device=placement.device, cpus=placement.cpus),
             host_for(placement),
             config.workers.max_coroutines,
             placement.group,
@@ -84,11 +89,34 @@ def build_engine(config: ServerConfig, model_dir: Path | None, host_for: HostFor
     )
 
 
-def build_service(config: ServerConfig, engine: Engine, keyring: Keyring) -> Service:
+def successors(places: Sequence[Place], config: ServerConfig, model_dir: Path) -> list[Place]:
+    """Return the same places for another version of the model.
+
+    Args:
+        places: where the replicas live now.
+        config: what it says of workers and methods counts; of replicas and devices, nothing.
+        model_dir: what the new workers load.
+    """
+    return [
+        replace(
+            place,
+            load=_load(config, model_dir, device=place.load.device, cpus=place.load.cpus),
+            max_coroutines=config.workers.max_coroutines,
+        )
+        for place in places
+    ]
+
+
+def build_catalog(config: ServerConfig) -> Catalog:
+    """Return what the server says about itself."""
+    return Catalog(config.model, strict_ids=config.access.strict_ids, deployments=config.access.deployments)
+
+
+def build_service(config: ServerConfig, engine: Engine, keyring: Keyring, catalog: Catalog) -> Service:
     """Return the services in front of an engine, for callers with keys of the ring."""
     return Service(
         engine,
-        Catalog(config.model, strict_ids=config.access.strict_ids, deployments=config.access.deployments),
+        catalog,
         Access(keyring, config.model.id, config.callers),
         ServiceOptions(
             max_message_bytes=config.listen.max_message_bytes,
@@ -115,11 +143,11 @@ def _machine() -> Machine:
     )
 
 
-def _load(config: ServerConfig, model_dir: Path | None, placement: Placement) -> Load:
+def _load(config: ServerConfig, model_dir: Path | None, *, device: str, cpus: str) -> Load:
     return Load(
         model_dir="" if model_dir is None else str(model_dir.resolve()),
-        device=placement.device,
-        cpus=placement.cpus,
+        device=device,
+        cpus=cpus,
         num_threads=config.workers.num_threads,
         max_streams=config.workers.max_streams,
         allow_private_urls=config.allow_private_urls,

@@ -7,6 +7,7 @@ what GetModel says for its lifetime, so nothing here answers before then.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -37,7 +38,7 @@ _Request = TypeVar("_Request", bound=Message)
 class Catalog:
     """Answers every RPC that is about the model and does not run it.
 
-    Owns the replies, which `publish` makes; everything else is fixed from the start.
+    Owns the replies, which `publish` makes, and the version's name; everything else is fixed from the start.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Catalog:
         """
         self._identity = identity
         self._strict_ids = strict_ids
+        self._methods: Sequence[Published] = ()
         self._deployments = {deployment.id: deployment for deployment in deployments}
         self._replies: dict[Dialect, _Replies] = {}
         self._rpcs: dict[str, Callable[[Dialect, bytes], bytes]] = {
@@ -66,8 +68,14 @@ class Catalog:
 
     def publish(self, methods: Sequence[Published]) -> None:
         """Make the replies for these methods. Must have been called before any of them is asked for."""
+        self._methods = methods
         for dialect in Dialect:
             self._replies[dialect] = _Replies(self._identity, methods, dialect)
+
+    def name_version(self, version_id: str) -> None:
+        """Call what is served by another version's name. Its other names stay."""
+        self._identity = replace(self._identity, version_id=version_id)
+        self.publish(self._methods)
 
     def reply(self, dialect: Dialect, rpc: str, request: bytes) -> bytes:
         """Answer an RPC by its name.

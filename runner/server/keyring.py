@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import logging
 import time
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runner.api_keys import ApiKey, check_keys, read_keys_file
@@ -59,14 +59,9 @@ class Keyring:
                 found = key
         return found
 
-    def withdraw_from(self, environment: MutableMapping[str, str]) -> None:
-        """Take every variable out that a key came from, or that holds one under another name."""
-        named = {key.env for key in self._keys}
-        for name in [name for name, value in environment.items() if name in named or self._holds(value)]:
-            del environment[name]
-
-    def _holds(self, value: str) -> bool:
-        return any(key.value == value for key in self._keys)
+    def withholds(self, name: str, value: str) -> bool:
+        """Whether a variable of the environment is one that a key came from, or holds one under another name."""
+        return any(name == key.env or value == key.value for key in self._keys)
 
     def _read(self) -> tuple[ApiKey, ...]:
         if self._file is None:

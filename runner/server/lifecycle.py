@@ -6,16 +6,19 @@ draining       SIGTERM or Ctrl-C: NOT_SERVING first, while calls are still taken
                ones, and those in flight have `grace_ms` to end
 exit           0 after a drain, and also while loading; `EXIT_CONFIG` if the configuration is wrong,
                `EXIT_CANNOT_LOAD` if the model cannot be loaded, `EXIT_CANNOT_LISTEN` if the port cannot be had;
-               a second signal ends it at once, `EXIT_FORCED`
+               a second signal ends it at once, `EXIT_FORCED` of `signals.py`
+
+While it serves, the model may be replaced: see `replacement.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
-import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import uvloop
@@ -25,50 +28,66 @@ from runner.config import ServerConfig
 from runner.engine import Engine
 from runner.errors import ConfigError, LoadError
 from runner.execution.loading import find_model_file, load_class
-from runner.server.assembly import build_engine, build_keyring, build_service, inline_host, process_host
+from runner.server.assembly import build_catalog, build_engine, build_keyring, build_service, inline_host, process_host
 from runner.server.certificates import Certificates
+from runner.server.control import control_socket, socket_path
 from runner.server.health import Health
 from runner.server.reflection import reflection_rpcs
+from runner.server.replacement import Replacement
 from runner.server.rpcs import service_rpcs
+from runner.server.signals import Signals
 from runner.server.transport import Transport
 from runner.server.transport_grpcio import GrpcioTransport
+from runner.server.watched_directory import WatchedDirectory
 
 logger = logging.getLogger("runner.server")
 
 EXIT_CONFIG = 2
 EXIT_CANNOT_LOAD = 3
 EXIT_CANNOT_LISTEN = 4
-EXIT_FORCED = 130
 
 _LAST_WORDS = 1.0
 """seconds in which calls that were cancelled at the end of the grace may stop: generators are closed, and what a model
 does in `finally` runs. Code that blocks does not keep the server."""
 
 
-def run(model_dir: Path, config: ServerConfig, *, inline: bool = False) -> int:
+Configure = Callable[[Path], ServerConfig]
+"""Reads the configuration, with that of a model directory."""
+
+
+def run(model_dir: Path, configure: Configure, *, inline: bool = False, reload: bool = False) -> int:
     """Serve a model directory until told to stop; return the process's exit code.
 
     Args:
         model_dir: holds `model.py`.
-        config: the whole configuration.
-        inline: run the model in this process, where breakpoints work.
+        configure: reads the whole configuration; called again when the model is replaced.
+        inline: run the model in this process, where breakpoints work; it cannot be replaced there.
+        reload: replace the model when its source changes.
+
+    Raises:
+        ConfigError: the configuration is wrong.
     """
+    config = configure(model_dir)
+    if inline and reload:
+        raise ConfigError("--inline and --reload: a model that runs in the server's own process cannot be replaced")
+    if reload:
+        # Python takes a compiled file for current if the source has the same size and second of change.
+        os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     keep_freed_memory()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(model_dir, config, inline=inline))
+        return runner.run(_serve(model_dir, config, configure, inline=inline, reload=reload))
 
 
-async def _serve(model_dir: Path, config: ServerConfig, *, inline: bool) -> int:
-    stop = _Stop()
+async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *, inline: bool, reload: bool) -> int:
+    signals = Signals()
     try:
         find_model_file(model_dir)
-        host_for = inline_host(lambda: load_class(model_dir)) if inline else process_host
-        engine = build_engine(config, model_dir, host_for)
         keyring = build_keyring(config)
-        # Before any worker is started: a model that tells what it finds in its environment tells no key.
-        keyring.withdraw_from(os.environ)
-        service = build_service(config, engine, keyring)
+        host_for = inline_host(lambda: load_class(model_dir)) if inline else process_host(keyring)
+        engine = build_engine(config, model_dir, host_for)
+        catalog = build_catalog(config)
+        service = build_service(config, engine, keyring, catalog)
         certificates = Certificates(config.tls) if config.tls else None
     except LoadError as exc:
         return _give_up(str(exc), EXIT_CANNOT_LOAD)
@@ -91,11 +110,17 @@ async def _serve(model_dir: Path, config: ServerConfig, *, inline: bool) -> int:
     _warn_of_strangers(config)
     try:
         async with engine:
-            if not await _started(engine, stop):
+            if not await _started(engine, signals):
                 return 0
-            engine.follow_ready(lambda ready: health.set_serving(ready and not stop.asked))
-            print(f"serving {config.model.id} on {config.listen.host}:{port}", flush=True)
-            await stop.wait()
+            engine.follow_ready(lambda ready: health.set_serving(ready and not signals.asked))
+            async with contextlib.AsyncExitStack() as stack:
+                if not inline:
+                    replacement = Replacement(engine, catalog, model_dir, configure, grace=config.drain.grace)
+                    await _let_replace(stack, replacement, signals, socket_path(config.listen.host, port))
+                    if reload:
+                        stack.enter_context(WatchedDirectory(model_dir, replacement.request))
+                print(f"serving {config.model.id} on {config.listen.host}:{port}", flush=True)
+                await signals.wait()
             health.set_serving(False)
             await asyncio.sleep(config.drain.delay)
             await transport.drain(config.drain.grace)
@@ -108,10 +133,22 @@ async def _serve(model_dir: Path, config: ServerConfig, *, inline: bool) -> int:
         await transport.close()
 
 
-async def _started(engine: Engine, stop: _Stop) -> bool:
+async def _let_replace(
+    stack: contextlib.AsyncExitStack, replacement: Replacement, signals: Signals, path: Path
+) -> None:
+    """Have the model replaced by SIGHUP and by the control socket, until the stack is unwound."""
+    stack.push_async_callback(replacement.close)
+    signals.on_hangup(replacement.request)
+    try:
+        await stack.enter_async_context(control_socket(path, replacement.answer))
+    except OSError as exc:
+        logger.warning("there is no control socket, so that `runner swap` finds nobody: %s", exc)
+
+
+async def _started(engine: Engine, signals: Signals) -> bool:
     """Wait for the replicas; return False if the server was told to stop meanwhile. Raises `LoadError`."""
     started = asyncio.get_running_loop().create_task(engine.started())
-    stopped = asyncio.get_running_loop().create_task(stop.wait())
+    stopped = asyncio.get_running_loop().create_task(signals.wait())
     try:
         await asyncio.wait((started, stopped), return_when=asyncio.FIRST_COMPLETED)
         if started.done():
@@ -137,30 +174,6 @@ def _warn_of_strangers(config: ServerConfig) -> None:
             "unless a proxy in front of this server encrypts",
             config.listen.host,
         )
-
-
-class _Stop:
-    """SIGTERM or Ctrl-C: the first asks for a drain, the second ends the process."""
-
-    def __init__(self) -> None:
-        self._asked = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._ask)
-
-    @property
-    def asked(self) -> bool:
-        """True after the first signal."""
-        return self._asked.is_set()
-
-    async def wait(self) -> None:
-        """Wait for the first signal."""
-        await self._asked.wait()
-
-    def _ask(self) -> None:
-        if self._asked.is_set():
-            os._exit(EXIT_FORCED)
-        self._asked.set()
 
 
 def _give_up(message: str, code: int, details: str = "") -> int:

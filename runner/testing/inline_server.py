@@ -11,7 +11,7 @@ from typing import Self
 from runner.config import ServerConfig
 from runner.execution.loading import load_class
 from runner.model import ModelClass
-from runner.server.assembly import build_engine, build_keyring, build_service, inline_host
+from runner.server.assembly import build_catalog, build_engine, build_keyring, build_service, inline_host
 from runner.server.service import Service
 
 __all__ = ["InlineServer"]
@@ -73,7 +73,10 @@ class InlineServer:
         async with engine:
             await engine.started()
             self._ready.set_result(
-                (build_service(self.config, engine, build_keyring(self.config)), asyncio.get_running_loop())
+                (
+                    build_service(self.config, engine, build_keyring(self.config), build_catalog(self.config)),
+                    asyncio.get_running_loop(),
+                )
             )
             await self._stop.wait()
 

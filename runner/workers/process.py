@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from runner.workers.link import SERVER_QUIET_TURNS, Receiver, SocketLink
@@ -24,12 +24,18 @@ class WorkerProcess:
         self.link = link
 
     @classmethod
-    async def spawn(cls, receiver: Receiver, environment: Mapping[str, str]) -> WorkerProcess:
+    async def spawn(
+        cls,
+        receiver: Receiver,
+        environment: Mapping[str, str],
+        withholds: Callable[[str, str], bool] = lambda name, value: False,
+    ) -> WorkerProcess:
         """Start a worker; `receiver` is told what comes over its link.
 
         Args:
             receiver: told of messages, and once of the link's end.
             environment: variables for the worker; those that the server's own environment sets win.
+            withholds: says which variables of the server's own environment are none of a model's business.
         """
         with contextlib.ExitStack() as ours:
             data, child_data = _pair(ours)
@@ -43,7 +49,7 @@ class WorkerProcess:
                 *map(str, descriptors),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=descriptors,
-                env=_environment(environment),
+                env=_environment(environment, withholds),
             )
             try:
                 link = await SocketLink.open(data, control, receiver, SERVER_QUIET_TURNS)
@@ -94,7 +100,7 @@ def _safe_path() -> tuple[str, ...]:
     return () if Path.cwd() == _PACKAGE_ROOT else ("-P",)
 
 
-def _environment(wanted: Mapping[str, str]) -> dict[str, str]:
+def _environment(wanted: Mapping[str, str], withholds: Callable[[str, str], bool]) -> dict[str, str]:
     # A GPU choice is ours to make; a thread count set by the person at the terminal is theirs.
     overrides = {name: value for name, value in wanted.items() if name.startswith("CUDA_") or name not in os.environ}
-    return {**os.environ, **overrides}
+    return {name: value for name, value in os.environ.items() if not withholds(name, value)} | overrides

@@ -79,6 +79,11 @@ class ServerProcess:
     def pid(self) -> int:
         return self.process.pid
 
+    def worker_pids(self) -> list[int]:
+        """Return the processes that the server has started, as the kernel tells them."""
+        children = Path(f"/proc/{self.pid}/task").glob("*/children")
+        return [int(pid) for file in children for pid in file.read_text().split()]
+
     @property
     def stderr(self) -> str:
         self._stderr.seek(0)

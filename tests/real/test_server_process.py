@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import select
 import signal
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from runner.client import Model, Unreachable
 from runner.wire.pb import inference_pb2 as pb
 
 pytestmark = pytest.mark.real
@@ -119,3 +123,76 @@ def test_what_is_in_flight_is_finished(launch, how, to_the_group):
         assert output.data.parts[0].data.string_value == "awake"
     assert server.wait() == 0
     assert "Traceback" not in server.stderr
+
+
+def worker_of(server) -> int:
+    """Return the process id of a server's worker."""
+    with Model(base_url=server.base_url, timeout=20) as model:
+        return model.pid()
+
+
+def ends(descriptor: int) -> bool:
+    """Wait for a process to end, by its descriptor."""
+    return bool(select.select([descriptor], [], [], 10)[0])
+
+
+def test_a_killed_server_takes_its_workers_along_and_leaves_the_port(launch):
+    port = free_port()
+    server = launch("confiding", "--port", str(port))
+    server.wait_ready()
+    worker = os.pidfd_open(worker_of(server))
+    try:
+        server.process.kill()
+        assert ends(worker)
+    finally:
+        os.close(worker)
+    again = launch("confiding", "--port", str(port))
+    again.wait_ready()
+    assert again.port == port
+    assert worker_of(again) > 0
+    assert again.terminate() == 0
+
+
+def test_the_next_server_has_the_port_at_once(launch):
+    first = launch("confiding", "--port", str(free_port()))
+    first.wait_ready()
+    with Model(base_url=first.base_url, timeout=20) as model:
+        model.pid()
+        assert first.terminate() == 0
+        # The client's connection was open until then: its port lingers in TIME_WAIT.
+        second = launch("confiding", "--port", str(first.port))
+        second.wait_ready()
+        assert second.port == first.port
+    assert second.terminate() == 0
+
+
+def test_a_second_signal_ends_it_there_and_then(launch):
+    server = launch("misbehaving")
+    server.wait_ready()
+    with Model(base_url=server.base_url) as model, contextlib.ExitStack() as stack:
+        calls = stack.enter_context(ThreadPoolExecutor())
+        pending = calls.submit(model.sleep, 60.0)
+        meeting = [calls.submit(model.meet, 2) for _ in range(2)]  # answers when both are there, after `sleep`
+        assert sorted(each.result() for each in meeting) == [0, 1]
+        worker = server.worker_pids()[0]
+        descriptor = os.pidfd_open(worker)
+        server.process.send_signal(signal.SIGTERM)
+        with grpc.insecure_channel(server.address) as channel:
+            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=10)
+            with contextlib.suppress(grpc.RpcError):  # refused: it is draining already
+                while next(watch).status != health_pb2.HealthCheckResponse.NOT_SERVING:
+                    pass
+        server.process.send_signal(signal.SIGTERM)
+        assert server.wait() == 130
+        assert ends(descriptor)
+        os.close(descriptor)
+        with pytest.raises(Unreachable):
+            pending.result()
+
+
+def test_a_server_that_drains_replaces_nothing(launch):
+    server = launch("confiding")
+    server.wait_ready()
+    server.process.send_signal(signal.SIGTERM)
+    server.process.send_signal(signal.SIGHUP)
+    assert server.wait() == 0
