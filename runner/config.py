@@ -43,10 +43,11 @@ class ModelIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listen:
-    """Where the server listens, and the longest message either way. Port 0: a free one."""
+    """Where the server listens, and the longest message either way. Port 0: a free one; no port: not at all."""
 
     host: str = "127.0.0.1"
     port: int = 8000
+    http_port: int | None = None
     max_message_bytes: int = GIB // 4
 
 
@@ -175,6 +176,7 @@ _KEYS = tuple(
         ("model.version_id", as_id, "model.version_id"),
         ("host", as_text, "listen.host"),
         ("port", as_int(0, 65535), "listen.port"),
+        ("http_port", as_int(0, 65535), "listen.http_port"),
         ("tls.certificate", as_path, "tls.certificate"),
         ("tls.key", as_path, "tls.key"),
         ("tls.client_ca", as_path, "tls.client_ca"),

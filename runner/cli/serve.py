@@ -26,6 +26,7 @@ configuration, 3 the model cannot be loaded, 4 the port cannot be had, 130 a sec
 _KEYS = (
     *("host", "port", "replicas", "devices", "keys_file", "allow_private_urls", "strict_ids", "hide_model_errors"),
     "debug",
+    "http_port",
 )
 """Flags that are keys of the configuration under the same name."""
 
@@ -42,6 +43,9 @@ def add(subcommands: Subcommands) -> None:
     command.add_argument("model_dir", metavar="MODEL_DIR", type=Path, help="the directory that holds model.py")
     command.add_argument("--host", help="the address to listen on; default 127.0.0.1, this machine only")
     command.add_argument("--port", type=int, help="default 8000; 0 takes a free one")
+    command.add_argument(
+        "--http-port", metavar="PORT", type=int, help="answer /livez, /readyz and /startupz there; default not at all"
+    )
     command.add_argument(
         "--config", metavar="FILE", type=Path, help="a YAML file; config.yaml beside the README has all keys"
     )

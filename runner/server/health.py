@@ -1,17 +1,18 @@
-"""The health service of gRPC: whether a new call would be accepted.
+"""The health service of gRPC: whether a new call would be accepted, by any of several names.
 
-One model is served, so all names have one status: the server as a whole (the empty name) and both published services.
+One model is served, so the server as a whole (the empty name) and both published services have one status, readiness,
+which is also called `ready`. For probes that tell the three apart there are `live` and `started` as well.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
+from runner.server.fitness import Fitness
 from runner.server.rpcs import Rpc, RpcFailed, Rpcs, ServerStreamRpc, UnaryRpc
 from runner.server.service import CallInfo
 from runner.server.status import GrpcCode
@@ -22,27 +23,19 @@ _messages: Any = health_pb2
 
 SERVICE = "grpc.health.v1.Health"
 
-_NAMES = ("", *(dialect.value for dialect in Dialect))
+_NAMES = ("", *(dialect.value for dialect in Dialect), "ready", "live", "started")
 
 
 class Health:
-    """The server's readiness, and the RPCs that tell it. Not ready until `set_serving` says so.
+    """The RPCs that tell how fit the server is.
 
     grpcio-health-checking has a servicer too. In that one a watcher that does not read holds a lock while it is
     written to, and so could hold up the change to "not serving" that a drain begins with. Here nothing waits for
     watchers: one that is slow misses changes in between, and gets the last.
     """
 
-    def __init__(self) -> None:
-        self._serving = False
-        self._changed = asyncio.Event()  # set once, at the next change, and then replaced
-
-    def set_serving(self, serving: bool) -> None:
-        """Change the status, and wake all watchers if it is another one."""
-        if serving != self._serving:
-            self._serving = serving
-            self._changed.set()
-            self._changed = asyncio.Event()
+    def __init__(self, fitness: Fitness) -> None:
+        self._fitness = fitness
 
     def rpcs(self) -> Rpcs:
         """Return the RPCs that tell the status."""
@@ -57,11 +50,20 @@ class Health:
     def _reply(self, name: str) -> health_pb2.HealthCheckResponse:
         if name not in _NAMES:
             status = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
-        elif self._serving:
+        elif self._well(name):
             status = health_pb2.HealthCheckResponse.SERVING
         else:
             status = health_pb2.HealthCheckResponse.NOT_SERVING
         return health_pb2.HealthCheckResponse(status=status)
+
+    def _well(self, name: str) -> bool:
+        match name:
+            case "live":
+                return True
+            case "started":
+                return self._fitness.started
+            case _:
+                return self._fitness.ready
 
     async def _check(self, request: bytes, call: CallInfo) -> bytes:
         name = _read(request)
@@ -73,7 +75,7 @@ class Health:
         name = _read(request)
         told = None
         while True:
-            changed = self._changed
+            changed = self._fitness.changed
             reply = self._reply(name).SerializeToString()
             if reply != told:
                 yield reply

@@ -31,7 +31,10 @@ from runner.execution.loading import find_model_file, load_class
 from runner.server.assembly import build_catalog, build_engine, build_keyring, build_service, inline_host, process_host
 from runner.server.certificates import Certificates
 from runner.server.control import control_socket, socket_path
+from runner.server.fitness import Fitness
 from runner.server.health import Health
+from runner.server.http_app import HttpApp
+from runner.server.http_endpoint import HttpEndpoint
 from runner.server.reflection import reflection_rpcs
 from runner.server.replacement import Replacement
 from runner.server.rpcs import service_rpcs
@@ -93,9 +96,9 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
         return _give_up(str(exc), EXIT_CANNOT_LOAD)
     except ConfigError as exc:
         return _give_up(str(exc), EXIT_CONFIG)
-    health = Health()
+    fitness = Fitness()
     transport: Transport = GrpcioTransport(
-        {**service_rpcs(service), **health.rpcs(), **reflection_rpcs()},
+        {**service_rpcs(service), **Health(fitness).rpcs(), **reflection_rpcs()},
         max_message_bytes=config.listen.max_message_bytes,
         hide_model_errors=config.hide_model_errors,
     )
@@ -107,12 +110,23 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
             "one), or the host is not an address of this machine",
             EXIT_CANNOT_LISTEN,
         )
+    http = HttpEndpoint(HttpApp(fitness))
+    if config.listen.http_port is not None:
+        try:
+            http_port = await http.listen(config.listen.host, config.listen.http_port)
+        except OSError as exc:
+            await transport.close()
+            return _give_up(
+                f"cannot listen for HTTP on {config.listen.host}:{config.listen.http_port}: {exc.strerror or exc}",
+                EXIT_CANNOT_LISTEN,
+            )
+        logger.info("/livez, /readyz and /startupz are on http://%s:%d", config.listen.host, http_port)
     _warn_of_strangers(config)
     try:
         async with engine:
             if not await _started(engine, signals):
                 return 0
-            engine.follow_ready(lambda ready: health.set_serving(ready and not signals.asked))
+            engine.follow_ready(fitness.set_ready)
             async with contextlib.AsyncExitStack() as stack:
                 if not inline:
                     replacement = Replacement(engine, catalog, model_dir, configure, grace=config.drain.grace)
@@ -121,7 +135,7 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
                         stack.enter_context(WatchedDirectory(model_dir, replacement.request))
                 print(f"serving {config.model.id} on {config.listen.host}:{port}", flush=True)
                 await signals.wait()
-            health.set_serving(False)
+                fitness.drain()
             await asyncio.sleep(config.drain.delay)
             await transport.drain(config.drain.grace)
             await engine.quiet(_LAST_WORDS)
@@ -129,8 +143,9 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
     except LoadError as exc:
         return _give_up(str(exc), EXIT_CANNOT_LOAD, exc.details)
     finally:
-        health.set_serving(False)
+        fitness.drain()
         await transport.close()
+        await http.close()
 
 
 async def _let_replace(

@@ -1,0 +1,66 @@
+"""The HTTP application: a request in, a response out. Knows nothing of sockets, or of how HTTP is written.
+
+/livez      the process answers; restart it if it does not
+/startupz   every replica has been ready once
+/readyz     a new call would be accepted; the text says why not
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from runner.server.fitness import Fitness
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRequest:
+    """What a client asks. `path`: without the query, as it was sent. Header names are in lower case."""
+
+    method: str
+    path: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpResponse:
+    """What it is told. Length and date are added by whoever sends it."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = field(default=())
+
+
+_PATHS = ("/livez", "/readyz", "/startupz")
+
+
+class HttpApp:
+    """Answers at once, whatever it is asked."""
+
+    def __init__(self, fitness: Fitness) -> None:
+        self._fitness = fitness
+
+    def answer(self, request: HttpRequest) -> HttpResponse:
+        """Return the response to a request. Never raises."""
+        if request.path == "/metrics":
+            return _text(404, "there are no metrics over HTTP; `runner top` shows what the server does")
+        if request.path not in _PATHS:
+            return _text(404, f"there is {', '.join(_PATHS)}; calls are made over gRPC, on the other port")
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponse(status=405, body=b"GET and HEAD only\n", headers=(("allow", "GET, HEAD"),))
+        match request.path:
+            case "/livez":
+                return _text(200, "ok")
+            case "/startupz":
+                return _text(200, "ok") if self._fitness.started else self._not_yet()
+            case _:
+                return _text(200, "ok") if self._fitness.ready else self._not_yet()
+
+    def _not_yet(self) -> HttpResponse:
+        return _text(503, self._fitness.condition.value)
+
+
+def _text(status: int, text: str) -> HttpResponse:
+    # Whoever asks wants to know how it is now.
+    return HttpResponse(status=status, body=f"{text}\n".encode(), headers=(("cache-control", "no-store"),))
