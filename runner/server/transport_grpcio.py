@@ -29,6 +29,24 @@ _LIMIT_MARGIN = 2
 """grpcio refuses a longer message by a gRPC error, which costs official stream clients 45 s. So its limit lies above
 ours, and what is between the two gets a reply."""
 
+MAX_METADATA_BYTES = 16 * 1024
+"""Of one call. A longer block ends the call, and is not kept."""
+
+MAX_STREAMS = 4096
+"""Calls at once on one connection; a client holds back what is over it. More than wait and run here, as a rule, so that
+refusing stays admission's business; fewer than can hurt, where they are opened and nothing is sent on them."""
+
+HANDSHAKE_SECONDS = 10
+"""For a connection to say that it speaks HTTP/2, TLS included. gRPC itself waits two minutes."""
+
+IDLE_SECONDS = 300
+"""A connection without a call is told to go. Clients connect again with their next call, and notice nothing."""
+
+KEEPALIVE_SECONDS = 60
+KEEPALIVE_TIMEOUT_SECONDS = 20
+"""How often a connection that says nothing is asked whether it is still there, and how long it may take to answer. A
+machine that is gone without a word would otherwise be missed after two hours."""
+
 _FAREWELL = 0.25
 """seconds in which the last answers leave after the last call has ended."""
 
@@ -62,6 +80,7 @@ class GrpcioTransport:
                 # Official clients ping as often as every 10 s, without a call under way.
                 ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
                 ("grpc.keepalive_permit_without_calls", 1),
+                *_bounds(),
             ]
         )
         self._server.add_generic_rpc_handlers((self._handlers,))
@@ -221,6 +240,26 @@ class _Handlers(grpc.GenericRpcHandler):
             context.peer().rpartition(":")[0],
             trailers,
         )
+
+
+def _bounds() -> list[tuple[str, int]]:
+    """Return gRPC's options against connections that cost and bring nothing.
+
+    Not among them is `maximum_concurrent_rpcs`: what is over that is refused by a gRPC status, which makes official
+    stream clients wait for 45 s. Admission is ours, and refuses in the way that each client understands.
+    """
+    return [
+        # Between the two gRPC refuses at random, which is no way to tell somebody of a limit.
+        ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.max_concurrent_streams", MAX_STREAMS),
+        ("grpc.server_handshake_timeout_ms", int(HANDSHAKE_SECONDS * 1000)),
+        ("grpc.max_connection_idle_ms", int(IDLE_SECONDS * 1000)),
+        ("grpc.keepalive_time_ms", int(KEEPALIVE_SECONDS * 1000)),
+        ("grpc.keepalive_timeout_ms", int(KEEPALIVE_TIMEOUT_SECONDS * 1000)),
+        ("grpc.http2.ping_timeout_ms", int(KEEPALIVE_TIMEOUT_SECONDS * 1000)),
+        ("grpc.http2.max_pings_without_data", 0),  # a silent call of hours is asked all the same
+    ]
 
 
 def _credentials(certificates: Certificates) -> grpc.ServerCredentials:

@@ -166,11 +166,30 @@ def test_credentials_are_refused_and_not_told(user):
         "0.0.0.0",
         "[::1]",
         "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[::127.0.0.1]",
+        "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::1]",
+        "[fe80::1%25lo]",
+        "[::]",
+        "0177.0.0.1",
+        "0x7f.0.0.1",
+        "0x7f.1",
+        "127.0.1",
+        "127.0.0.1.",
+        "localhost.",
+        "LOCALHOST",
+        "１２７.0.0.1",
+        "①②⑦.⓪.⓪.①",
+        "127。0。0。1",
+        "%31%32%37.0.0.1",
+        "8.8.8.8@127.0.0.1",
+        "8.8.8.8\\@127.0.0.1",
     ],
 )
 def test_no_spelling_of_this_machine_is_public(host):
     async def test(web: Web, fetcher: Fetcher) -> None:
-        with pytest.raises(FetchFailed, match=r"not public|not a valid URL|not known"):
+        with pytest.raises(FetchFailed, match=r"not public|not a valid URL|not known|never sent"):
             await fetcher.fetch(web.url("/picture", host=host))
         assert web.connections == 0
 
@@ -296,6 +315,28 @@ def test_a_redirect_goes_through_the_same_door(monkeypatch):
     run(test, allow_private=False)
 
 
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "2130706433", "0x7f000001", "017700000001", "[~~1]", "[~~ffff~7f00~1]", "[64~ff9b~~7f00~1]"]
+)
+def test_a_redirect_to_the_inside_is_refused_however_it_is_spelt(host, monkeypatch):
+    """Only the first connection may be made; it stands for a public host that redirects."""
+    from runner.execution import guarded_network
+
+    async def test(web: Web, fetcher: Fetcher) -> None:
+        real, judged = guarded_network.is_public, []
+
+        def is_public(address: str) -> bool:
+            judged.append(address)
+            return len(judged) == 1 or real(address)
+
+        monkeypatch.setattr(guarded_network, "is_public", is_public)
+        with pytest.raises(FetchFailed, match=r"not public|not known"):
+            await fetcher.fetch(web.url(f"/to/http~//{host}~{web.port}/picture"))
+        assert len(web.requests) == 1
+
+    run(test, allow_private=False)
+
+
 def test_no_redirects_may_be_allowed():
     failing("http://{}/hops/0", "redirects more than 0 times", FetchLimits(max_redirects=0))
 
@@ -316,7 +357,11 @@ def test_the_size_itself_is_not_too_large():
     failing("http://{}/picture", "larger than", FetchLimits(max_bytes=len(PICTURE) - 1))
 
 
-@pytest.mark.parametrize("page", ["never", "drip"])
+def test_headers_that_never_end_are_an_error():
+    failing("http://{}/headers", "could not be fetched")
+
+
+@pytest.mark.parametrize("page", ["never", "drip", "continue"])
 def test_what_takes_too_long_is_given_up(page):
     failing("http://{}/" + page, "it took longer than 0.2 s", FetchLimits(timeout=0.2))
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.execution.public_address import is_public
+from runner.execution.public_address import GLOBAL_UNICAST_V6, NOT_PUBLIC_V4, NOT_PUBLIC_V6, is_public
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,13 @@ def test_special_purposes_are_not_and_no_ipv6_address_hides_them(address):
 )
 def test_neither_is_anything_else(address):
     assert not is_public(address)
+
+
+@pytest.mark.parametrize("network", [*NOT_PUBLIC_V4, *NOT_PUBLIC_V6, GLOBAL_UNICAST_V6], ids=str)
+def test_at_the_edges_of_every_range_what_is_public_is_global_for_python_too(network):
+    """Stricter than `is_global`, never laxer."""
+    first, last = int(network.network_address), int(network.broadcast_address)
+    for number in (first - 1, first, first + 1, last - 1, last, last + 1):
+        if 0 <= number < 2**network.max_prefixlen:
+            address = type(network.network_address)(number)
+            assert address.is_global or not is_public(str(address)), address

@@ -84,6 +84,15 @@ class Web:
                     writer.write(b"x")
                     await writer.drain()
                     await asyncio.sleep(0.01)  # the slowness itself is what is served
+            case "headers":  # that never end
+                writer.write(b"HTTP/1.1 200 OK\r\n")
+                while True:
+                    writer.write(b"X-More: " + b"x" * 0x4000 + b"\r\n")
+                    await writer.drain()
+            case "continue":  # for ever
+                while True:
+                    writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+                    await writer.drain()
             case "short":
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this")
                 raise ConnectionError
