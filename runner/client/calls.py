@@ -205,7 +205,10 @@ class MethodCalls:
         raise error
 
     def _entry_result(self, output: bytes) -> Any:
-        message = pb.Output.FromString(output)
+        try:
+            message = pb.Output.FromString(output)
+        except DecodeError:
+            raise InternalError("the server's reply is not a valid message") from None
         if message.status.code != SUCCESS:
             return from_status(message.status)
         if self.signature.cardinality.streams_output and not message.HasField("data"):

@@ -13,12 +13,12 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from runner.config import Deployment, ModelIdentity
-from runner.errors import InvalidInput, MethodNotFound, ModelNotFound
+from runner.errors import InvalidInput, MessageTooLarge, MethodNotFound, ModelNotFound
 from runner.signature.dialect import Dialect
 from runner.signature.publish import signatures_json
 from runner.signature.published import Published
 from runner.wire import reply
-from runner.wire.envelope import Target
+from runner.wire.envelope import MAX_HEAD_BYTES, Target
 from runner.wire.pb import inference_pb2 as pb
 
 _OK = pb.Status(code=reply.SUCCESS, description="Ok")
@@ -235,6 +235,8 @@ def _old_style_inputs(signatures: Sequence[pb.MethodSignature]) -> list[str]:
 
 
 def _parse(message_type: type[_Request], request: bytes) -> _Request:
+    if len(request) > MAX_HEAD_BYTES:  # a few ids
+        raise MessageTooLarge(f"the request has {len(request)} bytes; {MAX_HEAD_BYTES} are the most for its kind")
     try:
         return message_type.FromString(request)
     except DecodeError:

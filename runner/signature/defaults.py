@@ -16,6 +16,9 @@ from runner.types import JSON
 
 __all__ = ["default_text", "parse_choice", "parse_default"]
 
+_MAX_NESTED = 64
+"""Brackets within brackets of a default that is read: the text is a server's, and readers are recursive."""
+
 
 def default_text(default: object) -> str:
     """Return a default as text."""
@@ -38,6 +41,8 @@ def parse_default(node: Node, text: str) -> object:
     bare = node.item if isinstance(node, OptionalOf) else node
     if _is_text(bare):
         return text
+    if _nested(text) > _MAX_NESTED:
+        return OpaqueDefault(text)
     if bare == Leaf(Kind.BYTES):
         return _parse_bytes(text)
     try:
@@ -64,6 +69,18 @@ def parse_choice(kind: Kind, text: str) -> object:
                 return text
     except (ValueError, KeyError):
         return text
+
+
+def _nested(text: str) -> int:
+    """Return how deep brackets are nested, those in strings counted too."""
+    depth = deepest = 0
+    for char in text:
+        if char in "[{(":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif char in "]})":
+            depth -= 1
+    return deepest
 
 
 def _is_text(node: Node) -> bool:

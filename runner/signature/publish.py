@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import keyword
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, assert_never, cast
 
@@ -138,6 +139,7 @@ def from_proto(message: pb.MethodSignature) -> MethodSignature:
     cardinality = _CARDINALITIES.get(message.method_type)
     if cardinality is None or not message.output_fields:
         raise SignatureError(f"the server describes {message.name!r} as a kind of method that this client cannot call")
+    _check_names(message)
     return MethodSignature(
         name=message.name,
         cardinality=cardinality,
@@ -216,6 +218,20 @@ def _write_argument(field: pb.ModelTypeField, argument: Argument, dialect: Diale
     write_range(field, limits, absent_as_infinity=dialect is Dialect.NATIVE)
     for choice in limits.choices or ():
         field.model_type_enum_options.add(id=str(choice))
+
+
+def _check_names(message: pb.MethodSignature) -> None:
+    """Refuse what no Python function can be: its names are shown as a signature, and written into programs.
+
+    Raises:
+        SignatureError: a name that is none, one that comes twice, or two streamed arguments.
+    """
+    names = [field.name for field in message.input_fields]
+    for name in (message.name, *names):
+        if not name.isidentifier() or keyword.iskeyword(name):
+            raise SignatureError(f"the server describes a method with the name {name[:64]!r}, which Python cannot have")
+    if len(set(names)) < len(names) or sum(field.iterator for field in message.input_fields) > 1:
+        raise SignatureError(f"the server describes {message.name!r} with arguments that no method can have")
 
 
 def _read_argument(field: pb.ModelTypeField) -> Argument:

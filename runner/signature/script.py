@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterable
 from typing import Final
 
@@ -103,8 +102,9 @@ def _call(signature: MethodSignature, names: dict[str, str]) -> str:
     call = f"{target}({', '.join(arguments)})"
     if len(call) > 100:
         call = f"{target}(\n" + "".join(f"    {argument},\n" for argument in arguments) + ")"
-    comment = textwrap.indent(signature.description.partition("\n")[0], "# ")
-    head = f"{comment}\n" if comment else ""
+    # What a server says stays in its line, whatever Python takes for the end of one.
+    comment = "".join(char for char in signature.description.partition("\n")[0] if char.isprintable())
+    head = f"# {comment}\n" if comment else ""
     if signature.cardinality in (Cardinality.SERVER_STREAM, Cardinality.BIDI):
         return f"{head}for item in {call}:\n    print(item)\n"
     return f"{head}result = {call}\nprint(result)\n"

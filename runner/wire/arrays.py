@@ -18,7 +18,7 @@ from runner.wire.mismatch import EncodeError, misplaced, needs
 from runner.wire.value import ApartCodec, ValueCodec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 _KINDS: Final = "iufc"  # integers, unsigned, floats, complex: never bool, str, object or structs
 _MAX_NAME: Final = 16
+
+_MAX_DIMENSIONS: Final = 64
+"""numpy has no array with more. Looked at before the product of a shape, which grows with each of them."""
 
 
 def codec(declared: str | None) -> ValueCodec:
@@ -66,6 +69,8 @@ def reader(declared: str | None) -> Callable[[pb.NDArray, Payload], NDArray[Any]
 
     def read(message: pb.NDArray, buffer: Payload) -> NDArray[Any]:
         sent, target, itemsize, same = conversion(message.dtype)
+        if len(message.shape) > _MAX_DIMENSIONS:
+            raise InvalidInput(f"there is no array of {len(message.shape)} dimensions")
         shape = tuple(message.shape)
         size = math.prod(shape) * itemsize
         if size != len(buffer):
@@ -75,8 +80,11 @@ def reader(declared: str | None) -> Callable[[pb.NDArray, Payload], NDArray[Any]
         try:
             array = np.frombuffer(buffer, sent).reshape(shape)
             # Behaved: writable and aligned. Not aligned, numpy takes three times as long for whatever comes next.
-            return array if same and array.flags.behaved else array.astype(target)
-        except ValueError as exc:  # more dimensions, or larger ones, than numpy has
+            if same and array.flags.behaved:
+                return array
+            with np.errstate(over="ignore"):  # beyond the target's range is infinite there
+                return array.astype(target)
+        except ValueError as exc:  # larger dimensions than numpy has
             raise InvalidInput(f"there is no array of {_words(shape)}: {exc}") from None
 
     return read
@@ -150,8 +158,26 @@ def _as_array(value: object) -> NDArray[Any]:
             tensor = tensor.float()
         return tensor.resolve_conj().resolve_neg().numpy()
     if isinstance(value, list | tuple | int | float | complex) and not isinstance(value, bool):
+        if isinstance(value, list | tuple) and _holds_text(cast("Sequence[object]", value), _MAX_DIMENSIONS):
+            raise EncodeError("needs an array of numbers, got lists that hold text")
         try:
             return np.asarray(value)
         except (ValueError, OverflowError):
             raise EncodeError("the lists are no array: their lengths differ, or they hold other things") from None
     raise needs("an array", value)
+
+
+def _holds_text(items: Sequence[object], depth: int) -> bool:
+    """Tell whether there is text in nested lists: numpy would give every element the room of the longest.
+
+    Raises:
+        EncodeError: they are nested deeper than an array has dimensions.
+    """
+    if depth == 0:
+        raise EncodeError(f"the lists are no array: they are nested deeper than {_MAX_DIMENSIONS}")
+    kinds = set(map(type, items))
+    if str in kinds or bytes in kinds:
+        return True
+    if list not in kinds and tuple not in kinds:
+        return False
+    return any(_holds_text(cast("Sequence[object]", item), depth - 1) for item in items if type(item) in (list, tuple))

@@ -29,7 +29,8 @@ MAX_INPUTS = 1024
 """Inputs of one request. Clients send 128 at most; two bytes make an empty one, so 256 MiB could hold 128 million."""
 
 MAX_HEAD_BYTES = 1 << 20
-"""Ids, selector and old-style parameters are a few hundred bytes; the Node client adds all signatures, some KiB."""
+"""Ids, selector and old-style parameters are a few hundred bytes; the Node client adds all signatures, some KiB. The
+metadata of the first input, where the method's name is, may be as long."""
 
 MAX_FIELDS = 1 << 16
 """Fields at one level of an unusual message: about 30 ms of the event loop."""
@@ -240,6 +241,8 @@ def _read_head(head: bytes) -> tuple[Target, bytes]:
 
 
 def _read_method(metadata: bytes) -> str | None:
+    if len(metadata) > MAX_HEAD_BYTES:
+        raise InvalidInput(f"more than {MAX_HEAD_BYTES} bytes of metadata in the first input", path="metadata")
     try:
         fields = Struct.FromString(metadata).fields
     except DecodeError:

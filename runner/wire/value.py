@@ -68,6 +68,8 @@ def or_json_text(codec: ValueCodec) -> ValueCodec:
                 encode(json.parse(text), data)
             except EncodeError as error:
                 raise InvalidInput(error.message, path=error.path) from None
+            except (TypeError, ValueError, OverflowError) as exc:  # protobuf's own: half a surrogate, a vast number
+                raise InvalidInput(f"a value in the JSON text cannot be taken: {exc}") from None
         return decode_own(data)
 
     return ValueCodec(decode, encode, codec.has_zero, codec.apart)

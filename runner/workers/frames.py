@@ -94,11 +94,13 @@ def unpack(frame: memoryview) -> Message:
     Raises:
         ValueError: the frame is not one of ours.
     """
-    tag = frame[4]
-    reader = _READERS.get(tag)
+    reader = _READERS.get(frame[4]) if len(frame) > 4 else None
     if reader is None:
-        raise ValueError(f"unknown message tag {tag} on the link to a worker")
-    return reader(frame)
+        raise ValueError(f"unknown message tag {frame[4] if len(frame) > 4 else 'none'} on the link to a worker")
+    try:
+        return reader(frame)
+    except (struct.error, TypeError, KeyError, ValueError) as exc:
+        raise ValueError(f"a message on the link to a worker cannot be read: {exc!r}") from exc
 
 
 def pack_pairs(pairs: Sequence[tuple[str, str]]) -> bytes:

@@ -248,7 +248,7 @@ class _Channel(asyncio.BufferedProtocol):
             if end > filled:
                 break
             frame = buffer[start:end]
-            if frame[4] < FIRST_TAG:
+            if len(frame) == 4 or frame[4] < FIRST_TAG:
                 self._link.received(unpack(_detached(frame)))
             elif (whole := self._joiner.take(frame)) is not None:
                 self._link.received(unpack(whole))

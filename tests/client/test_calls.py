@@ -181,3 +181,9 @@ def test_an_entry_whose_stream_is_over_says_so(methods):
     call = prepare(calls, [{"prompt": "a"}, {"prompt": "b"}])
     some = CallCodec(calls.signature).encode_output("A")
     assert calls.result(call, reply.success([some, reply.EMPTY_OUTPUT])) == ["A", ENDED]
+
+
+def test_an_output_that_is_no_message(methods):
+    call = prepare(methods["predict"], [{"prompt": "x"}])
+    with pytest.raises(InternalError, match="not a valid message"):
+        methods["predict"].result(call, reply.success([b"\xff"]))

@@ -9,12 +9,12 @@ import pytest
 from google.protobuf.message import Message
 
 from runner.config import Deployment, ModelIdentity
-from runner.errors import InvalidInput, MethodNotFound, ModelNotFound
+from runner.errors import InvalidInput, MessageTooLarge, MethodNotFound, ModelNotFound
 from runner.server.catalog import Catalog
 from runner.signature.dialect import Dialect
 from runner.signature.method import Cardinality
 from runner.signature.published import Lane, Published
-from runner.wire.envelope import Target
+from runner.wire.envelope import MAX_HEAD_BYTES, Target
 from runner.wire.pb import inference_pb2 as pb
 
 IDENTITY = ModelIdentity(id="cat", user_id="ann", app_id="zoo", model_type_id="visual-classifier", version_id="7")
@@ -196,3 +196,8 @@ def test_a_selector_picks_a_deployment_with_replicas_of_its_own() -> None:
     assert made.check(Target(nodepool_id="m", compute_cluster_id="any")) == "own"
     with pytest.raises(ModelNotFound, match="nodepool 'other/n'"):
         made.check(Target(nodepool_id="n", compute_cluster_id="other"))
+
+
+def test_a_question_has_ids_and_not_megabytes() -> None:
+    with pytest.raises(MessageTooLarge):
+        catalog().reply(Dialect.NATIVE, "GetModel", bytes(MAX_HEAD_BYTES + 1))

@@ -92,3 +92,10 @@ def test_choices(kind, choice):
 def test_a_choice_that_is_no_such_value_stays_text():
     assert parse_choice(Kind.INT, "many") == "many"
     assert parse_choice(Kind.BOOL, "maybe") == "maybe"
+
+
+@pytest.mark.parametrize("node", [Json(), INT, Leaf(Kind.BYTES)], ids=str)
+@pytest.mark.parametrize("brackets", ["[]", "()"])
+def test_a_default_that_is_nested_too_deep_is_only_printed(node, brackets):
+    text = brackets[0] * 5000 + brackets[1] * 5000
+    assert parse_default(node, text) == OpaqueDefault(text)

@@ -214,3 +214,27 @@ def test_what_matters_only_in_the_worker_is_lost():
     signature = MethodSignature(name="m", cardinality=Cardinality.UNARY, arguments=(), result=result)
     back = from_proto(to_proto(signature, dialect=Dialect.NATIVE))
     assert back.result == TupleOf((Array(), Leaf(Kind.IMAGE), Json()))
+
+
+def described(*arguments: pb.ModelTypeField, name: str = "predict") -> pb.MethodSignature:
+    return pb.MethodSignature(
+        name=name,
+        method_type=pb.MethodSignature.UNARY_UNARY,
+        input_fields=arguments,
+        output_fields=[pb.ModelTypeField(name="return", type=pb.ModelTypeField.STR)],
+    )
+
+
+@pytest.mark.parametrize("name", ["", "return", "a b", "x(); y", "1st"])
+def test_names_that_python_cannot_have_never_get_into_a_program(name):
+    argument = pb.ModelTypeField(name=name, type=pb.ModelTypeField.STR)
+    for message in (described(name=name), described(argument)):
+        with pytest.raises(SignatureError, match="which Python cannot have"):
+            from_proto(message)
+
+
+@pytest.mark.parametrize("arguments", [("x", "x"), ("x*", "y*")])
+def test_arguments_that_no_method_can_have(arguments):
+    fields = [pb.ModelTypeField(name=name.strip("*"), iterator="*" in name, type="STR") for name in arguments]
+    with pytest.raises(SignatureError, match="no method can have"):
+        from_proto(described(*fields))

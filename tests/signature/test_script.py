@@ -15,6 +15,7 @@ from runner import JSON, Audio, Concept, Frame, Image, ModelClass, NamedFields, 
 from runner.signature.dialect import Dialect
 from runner.signature.publish import from_proto, publish, to_proto
 from runner.signature.script import CLIENT_NAMES, client_script
+from runner.wire.pb import inference_pb2 as pb
 
 
 class Model(ModelClass):
@@ -142,3 +143,15 @@ def test_a_method_called_like_an_attribute_of_the_client_is_reached():
 
     assert "model.method('close')()" in client_script([SIGNATURES["close"]])
     assert {name for name in vars(Client) | vars(Client.__base__) if not name.startswith("_")} == CLIENT_NAMES
+
+
+def test_a_description_stays_a_comment():
+    signature = from_proto(
+        pb.MethodSignature(
+            name="predict",
+            method_type=pb.MethodSignature.UNARY_UNARY,
+            description="Answer\rimport os\x0cexit()\0",
+            output_fields=[pb.ModelTypeField(name="return", type=pb.ModelTypeField.STR)],
+        )
+    )
+    assert "# Answerimport osexit()\n" in client_script([signature])

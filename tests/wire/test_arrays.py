@@ -106,3 +106,26 @@ def test_reading_arrays_never_imports_torch():
         "arrays.encode(numpy.zeros(2), pb.Data()); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("document", [["x" * 1000] + [1] * 1000, [[1, 2], [3, "4"]], (b"1", 2)])
+def test_text_among_numbers_is_refused_before_numpy_makes_room_for_it(document: object):
+    with pytest.raises(EncodeError, match="hold text"):
+        arrays.encode(document, pb.Data())
+
+
+def test_lists_that_are_nested_too_deep():
+    document: object = 1
+    for _ in range(65):
+        document = [document]
+    with pytest.raises(EncodeError, match="nested deeper than 64"):
+        arrays.encode(document, pb.Data())
+
+
+def test_a_shape_that_never_ends_is_not_multiplied():
+    with pytest.raises(InvalidInput, match="no array of 5000 dimensions"):
+        arrays.codec(None).decode(message(shape=(2**32 - 1,) * 5000))
+
+
+def test_what_is_beyond_the_declared_dtype_is_infinite():
+    assert there_and_back(np.array([1e300, -1e300]), "float32").tolist() == [np.inf, -np.inf]

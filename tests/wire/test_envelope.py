@@ -277,3 +277,11 @@ def test_agrees_with_protobuf_on_any_bytes(data: bytes) -> None:
 def test_varints(value: int) -> None:
     encoded = varint.encode(value)
     assert varint.decode(b"x" + encoded + b"y", 1) == (value, 1 + len(encoded))
+
+
+def test_metadata_that_is_too_long_is_not_parsed() -> None:
+    entry = pb.Input()
+    entry.data.metadata["_method_name"] = "predict"
+    entry.data.metadata["x"] = "x" * envelope.MAX_HEAD_BYTES
+    with pytest.raises(InvalidInput, match="bytes of metadata"):
+        scan(pb.PostModelOutputsRequest(inputs=[entry]).SerializeToString())

@@ -8,9 +8,12 @@ import pytest
 from google.protobuf.struct_pb2 import Struct
 
 from runner.errors import InvalidInput
+from runner.signature.tree import Kind, Leaf
 from runner.types import JSON
 from runner.wire import json
+from runner.wire.codec import compile_codec
 from runner.wire.mismatch import EncodeError
+from runner.wire.pb import inference_pb2 as pb
 
 
 def there_and_back(document: Any) -> Any:
@@ -96,3 +99,10 @@ def test_text_that_is_not_json(text: str):
 
 def test_text_that_is():
     assert json.parse('{"a": [1, 2.5, null]}') == {"a": [1, 2.5, None]}
+
+
+@pytest.mark.parametrize("text", ['"\\ud800"', '{"name": "\\ud800"}', '{"value": 1e400}', '["\\udfff"]'])
+@pytest.mark.parametrize("kind", [Kind.CONCEPT, Kind.REGION, Kind.IMAGE])
+def test_a_text_whose_values_protobuf_cannot_hold(text: str, kind: Kind):
+    with pytest.raises(InvalidInput):
+        compile_codec(Leaf(kind)).decode(pb.Data(string_value=text))

@@ -134,3 +134,19 @@ def test_an_unknown_tag_is_refused() -> None:
 @given(st.lists(st.tuples(texts, texts), max_size=4))
 def test_metadata_survives_packing(pairs: list[tuple[str, str]]) -> None:
     assert unpack_pairs(pack_pairs(pairs)) == tuple(pairs)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"\x00\x00\x00\x00",
+        b"\x03\x00\x00\x00\x02\x00\x00",  # a call that ends in its head
+        b"\x03\x00\x00\x00\x01{}",
+        b"\x03\x00\x00\x00\x10[]",
+        b'\x0b\x00\x00\x00\x13{"id": "\xff"}',
+    ],
+)
+def test_what_cannot_be_read_is_one_kind_of_error(frame: bytes) -> None:
+    with pytest.raises(ValueError, match="on the link to a worker"):
+        unpack(memoryview(frame))
