@@ -18,6 +18,7 @@ import grpc
 import grpc.aio
 
 from runner.errors import CallError, InternalError
+from runner.flow import STREAM_WINDOW_BYTES
 from runner.server.certificates import Certificates, Pem
 from runner.server.rpcs import BidiRpc, ClientStreamRpc, Rpc, RpcFailed, Rpcs, ServerStreamRpc, UnaryRpc
 from runner.server.service import CallInfo
@@ -81,6 +82,9 @@ class GrpcioTransport:
                 ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
                 ("grpc.keepalive_permit_without_calls", 1),
                 *_bounds(),
+                # Otherwise gRPC lets a stream send up to 16 MiB ahead of its reader, the more the faster the network.
+                ("grpc.http2.bdp_probe", 0),
+                ("grpc.http2.lookahead_bytes", STREAM_WINDOW_BYTES),
             ]
         )
         self._server.add_generic_rpc_handlers((self._handlers,))
