@@ -234,7 +234,8 @@ class StreamCall(EngineCall):
         """See `EngineCall`."""
         if self._end is False:
             self._arrived.append(payload)
-            _wake(self._reader)
+            if (reader := self._reader) is not None and not reader.done():
+                reader.set_result(None)
 
     def grant(self, items: int, size: int) -> None:
         """See `EngineCall`."""

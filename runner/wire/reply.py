@@ -22,6 +22,10 @@ _OK = pb.Status(code=SUCCESS, description="Ok")
 _HEAD_OF_SUCCESS = pb.MultiOutputResponse(status=_OK).SerializeToString()
 _OUTPUT_TAG = b"\x12"  # MultiOutputResponse.outputs, 2
 
+_SHORT = 2048
+_HEADS = tuple(_HEAD_OF_SUCCESS + _OUTPUT_TAG + varint.encode(size) for size in range(_SHORT))
+"""By the output's length, what stands before a short one: every chunk of a stream needs it."""
+
 EMPTY_OUTPUT = pb.Output(status=_OK).SerializeToString()
 """The output of a finished generator while others of its list go on."""
 
@@ -30,6 +34,8 @@ def success(outputs: Sequence[Serialized]) -> bytes:
     """Return a serialized MultiOutputResponse of serialized Outputs."""
     if len(outputs) == 1:
         output = outputs[0]
+        if len(output) < _SHORT:
+            return _HEADS[len(output)] + output
         return b"".join((_HEAD_OF_SUCCESS, _OUTPUT_TAG, varint.encode(len(output)), output))
     return _HEAD_OF_SUCCESS + _framed(outputs)
 

@@ -7,6 +7,7 @@ pickled, and nothing here knows sockets or loops.
 
 from __future__ import annotations
 
+import functools
 import json
 import struct
 from collections.abc import Callable, Sequence
@@ -38,12 +39,17 @@ Pairs: TypeAlias = tuple[tuple[str, str], ...]
 JOIN_BELOW = 16 * 1024
 """bytes: a smaller payload is joined to its head, since one more buffer costs the system call more than the copy."""
 
+LENGTH = struct.Struct("<I")
 PREFIX = struct.Struct("<IB")
 _ID = struct.Struct("<IBQ")
 _CALL = struct.Struct("<IBQHdHII")
 _COUNT = struct.Struct("<IBQIQ")
 _RESULT = struct.Struct("<IBQffffH")
 NO_DEADLINE = -1.0
+
+_ITEM = Item.TAG
+_new_item = cast(Callable[[tuple[int, Payload]], Item], functools.partial(tuple.__new__, Item))
+"""Makes an item in half of the time that its class takes."""
 
 
 def pack(message: Message, out: list[Payload]) -> int:
@@ -94,10 +100,14 @@ def unpack(frame: memoryview) -> Message:
     Raises:
         ValueError: the frame is not one of ours.
     """
-    reader = _READERS.get(frame[4]) if len(frame) > 4 else None
+    tag = frame[4] if len(frame) > 4 else -1
+    reader = _READERS.get(tag)
     if reader is None:
-        raise ValueError(f"unknown message tag {frame[4] if len(frame) > 4 else 'none'} on the link to a worker")
+        raise ValueError(f"unknown message tag {'none' if tag < 0 else tag} on the link to a worker")
     try:
+        if tag == _ITEM:  # every chunk of every stream
+            payload = frame[_ID.size :]
+            return _new_item((_ID.unpack_from(frame)[2], payload if len(payload) >= JOIN_BELOW else bytes(payload)))
         return reader(frame)
     except (struct.error, TypeError, KeyError, ValueError) as exc:
         raise ValueError(f"a message on the link to a worker cannot be read: {exc!r}") from exc
@@ -150,10 +160,6 @@ def _read_call(frame: memoryview) -> Message:
     params = bytes(frame[start : start + params_size])
     payload = _rest(frame, start + params_size)
     return Call(call_id, method, payload, params, None if time_left < 0 else time_left, request_id, metadata)
-
-
-def _read_item(frame: memoryview) -> Message:
-    return Item(_ID.unpack_from(frame)[2], _rest(frame, _ID.size))
 
 
 def _read_result(frame: memoryview) -> Message:
@@ -248,7 +254,6 @@ def _published(fields: dict[str, object]) -> Published:
 _READERS: dict[int, Callable[[memoryview], Message]] = {
     Load.TAG: _read_load,
     Call.TAG: _read_call,
-    Item.TAG: _read_item,
     EndInput.TAG: _read_end_input,
     Credit.TAG: _read_credit,
     Cancel.TAG: _read_cancel,

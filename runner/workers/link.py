@@ -16,7 +16,7 @@ import time
 from typing import Protocol, cast
 
 from runner.wire.payload import Payload
-from runner.workers.frames import JOIN_BELOW, pack, unpack
+from runner.workers.frames import JOIN_BELOW, LENGTH, pack, unpack
 from runner.workers.messages import Call, EndInput, Failed, Item, Message, Result
 from runner.workers.pieces import FIRST_TAG, HEAD_BYTES, PIECE_BYTES, Cutter, Joiner, body
 
@@ -243,15 +243,16 @@ class _Channel(asyncio.BufferedProtocol):
                     self._link.received(unpack(whole))
             return
         buffer, filled, start = self._buffer, self._filled, 0
+        received, length = self._link.received, LENGTH.unpack_from
         while filled - start >= 4:
-            end = start + 4 + int.from_bytes(buffer[start : start + 4], "little")
+            end = start + 4 + length(buffer, start)[0]
             if end > filled:
                 break
             frame = buffer[start:end]
-            if len(frame) == 4 or frame[4] < FIRST_TAG:
-                self._link.received(unpack(_detached(frame)))
+            if end - start == 4 or frame[4] < FIRST_TAG:
+                received(unpack(frame if end - start < JOIN_BELOW else _detached(frame)))
             elif (whole := self._joiner.take(frame)) is not None:
-                self._link.received(unpack(whole))
+                received(unpack(whole))
             start = end
         self._keep(start)
 
@@ -274,4 +275,4 @@ class _Channel(asyncio.BufferedProtocol):
 
 def _detached(frame: memoryview) -> memoryview:
     """The buffer is read into again, so a payload that `unpack` would leave in place needs memory of its own."""
-    return frame if len(frame) < JOIN_BELOW else memoryview(bytearray(frame))
+    return memoryview(bytearray(frame))
