@@ -22,11 +22,17 @@ async def repeat(request: bytes, context: object) -> AsyncIterator[bytes]:
         yield request
 
 
+async def chat(requests: AsyncIterator[bytes], context: object) -> AsyncIterator[bytes]:
+    async for request in requests:
+        yield request
+
+
 async def main() -> None:
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", 1 << 30)])
     handlers = {
         "Echo": grpc.unary_unary_rpc_method_handler(echo),
         "Repeat": grpc.unary_stream_rpc_method_handler(repeat),
+        "Chat": grpc.stream_stream_rpc_method_handler(chat),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Raw", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")

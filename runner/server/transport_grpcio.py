@@ -209,6 +209,9 @@ class _Handlers(grpc.GenericRpcHandler):
             async with aclosing(replies):
                 async for message in replies:
                     await context.write(message)
+        except grpc.aio.InternalError:
+            # So a write ends that waited for room when the client left. That it has left is told a moment later.
+            raise asyncio.CancelledError from None
         except Exception as exc:
             await self._abort(context, exc)
         finally:

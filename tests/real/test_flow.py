@@ -139,3 +139,18 @@ def test_a_sender_that_outruns_the_method_is_stopped(model, channel, method, siz
     most = min(STREAM_WINDOW, STREAM_WINDOW_BYTES // size) + (STREAM_WINDOW_BYTES + HTTP2_WINDOW) // size + 4
     assert sender.sent <= taken + most
     replies.cancel()
+
+
+def test_a_client_that_leaves_while_its_window_is_full_is_no_error(launch):
+    server = launch("flow")
+    server.wait_ready()
+    channel = grpc.insecure_channel(server.address, [("grpc.http2.bdp_probe", 0)])
+    with Model(base_url=server.base_url) as model, channel:
+        stub = channel.unary_stream("/runner.v1.Inference/GenerateModelOutputs")
+        for size in (1000, 64 << 10) * 5:
+            name = next(names)
+            arguments = {"name": pb.Data(string_value=name), "size": pb.Data(int_value=size)}
+            next(stub(request("make_async", **arguments)))
+            model.reached(name=name, count=16, timeout=20)
+    assert server.terminate() == 0
+    assert "ERROR" not in server.stderr

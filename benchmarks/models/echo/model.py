@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from runner import ModelClass
 
 
 class Echo(ModelClass):
-    """One echo per way of writing a method, one with an array, and a stream."""
+    """One echo per way of writing a method, one with an array, and streams."""
 
     @ModelClass.method
     async def echo(self, text: str) -> str:
@@ -28,3 +28,12 @@ class Echo(ModelClass):
     async def repeat(self, text: str, times: int) -> AsyncIterator[str]:
         for _ in range(times):
             yield text
+
+    @ModelClass.method
+    async def chat(self, texts: AsyncIterator[str]) -> AsyncIterator[str]:
+        async for text in texts:
+            yield text
+
+    @ModelClass.method
+    def plain_chat(self, texts: Iterator[str]) -> Iterator[str]:
+        yield from texts
