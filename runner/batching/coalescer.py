@@ -20,7 +20,8 @@ from runner.errors import CallError, Cancelled, DeadlineExceeded
 QUIET_TURNS = 4
 """Turns of the loop without news before an idle device gets a batch of a coalescing point. Callers that come back a
 turn or three late, as one does that awaits something else between two steps, then share it. Calls from the server come
-as they come: for them one turn is enough, which brings together what one read brought."""
+as they come: for them one turn is enough, which brings together what one read brought. Nor is there anything to wait
+for once all members of the last batch are back: they may have other things to do meanwhile, such as telling of it."""
 
 _MOST_TURNS = 16
 """Turns after which the batch leaves, whatever the news."""
@@ -168,7 +169,7 @@ class Coalescer:
     def _turn(self) -> None:
         self._quiet += 1
         self._turns += 1
-        if self._quiet <= self._wanted and self._turns < _MOST_TURNS:
+        if self._quiet <= self._wanted and self._turns < _MOST_TURNS and not self.policy.met:
             self._loop.call_soon(self._turn)
         else:
             self._looking = False

@@ -48,6 +48,7 @@ class _Group:
         "key",
         "late",
         "limits",
+        "met",
         "offers",
         "outstanding",
         "point",
@@ -69,6 +70,12 @@ class _Group:
         self.expected: set[int] = set()  # members of batches who have not come back
         self.late: set[int] = set()  # members who are not waited for
         self.hold_until = -math.inf
+        self.met = False  # all members of the last batch have come back or have ended
+
+    def expect_no_more(self, member: int) -> None:
+        """A member has come back, or has ended."""
+        self.expected.discard(member)
+        self.met = self.met or not (self.expected or self.outstanding)
 
 
 class _Waiting(NamedTuple):
@@ -155,11 +162,16 @@ class Policy:
     def ended(self, member: int) -> None:
         """A call is over: nobody waits for its next step."""
         for group in self._awaited.pop(member, ()):
-            group.expected.discard(member)
+            group.expect_no_more(member)
             group.late.discard(member)
             self._tidy(group)
 
     # The decision.
+
+    @property
+    def met(self) -> bool:
+        """True if a batch waits for nobody any more: all who were in the last one have come back or have ended."""
+        return any(group.met and group.size for group in self._groups.values())
 
     def decide(self, now: float, room: Room) -> Decision:
         """Say what runs next, what must not run any more, and when to ask again if nothing happens."""
@@ -232,6 +244,7 @@ class Policy:
         self._last_batch += 1
         if limits.holds:
             group.outstanding += 1
+            group.met = False
             group.expected.update(members)
             for member in members:
                 self._awaited.setdefault(member, set()).add(group)
@@ -254,7 +267,7 @@ class Policy:
 
     def _came_back(self, member: int, now: float) -> None:
         for group in self._awaited.pop(member):
-            group.expected.discard(member)
+            group.expect_no_more(member)
             if member in group.late:
                 if now <= group.hold_until:
                     group.late.discard(member)

@@ -178,6 +178,35 @@ def test_the_hold_ends_and_who_was_late_is_not_waited_for_again() -> None:
     assert taken(under_test, 0.5) == ((5,), Reason.IDLE)
 
 
+def test_it_is_told_when_all_members_are_back() -> None:
+    under_test = policy(HOLDS)
+    offer(under_test, 1, member=1)
+    offer(under_test, 2, member=2)
+    offer(under_test, 3, member=3)
+    assert not under_test.met  # nobody was waited for
+    first = batch(under_test)
+    offer(under_test, 4, member=4)
+    assert not under_test.met
+    under_test.finished(first, 1.0, 1.0)
+    offer(under_test, 5, member=1, now=1.0)
+    offer(under_test, 6, member=2, now=1.0)
+    assert not under_test.met
+    under_test.ended(3)
+    assert under_test.met
+    assert taken(under_test, 1.0) == ((4, 5, 6), Reason.IDLE)
+    assert not under_test.met
+
+
+def test_nobody_is_met_while_nothing_waits() -> None:
+    under_test = policy(HOLDS)
+    offer(under_test, 1, member=1)
+    first = batch(under_test)
+    under_test.ended(1)  # in the middle of it
+    assert not under_test.met
+    under_test.finished(first, 1.0, 1.0)
+    assert not under_test.met
+
+
 def test_a_full_batch_does_not_wait() -> None:
     under_test = policy(Limits(max_size=2, holds=True))
     for member in range(4):
