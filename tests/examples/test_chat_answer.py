@@ -10,7 +10,11 @@ pytest.importorskip("torch")
 
 from tests.examples.chatting import END, chat, vocabulary
 
-Answer = chat.answer.Answer
+
+class Answer(chat.answer.Answer):
+    def told(self, tokens: list[int]) -> str:
+        self.take(tokens)
+        return self.text()
 
 
 def tell(data: bytes, *, stop: tuple[str, ...] = (), longest: int = 1000, by: int = 1) -> tuple[list[str], object]:
@@ -20,7 +24,7 @@ def tell(data: bytes, *, stop: tuple[str, ...] = (), longest: int = 1000, by: in
     for place in range(0, len(data), by):
         if answer.over:
             break
-        told.append(answer.take(list(data[place : place + by])))
+        told.append(answer.told(list(data[place : place + by])))
     return told, answer
 
 
@@ -40,7 +44,7 @@ def test_half_a_character_at_the_end_is_not_told():
     assert told == ["a", "", ""]
     assert (answer.count, answer.over) == (3, True)
     answer = Answer(vocabulary(), (), 10)
-    assert answer.take([*"é".encode()[:1], END]) == ""
+    assert answer.told([*"é".encode()[:1], END]) == ""
 
 
 def test_bytes_that_are_no_character_are_replaced():
@@ -61,8 +65,8 @@ def test_the_begin_of_a_stop_text_is_told_when_it_goes_on_otherwise():
 
 def test_the_begin_of_a_stop_text_is_told_when_the_answer_ends_there():
     answer = Answer(vocabulary(), ("stop",), 100)
-    assert answer.take(list(b"a sto")) == "a "
-    assert answer.take([END]) == "sto"
+    assert answer.told(list(b"a sto")) == "a "
+    assert answer.told([END]) == "sto"
     assert "".join(tell(b"a sto", stop=("stop",), longest=5)[0]) == "a sto"
 
 
@@ -77,7 +81,7 @@ def test_an_answer_ends_at_its_longest_and_at_a_token_that_ends_it():
     assert told == ["abc", "d"]
     assert (answer.count, answer.over, answer.left) == (4, True, 0)
     answer = Answer(vocabulary(ends=[ord("x")]), (), 100)
-    assert answer.take(list(b"abxcd")) == "ab"
+    assert answer.told(list(b"abxcd")) == "ab"
     assert (answer.count, answer.over) == (2, True)
     assert Answer(vocabulary(), (), 0).over
 
@@ -90,7 +94,7 @@ def test_an_answer_ends_at_its_longest_and_at_a_token_that_ends_it():
 def test_what_is_told_is_the_text_up_to_the_first_stop(text, stop, by):
     told, answer = tell(text.encode(), stop=tuple(stop), by=by)
     if not answer.over:
-        told.append(answer.take([END]))
+        told.append(answer.told([END]))
     # The stop that is complete first ends the answer; of those complete with the same token, the one that begins first.
     ends = [(text.find(each) + len(each), text.find(each)) for each in stop if each in text]
     data = text.encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,14 @@ from tests.examples.chatting import chat  # noqa: E402
 
 Chances, Choice, Chooser, GREEDY = (getattr(chat.sampling, name) for name in ("Chances", "Choice", "Chooser", "GREEDY"))
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def choose(choices: list[Any], logits: Any, number: int = 0, count: int = 1) -> list[int]:
+    tokens = logits.argmax(-1)
+    Chooser(choices, count, "cpu")(logits, number, tokens)
+    return tokens.tolist()
+
+
 ODDS = [0.5, 0.25, 0.15, 0.07, 0.03]
 LOGITS = torch.tensor(ODDS).log()
 
@@ -19,14 +28,13 @@ LOGITS = torch.tensor(ODDS).log()
 def counts(temperature: float, top_p: float, times: int = 4000) -> Counter[int]:
     chances = Chances(7)
     choices = [Choice(temperature, top_p, [chance]) for chance in chances.ahead(times)]
-    return Counter(Chooser(choices, 1, "cpu")(LOGITS.repeat(times, 1), 0).tolist())
+    return Counter(choose(choices, LOGITS.repeat(times, 1)))
 
 
 def test_temperature_0_takes_the_likeliest():
     logits = torch.randn(3, 50)
-    assert torch.equal(Chooser([GREEDY] * 3, 1, "cpu")(logits, 0), logits.argmax(-1))
     cold = Choice(1e-9, 1.0, [0.999])
-    assert torch.equal(Chooser([cold] * 3, 1, "cpu")(logits, 0), logits.argmax(-1))
+    assert choose([GREEDY] * 3, logits) == choose([cold] * 3, logits) == logits.argmax(-1).tolist()
 
 
 def test_tokens_come_as_often_as_they_are_likely():
@@ -50,16 +58,15 @@ def test_only_the_likeliest_share_is_considered(top_p, tokens):
 
 def test_chances_at_the_ends_are_tokens_too():
     choices = [Choice(1.0, 1.0, [0.0]), Choice(1.0, 1.0, [1 - 2**-53]), Choice(1.0, 0.6, [1 - 2**-53])]
-    assert Chooser(choices, 1, "cpu")(LOGITS.repeat(3, 1), 0).tolist() == [0, 4, 1]
+    assert choose(choices, LOGITS.repeat(3, 1)) == [0, 4, 1]
 
 
 def test_company_does_not_change_a_choice():
     logits = torch.randn(6, 200, generator=torch.Generator().manual_seed(1))
     mixed = [Choice(0.8, 0.9, Chances(row).ahead(3)) if row % 2 else GREEDY for row in range(6)]
-    together = [Chooser(mixed, 3, "cpu")(logits, number).tolist() for number in range(3)]
-    for row in range(6):
-        alone = Chooser([mixed[row]], 3, "cpu")
-        assert [alone(logits[row : row + 1], number).item() for number in range(3)] == [t[row] for t in together]
+    for number in range(3):
+        together = choose(mixed, logits, number, 3)
+        assert together == [choose([mixed[row]], logits[row : row + 1], number, 3)[0] for row in range(6)]
 
 
 def test_chances_are_the_same_in_any_portions():

@@ -24,10 +24,11 @@ class Answer:
         self._vocabulary = vocabulary
         self._stop = [text for text in stop if text]
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._unread: list[bytes] = []
         self._held = ""
 
-    def take(self, tokens: Sequence[int]) -> str:
-        """Add tokens; return what can be told now. Those behind the answer's end are dropped."""
+    def take(self, tokens: Sequence[int]) -> None:
+        """Add tokens. Those behind the answer's end are dropped."""
         for token in tokens:
             if self.over:
                 break
@@ -36,19 +37,30 @@ class Answer:
                 break
             self.count += 1
             self.left -= 1
-            self._held += self._decoder.decode(self._vocabulary.pieces[token])
-            found = [place for place in map(self._held.find, self._stop) if place >= 0]
-            if found:
-                self._held = self._held[: min(found)]
-                self._stop = []  # what is left may be told, whatever it ends with
-                self.over = True
-            elif not self.left:
-                self.over = True
+            self.over = not self.left
+            self._unread.append(self._vocabulary.pieces[token])
+            if self._stop:
+                self._look_for_stop()
+
+    def text(self) -> str:
+        """Return what can be told of it now."""
+        self._read()
         # The bytes of half a character at an answer's end are never told.
         held_back = 0 if self.over else max((self._begun(stop) for stop in self._stop), default=0)
         told = self._held[: len(self._held) - held_back]
         self._held = self._held[len(told) :]
         return told
+
+    def _look_for_stop(self) -> None:
+        self._read()
+        found = [place for place in map(self._held.find, self._stop) if place >= 0]
+        if found:
+            self._held = self._held[: min(found)]
+            self.over = True
+
+    def _read(self) -> None:
+        self._held += self._decoder.decode(b"".join(self._unread))
+        self._unread.clear()
 
     def _begun(self, stop: str) -> int:
         """Return how many characters at the end of what is held are the begin of a stop text."""

@@ -39,14 +39,16 @@ class Decoder:
             self._record()
 
     @torch.inference_mode()
-    def run(self, pieces: Sequence[Piece], steps: int, choose: Callable[[Tensor, int], Tensor]) -> list[list[int]]:
+    def run(
+        self, pieces: Sequence[Piece], steps: int, choose: Callable[[Tensor, int, Tensor], None]
+    ) -> list[list[int]]:
         """Take so many steps.
 
         Args:
             pieces: one token each; each slot has room for it.
             steps: tokens beyond a slot's room, or beyond what its caller wants, are for the caller to drop.
-            choose: given logits (rows, vocabulary), of which row and slot have the same number, and the number of
-                the step, returns tokens (rows,).
+            choose: given logits (rows, vocabulary), of which row and slot have the same number, the number of the
+                step, and the likeliest tokens (rows,), puts others in their place. See `sampling.Chooser`.
 
         Returns:
             For each piece, the token of each step.
@@ -61,23 +63,25 @@ class Decoder:
         # The last run has ended, and with it the copy out of this memory: its tokens were waited for.
         self._staged.copy_(torch.tensor(given))
         self._given.copy_(self._staged, non_blocking=True)
-        tokens, places, moves = self._given[:, :rows]
+        tokens = self._given[0, :rows]
         chosen = torch.empty((steps, rows), dtype=torch.int64, device=self._net.device)
         for number in range(steps):
             if (graph := self._graphs.get((rows, window))) is not None:
                 graph.replay()
             else:
                 self._step(rows, window)
-            chosen[number] = choose(self._logits[:rows], number)
-            tokens.copy_(chosen[number])
-            places.add_(moves).clamp_(max=length)
+            choose(self._logits[:rows], number, tokens)
+            chosen[number] = tokens
         by_slot = chosen.t().tolist()
         return [by_slot[piece.slot] for piece in pieces]
 
     def _step(self, rows: int, window: int) -> None:
-        tokens, places, _ = self._given[:, :rows]
+        """Read the given tokens, and have the likeliest next ones given, each at the next place."""
+        tokens, places, moves = self._given[:, :rows]
         x = self._net.step(tokens, places, self._slots[:rows], self._cache, window)
         self._logits[:rows] = self._net.logits(x)
+        tokens.copy_(self._logits[:rows].argmax(-1))
+        places.add_(moves).clamp_(max=self._cache.length)
 
     @torch.inference_mode()
     def _record(self) -> None:

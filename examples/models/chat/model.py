@@ -166,7 +166,10 @@ class Chat(ModelClass):
         if wanting:
             rows = x if len(wanting) == len(steps) else x[torch.tensor(wanting, device=self.device)]
             choose = Chooser([steps[row].choice for row in wanting], 1, self.device)
-            for row, token in zip(wanting, choose(self.net.logits(rows), 0).tolist(), strict=True):
+            logits = self.net.logits(rows)
+            chosen = logits.argmax(-1)
+            choose(logits, 0, chosen)
+            for row, token in zip(wanting, chosen.tolist(), strict=True):
                 tokens[row] = [token]
         return tokens
 
@@ -197,7 +200,7 @@ class Chat(ModelClass):
                 said = await self.read(Step(piece, wanted, Choice(temperature, top_p, chances.ahead(wanted))))
             place = size
             while True:
-                text = told.more(answer.take(said))
+                answer.take(said)
                 if answer.over:
                     break
                 chances.move_on(len(said))
@@ -205,13 +208,13 @@ class Chat(ModelClass):
                 piece = Piece(slot, place + len(said) - 1, said[-1:])
                 # The next tokens are asked for before these are told, so that the device works meanwhile.
                 with closing(self.read(Step(piece, ahead, Choice(temperature, top_p, chances.ahead(ahead))))) as asked:
-                    if text:
-                        await asyncio.sleep(0)  # and so do all others before anybody tells: that is what takes time
+                    await asyncio.sleep(0)  # until all others have asked, too: it is telling that takes time
+                    if text := told.more(answer.text()):
                         reported = self._report(size, answer)
                         yield text
                     place += len(said)
                     said = await asked
-        text += told.rest()
+        text = told.more(answer.text()) + told.rest()
         if text or reported != answer.count:  # usage travels with a piece, be it an empty one
             self._report(size, answer)
             yield text

@@ -62,13 +62,16 @@ class Chooser:
             filled = [[*choices[row].chances, *[0.0] * count][:count] for row in drawn]
             self._chances = torch.tensor(filled, device=device).t()[:, :, None]
 
-    def __call__(self, logits: Tensor, number: int) -> Tensor:
-        """Return (rows,): the token of each, from (rows, vocabulary). `number`: of the token, counted from 0."""
-        tokens = logits.argmax(-1)
+    def __call__(self, logits: Tensor, number: int, tokens: Tensor) -> None:
+        """Put the tokens of rows that do not take the likeliest in its place.
+
+        Args:
+            logits: (rows, vocabulary).
+            number: of the token, counted from 0.
+            tokens: (rows,) the likeliest of each row.
+        """
         if self._rows is not None:
-            drawn = draw(logits[self._rows].float(), self._temperature, self._top_p, self._chances[number])
-            tokens[self._rows] = drawn
-        return tokens
+            tokens[self._rows] = draw(logits[self._rows].float(), self._temperature, self._top_p, self._chances[number])
 
 
 def draw(logits: Tensor, temperature: Tensor, top_p: Tensor, chance: Tensor) -> Tensor:
