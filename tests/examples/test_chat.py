@@ -457,6 +457,7 @@ def test_on_a_gpu_conversations_run_on_recorded_steps():
 
 # --- The real model -------------------------------------------------------------------------------------------------
 
+slow = pytest.mark.timeout(240)  # seconds of work, and minutes where others compute on the same two cores
 real = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (scripts/test installs them)")
 
 
@@ -495,6 +496,7 @@ class Listened(chat.answer.Answer):
 
 
 @pytest.mark.real
+@slow
 @real
 def test_it_knows_a_capital_and_says_what_the_plain_pass_says(smollm, monkeypatch):
     monkeypatch.setattr(chat.model, "Answer", Listened)
@@ -506,6 +508,7 @@ def test_it_knows_a_capital_and_says_what_the_plain_pass_says(smollm, monkeypatc
 
 
 @pytest.mark.real
+@slow
 @real
 def test_with_fifteen_others_it_says_what_the_plain_pass_says(smollm, monkeypatch):
     monkeypatch.setattr(chat.model, "Answer", Listened)
@@ -535,6 +538,7 @@ def test_with_fifteen_others_it_says_what_the_plain_pass_says(smollm, monkeypatc
 
 
 @pytest.mark.real
+@slow
 @real
 def test_the_documented_tools_lead_to_a_call(smollm):
     tools = [
@@ -569,6 +573,7 @@ def test_the_documented_tools_lead_to_a_call(smollm):
 
 
 @pytest.mark.real
+@slow
 @real
 def test_its_vocabulary_reads_and_writes_any_text(smollm):
     text = "Año 2024: 日本 🙂\n\tx = 10  <|im_end|>"

