@@ -16,7 +16,7 @@ from __future__ import annotations
 from runner.http2.hpack.errors import CompressionError, HeaderListTooLarge
 from runner.http2.hpack.huffman import decode as decode_text
 from runner.http2.hpack.integers import read_rest
-from runner.http2.hpack.static import FIRST_DYNAMIC, OVERHEAD, STATIC, Field
+from runner.http2.hpack.static import FIRST_DYNAMIC, OVERHEAD, STATIC, Field, cost_of
 
 DEFAULT_TABLE_BYTES = 4096
 """Both sides begin with this (RFC 9113, section 6.5.2)."""
@@ -70,13 +70,12 @@ class HeaderDecoder:
         self._max_table_bytes = max_table_bytes
         self._capacity = DEFAULT_TABLE_BYTES  # what the sender uses of it
         self._must_resize = False
-        # Fields and their sizes, both tables by index: the static one, then the dynamic one, newest first. They begin
-        # at 0x80, so that the byte that stands for an index is the index here.
+        # Both tables by index: the static one, then the dynamic one, newest first. They begin at 0x80, so that the byte
+        # that stands for an index is the index here.
         self._table: list[Field] = [(b"", b"")] * (_BASE + 1) + [*STATIC]
-        self._costs = [OVERHEAD + len(name) + len(value) for name, value in self._table]
         self._field_at = self._table.__getitem__
-        self._cost_at = self._costs.__getitem__
         self._used = 0  # bytes of the dynamic table
+        self._largest = max(map(cost_of, STATIC))  # of all fields that ever were in either table
         self._remembered: dict[bytes, HeaderList] = {}
 
     def __repr__(self) -> str:
@@ -113,8 +112,9 @@ class HeaderDecoder:
     def _read(self, block: bytes) -> HeaderList:
         fields = HeaderList()
         table = self._table
+        max_list_bytes = self._max_list_bytes
         at_rest = True
-        size = 0
+        literal_bytes = 0  # of the list, its indexed fields aside
         position = 0
         end = len(block)
         if self._must_resize and not (end and block[0] & 0xE0 == 0x20):
@@ -125,16 +125,13 @@ class HeaderDecoder:
             if 0xFF > byte > 0x80:
                 rest = block[position:]
                 after = end - len(rest.lstrip(_RUN))
-                run = block[position:after]
-                fields.extend(map(self._field_at, run))
-                size += sum(map(self._cost_at, run))
+                fields.extend(map(self._field_at, block[position:after]))
                 position = after
                 continue
             position += 1
             if byte == 0xFF:
                 index, position = read_rest(block, position, 0x7F)
                 fields.append(table[_BASE + index])
-                size += self._costs[_BASE + index]
                 continue
             # A literal.
             if byte & 0xC0 == 0x40:
@@ -142,7 +139,7 @@ class HeaderDecoder:
             elif byte < 0x20:
                 index, full = byte & 0x0F, 0x0F
             elif byte < 0x80:
-                position = self._resize(block, position, first=not size)
+                position = self._resize(block, position, first=not (fields or literal_bytes))
                 at_rest = False
                 continue
             else:
@@ -176,8 +173,8 @@ class HeaderDecoder:
                 value = decode_text(value) if full == 0x3F else _known.get(value) or _remember(value)
             field = name, value
             cost = OVERHEAD + len(name) + len(value)
-            size += cost
-            if size > self._max_list_bytes:
+            literal_bytes += cost
+            if literal_bytes > max_list_bytes:
                 # Read to its end for the table's sake; what it said is let go as it comes.
                 fields.clear()
             fields.append(field)
@@ -186,26 +183,32 @@ class HeaderDecoder:
                 # than the table empties it.
                 at_rest = False
                 table.insert(_NEWEST, field)
-                self._costs.insert(_NEWEST, cost)
+                if cost > self._largest:
+                    self._largest = cost
                 self._used += cost
                 if self._used > self._capacity:
                     self._evict()
         if not at_rest:
             self._remembered.clear()
-        if size > self._max_list_bytes or len(fields) > self._max_fields:
-            raise HeaderListTooLarge(
-                f"header fields of {size} bytes; {self._max_list_bytes} bytes in {self._max_fields} fields are taken"
-            )
+        # No indexed field is larger than the largest there ever was, so that most lists need not be summed up.
+        if literal_bytes + len(fields) * self._largest > max_list_bytes or len(fields) > self._max_fields:
+            self._check(fields, literal_bytes)
         if at_rest and end <= _REMEMBERED_BYTES:
             if len(self._remembered) >= _REMEMBERED:
                 self._remembered.clear()
             self._remembered[block] = fields
         return fields
 
+    def _check(self, fields: HeaderList, literal_bytes: int) -> None:
+        size = max(literal_bytes, sum(map(cost_of, fields)))
+        if size > self._max_list_bytes or len(fields) > self._max_fields:
+            raise HeaderListTooLarge(
+                f"header fields of {size} bytes; {self._max_list_bytes} bytes in {self._max_fields} fields are taken"
+            )
+
     def _evict(self) -> None:
         while self._used > self._capacity:
-            self._table.pop()
-            self._used -= self._costs.pop()
+            self._used -= cost_of(self._table.pop())
 
     def _resize(self, block: bytes, position: int, *, first: bool) -> int:
         """Follow a size update (section 6.3) and return the position behind it."""

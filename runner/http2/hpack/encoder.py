@@ -19,7 +19,7 @@ from collections.abc import Collection, Sequence
 from runner.http2.hpack import huffman
 from runner.http2.hpack.decoder import DEFAULT_TABLE_BYTES
 from runner.http2.hpack.integers import encode_integer
-from runner.http2.hpack.static import FIRST_DYNAMIC, OVERHEAD, STATIC, Field
+from runner.http2.hpack.static import FIRST_DYNAMIC, STATIC, Field, cost_of
 
 _STATIC_FIELDS = {field: index for index, field in enumerate(STATIC, 1) if field[1]}
 _STATIC_NAMES = {name: index for index, (name, _) in reversed([*enumerate(STATIC, 1)])}
@@ -136,7 +136,7 @@ class HeaderEncoder:
 
     def _earns_place(self, field: Field) -> bool:
         """Return whether a field has been sent before, and is small enough to be kept."""
-        if _cost(field) * _SHARE > self._capacity:
+        if cost_of(field) * _SHARE > self._capacity:
             return False
         if field in self._seen:
             self._seen.discard(field)
@@ -147,7 +147,7 @@ class HeaderEncoder:
         return False
 
     def _insert(self, field: Field) -> None:
-        cost = _cost(field)
+        cost = cost_of(field)
         self._remembered.clear()
         self._entries.append((field, cost))
         self._used += cost
@@ -164,10 +164,6 @@ class HeaderEncoder:
             del self._fields[field]
             if self._names[field[0]] == number:
                 del self._names[field[0]]
-
-
-def _cost(field: Field) -> int:
-    return OVERHEAD + len(field[0]) + len(field[1])
 
 
 def _plain(text: bytes) -> bytes:

@@ -82,13 +82,22 @@ def decode(coded: bytes) -> bytes:
     # end of block in the first 15, and p ones and the zero stay behind: a whole byte, if p is 7. What else may be:
     # - The padding holds a zero: zlib takes it and some ones behind it for a symbol. Fewer than 15 are left, no end.
     # - The text holds a code of over 15 bits: its first 15 are the end, and two bytes or more stay behind.
-    # - p is 8 or more, which is an error: then the last byte is all ones.
-    if len(coded) > _SHORT and coded[-1] != 0xFF:
+    # - p is 8 or more, which is an error: then the last byte is all ones, and we look.
+    if len(coded) > _SHORT:
         decompressor = _at_first_symbol()
         text = decompressor.decompress(coded.translate(_REVERSED) + _TAIL)
         if decompressor.eof and len(decompressor.unused_data) < 2:
-            return text
+            if coded[-1] != 0xFF or _padded_by_seven(coded, text[-1]):
+                return text
     return _by_states(coded)
+
+
+def _padded_by_seven(coded: bytes, last: int) -> bool:
+    """Return whether the code of the last symbol ends seven bits before the end, where more than ones follow it.
+
+    If it ended before that, it would have to look the same moved along the ones, and so be all ones itself.
+    """
+    return f"{int.from_bytes(coded[-5:], 'big'):040b}"[:-7].endswith(_CODES[last])
 
 
 def encode(text: bytes) -> bytes:

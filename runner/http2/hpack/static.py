@@ -84,3 +84,8 @@ STATIC: Final = tuple(_parse(line) for line in _NAMED.splitlines())
 
 FIRST_DYNAMIC: Final = 1 + len(STATIC)
 """Index of the newest field of the dynamic table; older ones follow."""
+
+
+def cost_of(field: Field) -> int:
+    """Return the size of a field, in the table and in a list."""
+    return OVERHEAD + len(field[0]) + len(field[1])
