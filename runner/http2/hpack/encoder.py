@@ -166,6 +166,19 @@ class HeaderEncoder:
                 del self._names[field[0]]
 
 
+def encode_alone(fields: Sequence[Field]) -> bytes:
+    """Return a block that neither reads nor changes a dynamic table: the same bytes at any time, on any connection."""
+    parts: list[bytes] = []
+    for field in fields:
+        index = _STATIC_FIELDS.get(field)
+        if index is not None:
+            parts.append(encode_integer(index, 7, _INDEXED))
+        else:
+            index = _STATIC_NAMES.get(field[0], 0)
+            parts.append(encode_integer(index, 4, _STAYS_OUT) + (b"" if index else _plain(field[0])) + _plain(field[1]))
+    return b"".join(parts)
+
+
 def _plain(text: bytes) -> bytes:
     return encode_integer(len(text), 7, 0x00) + text
 

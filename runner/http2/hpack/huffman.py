@@ -86,9 +86,9 @@ def decode(coded: bytes) -> bytes:
     if len(coded) > _SHORT:
         decompressor = _at_first_symbol()
         text = decompressor.decompress(coded.translate(_REVERSED) + _TAIL)
-        if decompressor.eof and len(decompressor.unused_data) < 2:
-            if coded[-1] != 0xFF or _padded_by_seven(coded, text[-1]):
-                return text
+        ended = decompressor.eof and len(decompressor.unused_data) < 2
+        if ended and (coded[-1] != 0xFF or _padded_by_seven(coded, text[-1])):
+            return text
     return _by_states(coded)
 
 

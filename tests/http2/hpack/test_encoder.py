@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.http2.hpack import HeaderDecoder, HeaderEncoder
+from runner.http2.hpack import HeaderDecoder, HeaderEncoder, encode_alone
 from runner.http2.hpack import encoder as module
 from tests.http2.hpack.test_decoder import FIELDS, oracle, read
 
@@ -104,6 +104,16 @@ def test_size_updates(sizes, updates):
 
 def test_a_table_of_our_own_choice_is_told_at_once():
     assert HeaderEncoder(max_table_bytes=0).encode([]) == b"\x20"
+
+
+@given(st.lists(FIELDS, max_size=8))
+def test_a_block_that_stands_alone_leaves_any_table_as_it_is(fields):
+    decoder, other = HeaderDecoder(max_list_bytes=1 << 20), oracle()
+    for reader in (decoder, other):
+        reader.decode(b"\x40\x01a\x011")
+    block = encode_alone(fields)
+    assert decoder.decode(block) == read(other, block) == fields
+    assert decoder._used == other.header_table._current_size == 34
 
 
 def test_repr():
