@@ -80,8 +80,10 @@ class Envelope(NamedTuple):
     """The serialized Input messages, in order, unread; long ones are views into the request."""
 
 
-def scan(request: bytes) -> Envelope:
+def scan(request: Payload) -> Envelope:
     """Read the envelope of a serialized PostModelOutputsRequest.
+
+    What is kept of it, and inputs that are short, are bytes, whatever the request is.
 
     Raises:
         InvalidInput: the bytes are no such message as far as they were read, or hold more than the bounds allow.
@@ -104,7 +106,7 @@ def scan(request: bytes) -> Envelope:
     return Envelope(target, params, method, inputs)
 
 
-def _split_request(request: bytes) -> tuple[list[Payload], bytes]:
+def _split_request(request: Payload) -> tuple[list[Payload], bytes]:
     """Return the inputs and the head. Reads requests whose inputs are in one run; any other goes to `_split`."""
     size = len(request)
     inputs: list[Payload] = []
@@ -126,10 +128,10 @@ def _split_request(request: bytes) -> tuple[list[Payload], bytes]:
                 return _split(request, _REQUEST_INPUTS)
             else:
                 # Elements of a batch mostly have one length: then the next one starts with the same bytes.
-                prefix = request[position:start]
-                gap = len(prefix)
+                gap = start - position
+                prefix = bytes(request[position:start])
                 for _ in range(MAX_INPUTS - len(inputs)):
-                    if not request.startswith(prefix, end):
+                    if request[end : end + gap] != prefix:
                         break
                     inputs.append(source[start:end])
                     start = end + gap
@@ -143,7 +145,9 @@ def _split_request(request: bytes) -> tuple[list[Payload], bytes]:
         position = end
     if position > size:
         raise InvalidInput(_MALFORMED)
-    return inputs, request[:first] + request[last:]
+    if not isinstance(request, bytes):
+        inputs = [bytes(each) if len(each) < VIEW_FROM else each for each in inputs]
+    return inputs, b"".join((request[:first], request[last:]))
 
 
 def _metadata_of(payload: Payload) -> bytes:
@@ -196,8 +200,7 @@ def _split(message: Payload, number: int) -> tuple[list[Payload], bytes]:
             end = start + length
             if depth == 0 and tag >> 3 == number:
                 rest.append(message[kept:position])
-                source = message if length < VIEW_FROM else memoryview(message)
-                found.append(source[start:end])
+                found.append(bytes(message[start:end]) if length < VIEW_FROM else memoryview(message)[start:end])
                 kept = end
         elif wire == _VARINT:
             _, end = varint.decode(message, end)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from runner.errors import InvalidInput
 from runner.wire import envelope, varint
 from runner.wire.envelope import Target, scan
+from runner.wire.payload import VIEW_FROM
 from runner.wire.pb import inference_pb2 as pb
 
 
@@ -46,6 +47,9 @@ def check(data: bytes) -> None:
     else:
         method = None
     found = scan(data)
+    view = scan(memoryview(bytearray(data)).toreadonly())
+    assert view == found
+    assert all(isinstance(each, bytes) or len(each) >= VIEW_FROM for each in view.inputs)
     selector = expected.runner_selector
     assert found.target == Target(
         user_id=expected.user_app_id.user_id,
