@@ -134,11 +134,13 @@ class HeaderDecoder:
                 fields.append(table[_BASE + index])
                 continue
             # A literal.
-            if byte & 0xC0 == 0x40:
-                index, full = byte & 0x3F, 0x3F
+            if 0x80 > byte >= 0x40:
+                index = byte - 0x40
+                full = 0x3F
             elif byte < 0x20:
-                index, full = byte & 0x0F, 0x0F
-            elif byte < 0x80:
+                index = byte & 0x0F
+                full = 0x0F
+            elif byte < 0x40:
                 position = self._resize(block, position, first=not (fields or literal_bytes))
                 at_rest = False
                 continue
@@ -148,7 +150,7 @@ class HeaderDecoder:
                 index, position = read_rest(block, position, full)
             # Each text: its length, with a bit for Huffman's code, then its bytes.
             if index:
-                name = table[_BASE + index][0]
+                name, _ = table[_BASE + index]
             else:
                 coded = block[position]
                 position += 1
@@ -185,9 +187,11 @@ class HeaderDecoder:
                 table.insert(_NEWEST, field)
                 if cost > self._largest:
                     self._largest = cost
-                self._used += cost
-                if self._used > self._capacity:
-                    self._evict()
+                used = self._used + cost
+                while used > self._capacity:
+                    name, value = table.pop()
+                    used -= OVERHEAD + len(name) + len(value)
+                self._used = used
         if not at_rest:
             self._remembered.clear()
         # No indexed field is larger than the largest there ever was, so that most lists need not be summed up.
@@ -206,10 +210,6 @@ class HeaderDecoder:
                 f"header fields of {size} bytes; {self._max_list_bytes} bytes in {self._max_fields} fields are taken"
             )
 
-    def _evict(self) -> None:
-        while self._used > self._capacity:
-            self._used -= cost_of(self._table.pop())
-
     def _resize(self, block: bytes, position: int, *, first: bool) -> int:
         """Follow a size update (section 6.3) and return the position behind it."""
         if not first:
@@ -222,7 +222,8 @@ class HeaderDecoder:
         self._must_resize = False
         self._capacity = capacity
         self._remembered.clear()
-        self._evict()
+        while self._used > capacity:
+            self._used -= cost_of(self._table.pop())
         return position
 
 

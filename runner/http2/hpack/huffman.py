@@ -85,7 +85,7 @@ def decode(coded: bytes) -> bytes:
     # - p is 8 or more, which is an error: then the last byte is all ones, and we look.
     if len(coded) > _SHORT:
         decompressor = _at_first_symbol()
-        text = decompressor.decompress(coded.translate(_REVERSED) + _TAIL)
+        text = decompressor.decompress(coded.translate(_REVERSED) + _TAIL, _LONGEST * len(coded))
         ended = decompressor.eof and len(decompressor.unused_data) < 2
         if ended and (coded[-1] != 0xFF or _padded_by_seven(coded, text[-1])):
             return text
@@ -166,6 +166,9 @@ _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 _TAIL = b"\xff\x7f"
 """Fifteen ones and a zero, from the low end. One more of either, and a text padded with zeros might pass."""
+
+_LONGEST = 2
+"""Bytes of text from a byte of code: 8/5, rounded up. Without a limit zlib would take 32 KiB for every text."""
 
 _WINDOW_BITS = -9
 """No head, and the smallest window: nothing here repeats."""
