@@ -1,0 +1,278 @@
+"""What leaves a connection: in order, within the peer's windows (RFC 9113, 5.2), and in fair turns.
+
+Most of what a server sends is small and fits: it becomes frames at once. DATA that does not fit, because of a window or
+because this turn has sent enough, is queued with its stream. Streams whose own window is open stand in line, and each
+turn sends one frame of the first and moves it to the end: a long answer never holds up a short one by more than a frame
+for each stream before it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from runner.http2 import frames
+from runner.http2.fields import Fields
+from runner.http2.frames import DATA, DEFAULT_MAX_FRAME, DEFAULT_WINDOW, END_HEADERS, END_STREAM, HEADERS, MAX_WINDOW
+from runner.http2.hpack import HeaderEncoder
+from runner.http2.stream import Stream
+
+TURN_BYTES: Final = 256 * 1024
+"""DATA between two calls of `take`, that is, in one write: enough to keep a socket busy, and soon over."""
+
+_FRAME_BYTES: Final = 65_536
+"""The longest frame we send, whatever the peer would take: the unit of taking turns."""
+
+LOW_WATER: Final = 32 * 1024
+"""A stream with no more than this in its queue is told that it may write on."""
+
+HIGH_WATER: Final = 64 * 1024
+"""A stream with more than this in its queue should wait. Nothing enforces it: one message may be much longer."""
+
+
+class HeaderBlock:
+    """A header section that is sent often: all of its frame but the stream's number is ready.
+
+    Its block leaves the compression table alone, so that it is the same on every connection and at any time.
+    """
+
+    __slots__ = ("block", "end_stream", "start")
+
+    def __init__(self, fields: Fields, *, end_stream: bool) -> None:
+        self.end_stream = end_stream
+        block = HeaderEncoder().encode(fields, sensitive=[name for name, _ in fields if name != b":status"])
+        assert len(block) <= DEFAULT_MAX_FRAME
+        self.block = block
+        self.start = frames.head(HEADERS, END_HEADERS | (END_STREAM if end_stream else 0), 0, len(block))[:5]
+
+
+class Sender:
+    """The sending half of a connection.
+
+    Args:
+        wake: called when there is something to take after there was nothing.
+        ended: called when the last frame of a stream was sent.
+    """
+
+    def __init__(self, wake: Callable[[], None], ended: Callable[[Stream], None]) -> None:
+        self.encoder = HeaderEncoder()
+        self.window = DEFAULT_WINDOW  # what the peer takes on all streams together
+        self.initial_window = DEFAULT_WINDOW  # what it takes on a new stream
+        self.max_frame = DEFAULT_MAX_FRAME
+        self.data_frames = 0  # sent so far
+        self._resized = False  # the next block begins with a size update (RFC 7541, 4.2)
+        self._wake = wake
+        self._ended = ended
+        self._out: list[bytes | memoryview] = []
+        self._room = TURN_BYTES
+        self._answers = 0  # bytes of `answer` that were not taken
+        self._ready: deque[Stream] = deque()
+
+    # What a stream sends.
+
+    def headers(self, stream: Stream, fields: Fields, *, end_stream: bool = False) -> None:
+        """Send a header section. With `end_stream` it is the whole response."""
+        self._headers(stream, fields, end_stream=end_stream)
+        if end_stream:
+            self._end(stream)
+
+    def begin(self, stream: Stream, block: HeaderBlock) -> None:
+        """Send a header section that is ready."""
+        if self._resized:
+            self._send_block(stream, self.encoder.encode(()) + block.block, end_stream=block.end_stream)
+        else:
+            self.control(block.start + stream.id_bytes + block.block)
+
+    def data(self, stream: Stream, data: bytes) -> None:
+        """Send a piece of the body, now or when there is room for it."""
+        size = len(data)
+        if (
+            size <= self._room
+            and size <= stream.send_window
+            and size <= self.window
+            and size <= DEFAULT_MAX_FRAME
+            and not stream.queued
+            and not self._ready
+        ):
+            self._room -= size
+            self.window -= size
+            stream.send_window -= size
+            self.data_frames += 1
+            if not self._out:
+                self._wake()
+            self._out.append(b"".join(((size << 16).to_bytes(5, "big"), stream.id_bytes, data)))
+        elif size:
+            if stream.queue is None:
+                stream.queue = deque()
+            stream.queue.append(data)
+            stream.queued += size
+            self._schedule(stream)
+
+    def end(self, stream: Stream, trailers: Fields = ()) -> None:
+        """End a stream behind what is queued, with a trailer section or without."""
+        self._finish(stream, trailers)
+
+    def respond(self, stream: Stream, head: HeaderBlock, data: bytes, trailers: HeaderBlock) -> None:
+        """Send a whole response of one piece: `begin`, `data` and `trailers` in one."""
+        size = len(data)
+        if (
+            size <= self._room
+            and size <= stream.send_window
+            and size <= self.window
+            and size <= DEFAULT_MAX_FRAME
+            and not self._ready
+            and not self._resized
+        ):
+            self._room -= size
+            self.window -= size
+            self.data_frames += 1
+            if not self._out:
+                self._wake()
+            number = stream.id_bytes
+            self._out.append(
+                b"".join(
+                    (
+                        head.start,
+                        number,
+                        head.block,
+                        (size << 16).to_bytes(5, "big"),  # the head of a DATA frame up to its stream
+                        number,
+                        data,
+                        trailers.start,
+                        number,
+                        trailers.block,
+                    )
+                )
+            )
+            self._end(stream)
+        else:
+            self.begin(stream, head)
+            self.data(stream, data)
+            self._finish(stream, trailers)
+
+    # What the connection sends, and what it learns from the peer.
+
+    def control(self, frame: bytes) -> None:
+        """Send frames that no window holds up."""
+        if not self._out:
+            self._wake()
+        self._out.append(frame)
+
+    def answer(self, frame: bytes, limit: int) -> bool:
+        """Send a frame that the peer asked for. False: it has asked for more than `limit` bytes since it last read."""
+        self._answers += len(frame)
+        self.control(frame)
+        return self._answers <= limit
+
+    def forget(self, stream: Stream) -> None:
+        """Drop what is queued of a stream that is over."""
+        stream.local_open = False
+        stream.queue = stream.last = None
+        stream.queued = 0
+
+    def resize_table(self, size: int) -> None:
+        """The peer allows for a compression table of this size. The next block has to say what we use of it."""
+        self.encoder.set_peer_max_table_bytes(size)
+        self._resized = True
+
+    def widen(self, increment: int) -> bool:
+        """The peer takes more on the connection. False: the window would be too large."""
+        self.window += increment
+        if self._ready:
+            self._wake()
+        return self.window <= MAX_WINDOW
+
+    def widen_stream(self, stream: Stream, increment: int) -> bool:
+        """The peer takes more on a stream, or less. False: the window would be too large."""
+        stream.send_window += increment
+        if stream.queued:
+            self._schedule(stream)
+        return stream.send_window <= MAX_WINDOW
+
+    # What the shell asks.
+
+    @property
+    def pending(self) -> bool:
+        """True if `take` has something to give."""
+        return bool(self._out) or (bool(self._ready) and self.window > 0)
+
+    def take(self) -> list[bytes | memoryview]:
+        """Return what is to be written now. More may be `pending` after it: ask again when this has been written."""
+        if self._ready:
+            self._take_turns()
+        self._room = TURN_BYTES
+        self._answers = 0
+        out, self._out = self._out, []
+        return out
+
+    def _schedule(self, stream: Stream) -> None:
+        if not stream.scheduled and stream.send_window > 0:
+            stream.scheduled = True
+            self._ready.append(stream)
+            if not self._out:
+                self._wake()
+
+    def _take_turns(self) -> None:
+        ready = self._ready
+        room = self._room
+        while ready and room > 0 and self.window > 0:
+            stream = ready.popleft()
+            stream.scheduled = False
+            if not stream.queue or stream.send_window <= 0:
+                continue  # it was reset, or its window was made smaller
+            size = min(stream.queued, stream.send_window, self.window, self.max_frame, _FRAME_BYTES)
+            room -= size
+            self._send_frame(stream, stream.queue, size)
+            if stream.queued:
+                self._schedule(stream)
+            elif stream.last is not None:
+                self._send_last(stream, stream.last)
+            if stream.queued <= LOW_WATER < stream.queued + size:
+                stream.on_writable()
+
+    def _send_frame(self, stream: Stream, queue: deque[bytes | memoryview], size: int) -> None:
+        self.window -= size
+        stream.send_window -= size
+        stream.queued -= size
+        self.data_frames += 1
+        out = self._out
+        out.append((size << 16).to_bytes(5, "big") + stream.id_bytes)
+        while size:
+            piece = queue.popleft()
+            if len(piece) > size:
+                view = memoryview(piece)
+                queue.appendleft(view[size:])
+                piece = view[:size]
+            out.append(piece)
+            size -= len(piece)
+
+    def _headers(self, stream: Stream, fields: Fields, *, end_stream: bool) -> None:
+        # Encoded as it leaves and not before: blocks change the table in the order in which they are sent.
+        self._send_block(stream, self.encoder.encode(fields), end_stream=end_stream)
+
+    def _send_block(self, stream: Stream, block: bytes, *, end_stream: bool) -> None:
+        self._resized = False
+        self.control(frames.headers(stream.id, block, end_stream=end_stream, max_frame=self.max_frame))
+
+    def _finish(self, stream: Stream, last: Fields | HeaderBlock) -> None:
+        if stream.queued:
+            stream.last = last
+        else:
+            self._send_last(stream, last)
+
+    def _send_last(self, stream: Stream, last: Fields | HeaderBlock) -> None:
+        if isinstance(last, HeaderBlock):
+            self.begin(stream, last)
+        elif last:
+            self._headers(stream, last, end_stream=True)
+        else:
+            self.control(frames.head(DATA, END_STREAM, stream.id, 0))
+        self._end(stream)
+
+    def _end(self, stream: Stream) -> None:
+        stream.local_open = False
+        self._ended(stream)
+
+    def __repr__(self) -> str:
+        return f"<Sender window {self.window}, {len(self._out)} pieces to take, {len(self._ready)} streams in line>"
