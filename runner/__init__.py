@@ -9,6 +9,7 @@ from runner.context import CallContext
 from runner.model import ModelClass
 from runner.options import Pad
 from runner.params import Param
+from runner.rows import Rows
 from runner.slots import Slots
 from runner.types import JSON, Audio, Concept, Frame, Image, NamedFields, Region, Text, Video
 
@@ -27,6 +28,7 @@ __all__ = [
     "Pad",
     "Param",
     "Region",
+    "Rows",
     "Slots",
     "Text",
     "Video",

@@ -12,6 +12,7 @@ nobody waits for their call any more.
 from __future__ import annotations
 
 import heapq
+import itertools
 import sys
 import threading
 from collections import deque
@@ -21,7 +22,21 @@ from typing import Any
 from runner.context import current
 from runner.errors import Cancelled
 
-__all__ = ["Lease", "Slots"]
+__all__ = ["Lease", "Row", "Slots"]
+
+_leases = itertools.count(1)
+
+
+class Row(int):
+    """The number of a row that is lent. `lease` numbers the lendings of all rows, so that no two are taken for one."""
+
+    lease: int
+
+    def __new__(cls, number: int) -> Row:
+        """Number one more lending."""
+        row = super().__new__(cls, number)
+        row.lease = next(_leases)
+        return row
 
 
 class Slots:
@@ -144,7 +159,7 @@ class Lease:
         self._slots = slots
         self._turn: _Turn | None = None
 
-    def __enter__(self) -> int:
+    def __enter__(self) -> Row:
         turn = self._turn = self._slots._ask()  # pyright: ignore[reportPrivateUsage]: one idea, two classes
         try:
             turn.wait(self._slots._lock)  # pyright: ignore[reportPrivateUsage]: as above
@@ -152,7 +167,7 @@ class Lease:
             self._slots._leave(turn)  # pyright: ignore[reportPrivateUsage]: as above
             raise
         assert turn.row is not None
-        return turn.row
+        return Row(turn.row)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -161,7 +176,7 @@ class Lease:
         if turn is not None and turn.row is not None:
             self._slots._give_back(turn.row)  # pyright: ignore[reportPrivateUsage]: as above
 
-    async def __aenter__(self) -> int:
+    async def __aenter__(self) -> Row:
         turn = self._turn = self._slots._ask()  # pyright: ignore[reportPrivateUsage]: as above
         try:
             await turn.awaited(self._slots._lock)  # pyright: ignore[reportPrivateUsage]: as above
@@ -169,7 +184,7 @@ class Lease:
             self._slots._leave(turn)  # pyright: ignore[reportPrivateUsage]: as above
             raise
         assert turn.row is not None
-        return turn.row
+        return Row(turn.row)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -25,6 +25,7 @@ def test_the_package():
         "Pad",
         "Param",
         "Region",
+        "Rows",
         "SKIP",
         "Slots",
         "Text",
