@@ -41,7 +41,6 @@ from items import check, item  # noqa: E402  it lies with the model, which makes
 
 CALLERS = 40  # at once: more than the model has threads, rows, and room for streams
 STREAMS, THREADS = 24, 4  # of the model's config.yaml
-PATIENCE = 30.0  # seconds that a call may take, and the server to become idle
 WARM_UP = 60.0  # seconds, or a quarter of the whole
 PAUSES = 20  # readings, spread over the time
 MEMORY_SHARE, MEMORY_BYTES = 0.05, 4 << 20
@@ -76,11 +75,12 @@ class Reading:
 class Callers:
     """Tasks that call the server at random until they are told to pause or to stop."""
 
-    def __init__(self, model: AsyncModel, port: int, seed: int) -> None:
+    def __init__(self, model: AsyncModel, port: int, seed: int, patience: float) -> None:
         self.counts: Counter[str] = Counter()
         self.items = 0
         self._model = model
         self._port = port
+        self._patience = patience
         self._chance = random.Random(seed)
         self._go = asyncio.Event()
         self._stopping = False
@@ -126,10 +126,10 @@ class Callers:
         while await self._turn():
             way = self._chance.choice(self._ways)
             try:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(self._patience):
                     await way()
             except TimeoutError:
-                raise Wrong(f"{way.__name__}: no end within {PATIENCE:g} s") from None
+                raise Wrong(f"{way.__name__}: no end within {self._patience:g} s") from None
             finally:
                 await self._over()
 
@@ -336,13 +336,13 @@ async def fill(model: AsyncModel) -> None:
         await asyncio.gather(*(_awaited(model.limited(0.02)) for _ in range(THREADS)), return_exceptions=True)
 
 
-async def read(model: AsyncModel, server: Server) -> Reading:
+async def read(model: AsyncModel, server: Server, patience: float) -> Reading:
     """Wait until nothing is under way, and return what is held.
 
     Raises:
         Wrong: something still is.
     """
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + patience
     while True:
         said, held = await model.statistics(), await model.held()
         # This very connection's `held` may still be counted among the running.
@@ -389,11 +389,11 @@ def grown(readings: list[Reading]) -> list[str]:
     return found
 
 
-async def soak(server: Server, minutes: float, seed: int) -> list[str]:
+async def soak(server: Server, minutes: float, seed: int, patience: float) -> list[str]:
     """Call for so long; print readings, and return what is wrong."""
     async with AsyncModel(base_url=f"127.0.0.1:{server.port}") as model:
         await model.available_methods()
-        callers = Callers(model, server.port, seed)
+        callers = Callers(model, server.port, seed, patience)
         task = asyncio.create_task(callers.run())
         readings: list[Reading] = []
         await fill(model)
@@ -409,11 +409,12 @@ async def soak(server: Server, minutes: float, seed: int) -> list[str]:
                 await asyncio.wait((task,), timeout=max(until - time.monotonic(), 0.0))
                 if task.done():
                     break
-                async with asyncio.timeout(PAUSES + PATIENCE):
-                    await asyncio.wait((task, asyncio.ensure_future(callers.pause())), return_when="FIRST_COMPLETED")
+                pause = asyncio.create_task(callers.pause())
+                await asyncio.wait((task, pause), return_when=asyncio.FIRST_COMPLETED)
+                pause.cancel()
                 if task.done():
                     break
-                reading = await read(model, server)
+                reading = await read(model, server, patience)
                 readings.append(reading)
                 cells = (
                     f"{(time.monotonic() - began) / 60:.1f}",
@@ -460,6 +461,7 @@ def main() -> int:
     """Soak and print; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10, help="how long (default 10)")
+    parser.add_argument("--patience", type=float, default=30, help="seconds that a call may take (default 30)")
     parser.add_argument("--seed", type=int, default=1, help="of the chance (default 1)")
     parser.add_argument("--victim", metavar="PORT", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -471,7 +473,7 @@ def main() -> int:
     with tempfile.TemporaryFile("w+", errors="replace") as log:
         try:
             with running(command, stderr=log) as server:
-                breaches = asyncio.run(soak(server, options.minutes, options.seed))
+                breaches = asyncio.run(soak(server, options.minutes, options.seed, options.patience))
         except RuntimeError as exc:
             log.seek(0)
             sys.exit(f"soak: {exc}\n{log.read()}")
