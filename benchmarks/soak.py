@@ -31,7 +31,7 @@ from bench import machine
 from processes import Server, family, running
 
 from runner.client import AsyncModel
-from runner.errors import DeadlineExceeded, ModelError
+from runner.errors import CallError, DeadlineExceeded, ModelError, Overloaded
 
 HERE = Path(__file__).parent
 MODEL = HERE / "models" / "soak"
@@ -128,6 +128,8 @@ class Callers:
             try:
                 async with asyncio.timeout(self._patience):
                     await way()
+            except CallError as exc:
+                raise Wrong(f"{way.__name__}: {type(exc).__name__}: {exc}") from exc
             except TimeoutError:
                 raise Wrong(f"{way.__name__}: no end within {self._patience:g} s") from None
             finally:
@@ -185,6 +187,8 @@ class Callers:
             ended = "in time"
         except DeadlineExceeded:
             ended = "out of time"
+        except Overloaded:  # it is predicted to end too late
+            ended = "refused"
         self._count(f"limited, {ended}", 0)
 
     async def _served(self) -> None:
@@ -210,7 +214,7 @@ class Callers:
         except ModelError as exc:
             if "fail_at" not in options or f"asked to fail at {until}" not in str(exc):
                 raise
-        except DeadlineExceeded:
+        except (DeadlineExceeded, Overloaded):  # the latter if it is predicted to wait for longer
             if how != "deadline":
                 raise
             until = place

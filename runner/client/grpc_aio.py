@@ -10,7 +10,15 @@ import grpc
 import grpc.aio
 
 from runner.client.address import Address, Trust
-from runner.client.grpc_channel import NO_TRUST, FailedCall, call_error_of, channel_options, credentials, path_of
+from runner.client.grpc_channel import (
+    NO_TRUST,
+    FailedCall,
+    call_error_of,
+    channel_options,
+    credentials,
+    deadline_of,
+    path_of,
+)
 from runner.client.transport import AsyncReplies, Metadata
 from runner.errors import Cancelled
 
@@ -36,15 +44,17 @@ class AioGrpcTransport:
     async def unary(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> bytes:
         """Send one request and wait for its reply."""
         stub = self._channel.unary_unary(path_of(rpc))
+        deadline = deadline_of(timeout)
         try:
             return cast(bytes, await stub(request, timeout=timeout, metadata=metadata))
         except grpc.aio.AioRpcError as error:
-            raise call_error_of(cast(FailedCall, error), self._address) from None
+            raise call_error_of(cast(FailedCall, error), self._address, deadline) from None
 
     def server_stream(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> AsyncReplies:
         """Send one request; the call has started when this returns."""
         stub = self._channel.unary_stream(path_of(rpc))
-        return _AioReplies(stub(request, timeout=timeout, metadata=metadata), self._address)
+        call: Any = stub(request, timeout=timeout, metadata=metadata)
+        return _AioReplies(call, self._address, deadline_of(timeout))
 
     def bidi(
         self, rpc: str, requests: AsyncIterator[bytes], *, timeout: float | None, metadata: Metadata
@@ -52,19 +62,20 @@ class AioGrpcTransport:
         """Send requests from a task of our own while replies are read."""
         stub = self._channel.stream_stream(path_of(rpc))
         call: Any = stub(timeout=timeout, metadata=metadata)
-        return _AioReplies(call, self._address, _Feed(call, requests))
+        return _AioReplies(call, self._address, deadline_of(timeout), _Feed(call, requests))
 
     async def client_stream(
         self, rpc: str, requests: AsyncIterator[bytes], *, timeout: float | None, metadata: Metadata
     ) -> bytes:
         """Send all requests and wait for the one reply."""
         stub = self._channel.stream_unary(path_of(rpc))
+        deadline = deadline_of(timeout)
         call: Any = stub(timeout=timeout, metadata=metadata)
         feed = _Feed(call, requests)
         try:
             return cast(bytes, await call)
         except grpc.aio.AioRpcError as error:
-            raise feed.failure or call_error_of(cast(FailedCall, error), self._address) from None
+            raise feed.failure or call_error_of(cast(FailedCall, error), self._address, deadline) from None
         except asyncio.CancelledError:
             if _task_is_cancelled():
                 raise
@@ -138,9 +149,10 @@ class _Feed:
 
 
 class _AioReplies:
-    def __init__(self, call: Any, address: Address, feed: _Feed | None = None) -> None:
+    def __init__(self, call: Any, address: Address, deadline: float, feed: _Feed | None = None) -> None:
         self._call = call
         self._address = address
+        self._deadline = deadline
         self._feed = feed
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -151,7 +163,7 @@ class _AioReplies:
         try:
             reply = await self._call.read()
         except grpc.aio.AioRpcError as error:
-            failure = call_error_of(cast(FailedCall, error), self._address)
+            failure = call_error_of(cast(FailedCall, error), self._address, self._deadline)
         except asyncio.CancelledError:
             if _task_is_cancelled():
                 raise

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import math
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
@@ -11,9 +13,9 @@ import grpc
 
 from runner.client.address import Address, Trust
 from runner.client.failures import DETAILS_KEY, from_grpc
-from runner.errors import CallError
+from runner.errors import CallError, Cancelled, DeadlineExceeded
 
-__all__ = ["NO_TRUST", "FailedCall", "call_error_of", "channel_options", "credentials", "path_of"]
+__all__ = ["NO_TRUST", "FailedCall", "call_error_of", "channel_options", "credentials", "deadline_of", "path_of"]
 
 SERVICE = "runner.v1.Inference"
 NO_TRUST = Trust()
@@ -84,12 +86,21 @@ class FailedCall(Protocol):
         ...
 
 
-def call_error_of(failed: FailedCall, address: Address) -> CallError:
+def deadline_of(timeout: float | None) -> float:
+    """Return the instant at which a call that begins now is out of time."""
+    return math.inf if timeout is None else time.monotonic() + timeout
+
+
+def call_error_of(failed: FailedCall, address: Address, deadline: float) -> CallError:
     """Return our exception for gRPC's."""
     details = dict(failed.trailing_metadata() or ()).get(DETAILS_KEY)
     code: int = failed.code().value[0]
     packed = details if isinstance(details, bytes) else None
-    return from_grpc(code, failed.details() or "", packed, target=str(address))
+    error = from_grpc(code, failed.details() or "", packed, target=str(address))
+    if packed is None and isinstance(error, Cancelled) and time.monotonic() >= deadline:
+        # gRPC in the server ends the call at the same instant as gRPC here, and calls that CANCELLED.
+        return DeadlineExceeded("the deadline passed")
+    return error
 
 
 def _is_loopback(host: str) -> bool:

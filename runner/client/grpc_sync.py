@@ -9,7 +9,15 @@ from typing import Any, cast
 import grpc
 
 from runner.client.address import Address, Trust
-from runner.client.grpc_channel import NO_TRUST, FailedCall, call_error_of, channel_options, credentials, path_of
+from runner.client.grpc_channel import (
+    NO_TRUST,
+    FailedCall,
+    call_error_of,
+    channel_options,
+    credentials,
+    deadline_of,
+    path_of,
+)
 from runner.client.transport import Metadata, Replies
 
 __all__ = ["GrpcTransport"]
@@ -39,6 +47,7 @@ class GrpcTransport:
     ) -> bytes:
         """Send one request and wait for its reply."""
         stub = self._channel.unary_unary(path_of(rpc))
+        deadline = deadline_of(timeout)
         try:
             if trailers is None:
                 return cast(bytes, stub(request, timeout=timeout, metadata=metadata))
@@ -47,12 +56,13 @@ class GrpcTransport:
             trailers.update((key, value) for key, value in sent if isinstance(value, str))
             return cast(bytes, reply)
         except grpc.RpcError as error:
-            raise call_error_of(cast(FailedCall, error), self._address) from None
+            raise call_error_of(cast(FailedCall, error), self._address, deadline) from None
 
     def server_stream(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> Replies:
         """Send one request; the call has started when this returns."""
         stub = self._channel.unary_stream(path_of(rpc))
-        return _GrpcReplies(stub(request, timeout=timeout, metadata=metadata), self._address)
+        call: Any = stub(request, timeout=timeout, metadata=metadata)
+        return _GrpcReplies(call, self._address, deadline_of(timeout))
 
     def bidi(self, rpc: str, requests: Iterator[bytes], *, timeout: float | None, metadata: Metadata) -> Replies:
         """Send requests from a thread of grpc's while replies are read."""
@@ -60,12 +70,13 @@ class GrpcTransport:
         stub = self._channel.stream_stream(path_of(rpc))
         call: Any = stub(iter(feed), timeout=timeout, metadata=metadata)
         feed.started(call)
-        return _GrpcReplies(call, self._address, feed)
+        return _GrpcReplies(call, self._address, deadline_of(timeout), feed)
 
     def client_stream(self, rpc: str, requests: Iterator[bytes], *, timeout: float | None, metadata: Metadata) -> bytes:
         """Send all requests and wait for the one reply."""
         feed = _Feed(requests)
         stub = self._channel.stream_unary(path_of(rpc))
+        deadline = deadline_of(timeout)
         call: Any = stub.future(iter(feed), timeout=timeout, metadata=metadata)
         feed.started(call)
         try:
@@ -73,7 +84,7 @@ class GrpcTransport:
         except (grpc.RpcError, grpc.FutureCancelledError) as error:
             if feed.failure is not None:
                 raise feed.failure from None
-            raise call_error_of(cast(FailedCall, call), self._address) from error
+            raise call_error_of(cast(FailedCall, call), self._address, deadline) from error
         except BaseException:  # Ctrl-C while waiting
             call.cancel()
             raise
@@ -114,9 +125,10 @@ class _Feed:
 
 
 class _GrpcReplies:
-    def __init__(self, call: Any, address: Address, feed: _Feed | None = None) -> None:
+    def __init__(self, call: Any, address: Address, deadline: float, feed: _Feed | None = None) -> None:
         self._call = call
         self._address = address
+        self._deadline = deadline
         self._feed = feed
 
     def __iter__(self) -> Iterator[bytes]:
@@ -128,7 +140,7 @@ class _GrpcReplies:
         except grpc.RpcError as error:
             if self._feed is not None and self._feed.failure is not None:
                 raise self._feed.failure from None
-            raise call_error_of(cast(FailedCall, error), self._address) from None
+            raise call_error_of(cast(FailedCall, error), self._address, self._deadline) from None
 
     def close(self) -> None:
         self._call.cancel()

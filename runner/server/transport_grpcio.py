@@ -51,6 +51,10 @@ machine that is gone without a word would otherwise be missed after two hours.""
 _FAREWELL = 0.25
 """seconds in which the last answers leave after the last call has ended."""
 
+_END_TURNS = 8
+"""Turns of the loop before the end of a caller's messages is believed. grpc.aio ends their iterator also for a caller
+that has gone, and cancels the handler only then; to a method, half of a stream must not look like all of it."""
+
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 _DETAILS = "grpc-status-details-bin"
@@ -121,6 +125,14 @@ class GrpcioTransport:
         await self._server.stop(None)
 
 
+async def _sent(requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield what a caller sends, until it has said that there is no more."""
+    async for request in requests:
+        yield request
+    for _ in range(_END_TURNS):
+        await asyncio.sleep(0)
+
+
 class _Handlers(grpc.GenericRpcHandler):
     """The handlers of all RPCs, by path, and the number of calls they are serving."""
 
@@ -186,7 +198,7 @@ class _Handlers(grpc.GenericRpcHandler):
 
     def _bidi(self, rpc: BidiRpc) -> Callable[..., Awaitable[None]]:
         async def handle(requests: AsyncIterator[bytes], context: _Context) -> None:
-            await self._write(rpc.answer(aiter(requests), self._info(context)), context, counted=not rpc.lasting)
+            await self._write(rpc.answer(_sent(requests), self._info(context)), context, counted=not rpc.lasting)
 
         return handle
 
@@ -194,7 +206,7 @@ class _Handlers(grpc.GenericRpcHandler):
         async def handle(requests: AsyncIterator[bytes], context: _Context) -> bytes:
             self._count(1)
             try:
-                return await rpc.answer(aiter(requests), self._info(context))
+                return await rpc.answer(_sent(requests), self._info(context))
             except Exception as exc:
                 return await self._abort(context, exc)
             finally:
