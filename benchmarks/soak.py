@@ -456,9 +456,11 @@ def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
 
 
 def unexpected(log: str) -> list[str]:
-    """Return what the server logged and should not have: errors that are not the model's own."""
+    """Return what the server logged and should not have, with what follows: errors that are not the model's own."""
     words = re.compile(r"ERROR (?!runner\.model)|never (?:retrieved|awaited)|Exception ignored|ResourceWarning")
-    return [f"the server's log: {line}" for line in log.splitlines() if words.search(line)][:5]
+    lines = log.splitlines()
+    found = [number for number, line in enumerate(lines) if words.search(line)]
+    return ["the server's log: " + "\n".join(lines[number : number + 40]) for number in found[:3]]
 
 
 def main() -> int:

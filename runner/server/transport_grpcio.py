@@ -231,6 +231,8 @@ class _Handlers(grpc.GenericRpcHandler):
 
     async def _abort(self, context: _Context, error: Exception) -> bytes:
         try:
+            if isinstance(error, grpc.aio.InternalError):  # a write that failed
+                raise error
             if isinstance(error, RpcFailed):
                 await context.abort(_CODES[error.code], error.message)
             if not isinstance(error, CallError):
