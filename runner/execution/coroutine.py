@@ -28,33 +28,33 @@ class CoroutineCall(RunningCall):
         self._gate = AsyncGate() if method.streams_output else None
         inputs = AsyncInputs(self._decode_item, self._give_back) if method.streamed is not None else None
         super().__init__(executor, method, call, inputs, self._gate)
-        self._task: asyncio.Task[None] | None = None
+        self._entered = False
         self._arrived = time.perf_counter()
 
     def start(self) -> None:
         """See `RunningCall`."""
-        self._task = self._executor.spawn(self._run(), self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        """A task that is cancelled before its first step never enters `_run`, and would tell nobody."""
-        if task.cancelled():
-            self._executor.fail(self._call.id, Cancelled("the call was cancelled"))
+        self.task = self._executor.loop.create_task(self._run())
 
     def cancel(self) -> None:
         """See `RunningCall`."""
         super().cancel()
-        if self._task is not None:
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()
+            if not self._entered:  # nor will it be: a task that is cancelled before its first step has none
+                self._executor.fail(self._call.id, Cancelled("the call was cancelled"))
 
     async def _run(self) -> None:
         # In one piece, since every `await` of a function of our own is one more frame in each step of the model's.
+        self._entered = True
         call, executor, method = self._call, self._executor, self._method
         context.current.set(call.context)  # a task has a context of its own, so there is nothing to put back
         began = time.perf_counter()
         try:
-            self._check_caller()
+            if call.context.cancelled or call.context.deadline is not None:
+                self._check_caller()
             decoded = method.codec.decode_call(call.payload, call.params)
-            if missing := method.codec.unresolved(decoded):
+            codec = method.codec
+            if (codec.carries_media or decoded.old_style) and (missing := codec.unresolved(decoded)):
                 await executor.fetcher.resolve(missing)
             self._old_style = decoded.old_style
             arguments = method.codec.finish(decoded)

@@ -131,9 +131,10 @@ class Executor:
 
     async def close(self) -> None:
         """Stop everything and wait for the tasks. Threads are left to end by themselves."""
-        for call in list(self._calls.values()):
+        calls = list(self._calls.values())
+        for call in calls:
             call.cancel()
-        tasks = list(self._tasks)
+        tasks = [*self._tasks, *(call.task for call in calls if call.task is not None)]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -192,4 +193,4 @@ class Executor:
             self._outlet.failed(call_id, error)
 
     def __repr__(self) -> str:
-        return f"<Executor {len(self._calls)} calls, {len(self._tasks)} tasks, {list(self._threads.values())}>"
+        return f"<Executor {len(self._calls)} calls, {len(self._tasks)} others' tasks, {list(self._threads.values())}>"

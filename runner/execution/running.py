@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from runner.execution.method import LoadedMethod
@@ -47,6 +48,7 @@ class RunningCall:
         self._method = method
         self._call = call
         self._old_style = False
+        self.task: asyncio.Task[None] | None = None  # the one that it is, if it is one
         self._fed = inputs
         self._gated = gate
 

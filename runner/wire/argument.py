@@ -14,11 +14,12 @@ from runner.wire.codec import compile_codec
 from runner.wire.limits import checker
 from runner.wire.mismatch import EncodeError
 from runner.wire.old_style import fields_for
+from runner.wire.payload import Payload
 from runner.wire.pb import inference_pb2 as pb
-from runner.wire.value import ValueCodec
+from runner.wire.value import Filling, ValueCodec
 from runner.wire.walk import Media, finisher, opens_images, visitor
 
-_IMMUTABLE: Final = (str, int, float, bool, bytes, type(None))
+IMMUTABLE: Final = (str, int, float, bool, bytes, type(None))
 
 
 class CompiledArgument:
@@ -40,6 +41,7 @@ class CompiledArgument:
         self._codec = compile_codec(node)
         self._decode = self._codec.decode
         self.is_array = self._codec.apart is not None
+        self.inner = None if self.visit is not None else self._codec.inner
         self._check = checker(argument.limits)
         self._default = argument.default
 
@@ -59,6 +61,22 @@ class CompiledArgument:
             raise
         if self.visit is not None:
             self.visit(value, self.name, set_path)
+        return value
+
+    def fill(self, filling: Filling, payload: Payload, start: int, end: int) -> object:
+        """Return the value whose content is `payload[start:end]`, checked as `decode` does.
+
+        Raises:
+            InvalidInput: it is outside its limits.
+            ValueError: the content is none of the type.
+        """
+        value = filling(payload, start, end)
+        if self._check is not None:
+            try:
+                self._check(value)
+            except InvalidInput as error:
+                error.path = self.name + error.path
+                raise
         return value
 
     def encode(self, value: object, message: pb.Input, apart: dict[int, memoryview] | None = None) -> None:
@@ -83,7 +101,7 @@ class CompiledArgument:
         Raises:
             InvalidInput: it has none.
         """
-        if isinstance(self._default, _IMMUTABLE):
+        if isinstance(self._default, IMMUTABLE):
             return self._default
         if self._default is REQUIRED:
             if self.missing:

@@ -15,15 +15,16 @@ import numpy as np
 from runner.errors import InvalidInput
 from runner.wire.message import APART_FROM
 from runner.wire.mismatch import EncodeError, misplaced, needs
-from runner.wire.value import ApartCodec, ValueCodec
+from runner.wire.value import ApartCodec, ContentCodec, ValueCodec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from numpy.typing import NDArray
 
     from runner.wire.payload import Payload
     from runner.wire.pb import inference_pb2 as pb
+    from runner.wire.value import Filling
 
 _KINDS: Final = "iufc"  # integers, unsigned, floats, complex: never bool, str, object or structs
 _MAX_NAME: Final = 16
@@ -45,7 +46,42 @@ def codec(declared: str | None) -> ValueCodec:
     def decode_apart(data: pb.Data, numbers: memoryview) -> NDArray[Any]:
         return read(data.ndarray, numbers)
 
-    return ValueCodec(decode, encode, has_zero=False, apart=ApartCodec(decode_apart, encode_apart))
+    return ValueCodec(
+        decode,
+        encode,
+        has_zero=False,
+        apart=ApartCodec(decode_apart, encode_apart),
+        inner=ContentCodec(_sent, functools.partial(_filling, declared), _kind, _content),
+    )
+
+
+def _sent(data: pb.Data) -> bytes:
+    return data.ndarray.buffer
+
+
+def _filling(declared: str | None, data: pb.Data) -> Filling:
+    """Return what makes arrays of the shape and dtype of one that was read well."""
+    sent, shape = dtype_of(data.ndarray.dtype), tuple(data.ndarray.shape)
+    target = sent.newbyteorder("=") if declared is None else np.dtype(declared)
+    count, same, itemsize = math.prod(shape), sent == target, sent.itemsize
+
+    def fill(payload: Payload, start: int, end: int) -> NDArray[Any]:
+        if end - start != count * itemsize:
+            raise ValueError("not the size that it was learned with")
+        array = np.frombuffer(payload, sent, count, start).reshape(shape)
+        return array if same and array.flags.behaved else array.astype(target)
+
+    return fill
+
+
+def _kind(value: object) -> Hashable:
+    if type(value) is not np.ndarray or not value.dtype.isnative or value.nbytes >= APART_FROM:
+        return None
+    return value.dtype, value.shape
+
+
+def _content(value: object) -> bytes:
+    return cast("NDArray[Any]", value).tobytes()
 
 
 def reader(declared: str | None) -> Callable[[pb.NDArray, Payload], NDArray[Any]]:

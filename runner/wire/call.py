@@ -7,7 +7,7 @@ of ids, or of how bytes travel.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from google.protobuf.struct_pb2 import Struct
 
@@ -16,15 +16,16 @@ from runner.signature.method import Cardinality, MethodSignature
 from runner.signature.tree import Kind, Leaf, Node
 from runner.types.media import Text, path_of
 from runner.wire import scalars
-from runner.wire.argument import CompiledArgument, encode_value
+from runner.wire.alike import Frames, Known, Memory
+from runner.wire.argument import IMMUTABLE, CompiledArgument, encode_value
 from runner.wire.codec import compile_codec
 from runner.wire.json import decode_value
-from runner.wire.message import MessageReader, parse, serialize
+from runner.wire.message import INVALID_MESSAGE, MessageReader, parse, serialize
 from runner.wire.mismatch import EncodeError
 from runner.wire.old_style import METHOD_KEY, LooseValues, is_old_style, text_url
 from runner.wire.payload import Payload
 from runner.wire.pb import inference_pb2 as pb
-from runner.wire.value import ValueCodec
+from runner.wire.value import Filling, ValueCodec
 from runner.wire.walk import Media, Unresolved, is_unresolved
 
 __all__ = ["Arguments", "CallCodec", "EncodeError", "Unresolved"]
@@ -44,6 +45,15 @@ class Arguments(dict[str, object]):
     old_style: bool = False
 
 
+class _Alike(NamedTuple):
+    """What calls have in common that differ in one argument's content only."""
+
+    others: dict[str, object]
+    """All arguments in order; None in the place of the one that differs."""
+    argument: CompiledArgument
+    filling: Filling
+
+
 class CallCodec:
     """Encode and decode one method's calls; compiled once from its signature."""
 
@@ -59,6 +69,9 @@ class CallCodec:
         self._read_output = MessageReader(pb.Output, () if self._result.apart is None else (RESULT,)).read
         self.carries_media = any(argument.visit is not None for argument in self._arguments)
         self.opens_images = any(argument.opens_images for argument in self._arguments)
+        self._finishes = any(argument.finish is not None for argument in self._arguments)
+        self._alike: Memory[_Alike] = Memory()
+        self._frames = Frames()
         self._head = pb.Input()
         self._head.data.metadata.fields[METHOD_KEY].string_value = signature.name
 
@@ -76,6 +89,8 @@ class CallCodec:
         Raises:
             InvalidInput: anything is wrong with it; the path starts with the argument's name.
         """
+        if not params and (known := self._alike.find(payload)) is not None:
+            return self._filled(known, payload)
         message, apart = self._read_input(payload)
         data = message.data
         arguments = Arguments()
@@ -104,6 +119,31 @@ class CallCodec:
                 arguments[name] = argument.default(self._name)
         if loose is not None:
             loose.expect_none_left()
+        elif not params:
+            self._learn(payload, parts, arguments)
+        return arguments
+
+    def _learn(self, payload: Payload, parts: Mapping[str, pb.Data], arguments: Arguments) -> None:
+        """Remember a call, to read those that are like it but for one argument: the longest of those that may be it."""
+        longest, content = None, b""
+        for name in parts:
+            argument = self._by_name[name]
+            if argument.inner is not None and len(sent := argument.inner.sent(parts[name])) > len(content):
+                longest, content = argument, sent
+        if longest is None or longest.inner is None:
+            return
+        others = {name: None if name == longest.name else value for name, value in arguments.items()}
+        if all(isinstance(value, IMMUTABLE) for value in others.values()):
+            filling = longest.inner.filling(parts[longest.name])
+            self._alike.learn(payload, content, _Alike(others, longest, filling))
+
+    def _filled(self, known: Known[_Alike], payload: Payload) -> Arguments:
+        others, argument, filling = known.meaning
+        arguments = Arguments(others)
+        try:
+            arguments[argument.name] = argument.fill(filling, payload, known.start, known.end)
+        except ValueError:  # what is no UTF-8 protobuf would have refused as well
+            raise InvalidInput(INVALID_MESSAGE) from None
         return arguments
 
     def decode_item(self, payload: Payload) -> object:
@@ -136,6 +176,15 @@ class CallCodec:
         Raises:
             EncodeError: the value is not of the declared type.
         """
+        kind = content = None
+        if self._result.inner is not None and usage is None and not old_style:
+            try:
+                kind = self._result.inner.kind(value)
+                content = None if kind is None else self._result.inner.content(value)
+            except UnicodeEncodeError:  # it is told below what is wrong with it
+                kind = None
+            if content is not None and (frame := self._frames.get(kind)) is not None:
+                return b"".join((frame[0], content, frame[1]))
         output = pb.Output()
         if old_style:
             data = output.data
@@ -150,10 +199,13 @@ class CallCodec:
             encode_value(self._result, value, data, None if old_style else apart)
             if old_style and data.string_value:
                 data.text.raw = data.string_value
-            return serialize(output, apart, _SUCCESS)
+            message = serialize(output, apart, _SUCCESS)
+            if content is not None:
+                self._frames.learn(kind, message, content)
+            return message
         except EncodeError as error:
-            message = f"{self._name}() returned what it does not declare: {error.message}"
-            raise EncodeError(message, path=error.path and RESULT + error.path) from None
+            told = f"{self._name}() returned what it does not declare: {error.message}"
+            raise EncodeError(told, path=error.path and RESULT + error.path) from None
 
     # -- the client's side ------------------------------------------------------------------------------------------
 
@@ -239,6 +291,8 @@ class CallCodec:
         Raises:
             InvalidInput: bytes that are no image.
         """
+        if not self._finishes and isinstance(arguments, Arguments) and not arguments.old_style:
+            return arguments
         for name, value in arguments.items():
             argument = self._by_name[name]
             if argument.finish is not None:

@@ -14,7 +14,7 @@ from runner.wire.pb import inference_pb2 as pb
 from runner.wire.value import ValueCodec, or_json_text
 
 _SCALARS = {
-    Kind.STR: ValueCodec(scalars.decode_str, scalars.encode_str),
+    Kind.STR: ValueCodec(scalars.decode_str, scalars.encode_str, inner=scalars.STR_CONTENT),
     Kind.BYTES: ValueCodec(scalars.decode_bytes, scalars.encode_bytes),
     Kind.INT: ValueCodec(scalars.decode_int, scalars.encode_int),
     Kind.FLOAT: ValueCodec(scalars.decode_float, scalars.encode_float),

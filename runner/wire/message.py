@@ -22,6 +22,8 @@ from runner.wire.mismatch import EncodeError
 from runner.wire.payload import Payload
 from runner.wire.pb import inference_pb2 as pb
 
+INVALID_MESSAGE: Final = "these bytes are not a valid message, or it is nested too deep"
+
 APART_FROM: Final = 128 * 1024
 """bytes of an array's numbers from which on protobuf's copies cost more than finding out where they lie."""
 
@@ -122,7 +124,7 @@ def parse(kind: type[Any], payload: Payload) -> Any:
     try:
         return kind.FromString(payload)
     except DecodeError:
-        raise InvalidInput("these bytes are not a valid message, or it is nested too deep") from None
+        raise InvalidInput(INVALID_MESSAGE) from None
 
 
 def serialize(message: pb.Output | pb.Input, apart: Mapping[int, memoryview], head: bytes = b"") -> bytes:

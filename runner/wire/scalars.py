@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from runner.errors import InvalidInput
 from runner.wire.mismatch import EncodeError, describe, expect_zero, needs, plain
+from runner.wire.value import ContentCodec
 
 if TYPE_CHECKING:
+    from runner.wire.payload import Payload
     from runner.wire.pb import inference_pb2 as pb
+    from runner.wire.value import Filling
 
 
 def decode_str(data: pb.Data) -> str:
@@ -33,6 +36,29 @@ def encode_str(value: object, data: pb.Data) -> None:
         data.string_value = value
     except UnicodeEncodeError:
         raise EncodeError(f"{describe(value)} cannot be sent as UTF-8") from None
+
+
+def _sent_str(data: pb.Data) -> bytes:
+    return data.string_value.encode()
+
+
+def _fill_str(payload: Payload, start: int, end: int) -> str:
+    return str(payload[start:end], "utf-8")
+
+
+def _str_filling(data: pb.Data) -> Filling:
+    return _fill_str
+
+
+def _kind_of_str(value: object) -> int | None:
+    return len(value.encode()) if type(value) is str else None
+
+
+def _content_of_str(value: object) -> bytes:
+    return cast(str, value).encode()
+
+
+STR_CONTENT: Final = ContentCodec(_sent_str, _str_filling, _kind_of_str, _content_of_str)
 
 
 def encode_str_and_text(value: object, data: pb.Data) -> None:

@@ -6,12 +6,14 @@ only failing calls pay for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from runner.errors import InvalidInput
 from runner.wire import json
 from runner.wire.mismatch import EncodeError
+from runner.wire.payload import Payload
 from runner.wire.pb import inference_pb2 as pb
 
 Decode = Callable[[pb.Data], object]
@@ -19,6 +21,28 @@ Decode = Callable[[pb.Data], object]
 
 Encode = Callable[[object, pb.Data], None]
 """Writes a value into an empty message. Raises EncodeError, its path relative to the value."""
+
+
+Filling: TypeAlias = Callable[[Payload, int, int], object]
+"""Makes a value of a message and of where its content starts and ends there. Raises ValueError if it cannot."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContentCodec:
+    """What is known of types whose values are the content of one field, such as strings and the numbers of arrays.
+
+    Attributes:
+        sent: the content in a message, which was read well; empty if the value is not there.
+        filling: of such a message: what makes the values of other contents in its place.
+        kind: what a message says of a value beside its content: messages of one kind are the same around it. None
+            for what has to be written in full.
+        content: of a value that has a kind. Raises UnicodeEncodeError if it cannot be sent.
+    """
+
+    sent: Callable[[pb.Data], bytes]
+    filling: Callable[[pb.Data], Filling]
+    kind: Callable[[object], Hashable]
+    content: Callable[[object], Payload]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +64,14 @@ class ValueCodec:
     Attributes:
         has_zero: an empty message is a value of it, and not None.
         apart: a second pair for the same type, if its values are arrays.
+        inner: what is known of the type if its values are the content of one field.
     """
 
     decode: Decode
     encode: Encode
     has_zero: bool = True
     apart: ApartCodec | None = None
+    inner: ContentCodec | None = None
 
     def read(self, data: pb.Data, numbers: memoryview | None) -> object:
         """Return the value in a message; `numbers` of an array if the message lacks them."""
@@ -72,7 +98,7 @@ def or_json_text(codec: ValueCodec) -> ValueCodec:
                 raise InvalidInput(f"a value in the JSON text cannot be taken: {exc}") from None
         return decode_own(data)
 
-    return ValueCodec(decode, encode, codec.has_zero, codec.apart)
+    return ValueCodec(decode, encode, codec.has_zero, codec.apart, codec.inner)
 
 
 def under(step: str, function: Callable[[pb.Data], object], data: pb.Data) -> object:

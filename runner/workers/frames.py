@@ -71,8 +71,12 @@ def pack(message: Message, out: list[Payload]) -> int:
             )
             return _append(out, b"".join((head, request_id, message.metadata, message.params)), message.payload)
         case Result():
-            head = _RESULT.pack(_RESULT.size - 4 + len(message.payload), Result.TAG, message.id, *message.times)
-            return _append(out, head, message.payload)
+            payload = message.payload
+            head = _RESULT.pack(_RESULT.size - 4 + len(payload), Result.TAG, message.id, *message.times)
+            if not payload or len(payload) >= JOIN_BELOW:
+                return _append(out, head, payload)
+            out.append(head + payload)
+            return _RESULT.size + len(payload)
         case Item():
             head = _ID.pack(_ID.size - 4 + len(message.payload), Item.TAG, message.id)
             return _append(out, head, message.payload)

@@ -78,7 +78,7 @@ async def test_closing_ends_every_call_with_its_cleaning_up():
 @on_loop
 async def test_a_repr_counts_calls():
     async with Stage(Model) as stage:
-        assert repr(stage.executor).startswith("<Executor 0 calls, 0 tasks")
+        assert repr(stage.executor).startswith("<Executor 0 calls, 0 others' tasks")
         call = stage.call("wait")
-        assert repr(stage.executor).startswith("<Executor 1 calls, 1 tasks")
+        assert repr(stage.executor).startswith("<Executor 1 calls, 0 others' tasks")
         stage.executor.cancel(call)
