@@ -10,7 +10,7 @@ from collections import OrderedDict
 from typing import Final
 
 from runner.dispatch.fair_queue import CallId, Ticket
-from runner.errors import Overloaded
+from runner.errors import InvalidInput, Overloaded
 from runner.limits import CallerLimits
 
 MAX_IDLE: Final = 4096
@@ -51,12 +51,17 @@ class Callers:
 
         Raises:
             Overloaded: with `of_caller`.
+            InvalidInput: they are more than the caller may ever have at once.
         """
         limits = ticket.limits
         if limits is None:
             return
         known = self._callers.get(ticket.caller) or _Caller(now, _burst(limits))
         has = known.waiting + known.running
+        if limits.max_calls and count > limits.max_calls:  # which no waiting would change
+            raise InvalidInput(
+                f"a list of {count} inputs, and a caller may have {limits.max_calls} calls here; send fewer at once"
+            )
         if limits.max_calls and has + count > limits.max_calls:
             raise _too_many(f"{has} calls of this caller are here, and {limits.max_calls} may be", hint)
         if limits.max_queued_calls and waits and known.waiting + waits > limits.max_queued_calls:

@@ -126,6 +126,7 @@ class Dispatcher:
 
         Raises:
             Overloaded: they do not all fit. Nothing has changed.
+            InvalidInput: they are more than their caller may have at once.
         """
         first = tickets[0]
         queue = self._queue(first)

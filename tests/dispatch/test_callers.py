@@ -7,7 +7,7 @@ import pytest
 from runner.dispatch import callers as callers_module
 from runner.dispatch.callers import Callers
 from runner.dispatch.dispatcher import CallId, Dispatcher, ReplicaId, Ticket
-from runner.errors import Overloaded
+from runner.errors import InvalidInput, Overloaded
 from runner.limits import CallerLimits
 from runner.signature.published import Lane
 
@@ -103,11 +103,14 @@ def test_a_refused_call_costs_nothing() -> None:
 def test_a_list_is_let_in_as_a_whole_or_not_at_all() -> None:
     under_test = dispatcher()
     tickets = [ticket(number, max_calls=3) for number in range(4)]
-    with pytest.raises(Overloaded, match="0 calls of this caller are here, and 3 may be"):
+    with pytest.raises(
+        InvalidInput, match="a list of 4 inputs, and a caller may have 3 calls here; send fewer at once"
+    ):
         under_test.offer_list(tickets, NOW)
-    assert under_test.offer_list(tickets[:3], NOW) == [1, None, None]
-    with pytest.raises(Overloaded):
-        under_test.offer(tickets[3], NOW)
+    assert under_test.offer_list(tickets[:2], NOW) == [1, None]
+    with pytest.raises(Overloaded, match="2 calls of this caller are here, and 3 may be"):
+        under_test.offer_list(tickets[2:], NOW)
+    assert under_test.offer(tickets[2], NOW) is None
 
 
 def test_a_list_above_the_rate_is_paid_off_afterwards() -> None:
