@@ -69,7 +69,10 @@ def _filling(declared: str | None, data: pb.Data) -> Filling:
         if end - start != count * itemsize:
             raise ValueError("not the size that it was learned with")
         array = np.frombuffer(payload, sent, count, start).reshape(shape)
-        return array if same and array.flags.behaved else array.astype(target)
+        if same:
+            return array if array.flags.behaved else array.copy()
+        with np.errstate(over="ignore"):  # as in `reader`
+            return array.astype(target)
 
     return fill
 

@@ -48,7 +48,7 @@ _RESULT = struct.Struct("<IBQffffH")
 NO_DEADLINE = -1.0
 
 _ITEM = Item.TAG
-_new_item = cast(Callable[[tuple[int, Payload]], Item], functools.partial(tuple.__new__, Item))
+_new_item = cast(Callable[[tuple[int, Payload]], Item], functools.partial(tuple.__new__, Item))  # pyright: ignore[reportUnknownMemberType]: the items of tuples are open
 """Makes an item in half of the time that its class takes."""
 
 
@@ -105,16 +105,15 @@ def unpack(frame: memoryview) -> Message:
         ValueError: the frame is not one of ours.
     """
     tag = frame[4] if len(frame) > 4 else -1
-    reader = _READERS.get(tag)
-    if reader is None:
-        raise ValueError(f"unknown message tag {'none' if tag < 0 else tag} on the link to a worker")
     try:
         if tag == _ITEM:  # every chunk of every stream
             payload = frame[_ID.size :]
             return _new_item((_ID.unpack_from(frame)[2], payload if len(payload) >= JOIN_BELOW else bytes(payload)))
-        return reader(frame)
+        if (reader := _READERS.get(tag)) is not None:
+            return reader(frame)
     except (struct.error, TypeError, KeyError, ValueError) as exc:
         raise ValueError(f"a message on the link to a worker cannot be read: {exc!r}") from exc
+    raise ValueError(f"unknown message tag {'none' if tag < 0 else tag} on the link to a worker")
 
 
 def pack_pairs(pairs: Sequence[tuple[str, str]]) -> bytes:

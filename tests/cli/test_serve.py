@@ -14,7 +14,7 @@ from tests.cli.conftest import ODD
 def started(monkeypatch) -> list[tuple[Path, ServerConfig, bool]]:
     calls: list[tuple[Path, ServerConfig, bool]] = []
 
-    def run(model_dir: Path, config: ServerConfig, *, inline: bool) -> int:
+    def run(model_dir: Path, config: ServerConfig, *, inline: bool, reload: bool) -> int:
         calls.append((model_dir, config, inline))
         return 0
 
