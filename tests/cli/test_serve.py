@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ from tests.cli.conftest import ODD
 def started(monkeypatch) -> list[tuple[Path, ServerConfig, bool]]:
     calls: list[tuple[Path, ServerConfig, bool]] = []
 
-    def run(model_dir: Path, config: ServerConfig, *, inline: bool, reload: bool) -> int:
-        calls.append((model_dir, config, inline))
+    def run(model_dir: Path, configure: Callable[[Path], ServerConfig], *, inline: bool, reload: bool) -> int:
+        calls.append((model_dir, configure(model_dir), inline))
         return 0
 
     monkeypatch.setattr("runner.server.lifecycle.run", run)
