@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -75,8 +76,7 @@ def test_while_serving_and_draining(launch, config_file):
 
 
 def test_a_taken_port(launch):
-    server = launch("confiding", "--http-port", "0")
-    server.wait_ready()
-    another = launch("confiding", "--http-port", str(http_port(server)))
-    assert another.wait(20) == 4
-    assert "cannot listen for HTTP on 127.0.0.1" in another.stderr
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = launch("confiding", "--http-port", str(taken.getsockname()[1]))
+        assert server.wait(20) == 4
+    assert "cannot listen for HTTP on 127.0.0.1" in server.stderr

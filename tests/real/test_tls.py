@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from runner.cli.main import main
 from runner.client import AsyncModel, Model, Unreachable
 from tests.authority import Authority
 from tests.official import require_sdk
@@ -34,7 +35,7 @@ def refused(base_url: str, **options: object) -> None:
         model.pid()
 
 
-def test_both_clients_over_tls_and_a_certificate_that_is_renewed(launch, authority, signed, tmp_path, monkeypatch):
+def test_clients_over_tls_and_a_certificate_that_is_renewed(launch, authority, signed, tmp_path, monkeypatch, capsys):
     certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
     certificate.write_bytes(signed.certificate.read_bytes())
     key.write_bytes(signed.key.read_bytes())
@@ -52,6 +53,8 @@ def test_both_clients_over_tls_and_a_certificate_that_is_renewed(launch, authori
 
     assert asyncio.run(ask()) > 0
     official_works(base_url, ca, monkeypatch)
+    assert main(["methods", "--url", base_url, "--root-certificates", ca]) == 0
+    assert "def pid() -> int:" in capsys.readouterr().out
 
     newer = Authority(tmp_path / "newer")
     certificate.write_bytes(newer.sign("server").certificate.read_bytes())
@@ -111,27 +114,6 @@ def test_clients_with_certificates(launch, authority, signed, tmp_path):
         channel.unary_unary("/clarifai.api.V2/GetModel")(b"", timeout=5)
     assert told.value.code() is grpc.StatusCode.UNAVAILABLE
     assert server.terminate() == 0
-
-
-def test_the_command_line_over_tls(launch, authority, signed, capsys):
-    from runner.cli.main import main
-
-    server = launch("confiding", "--tls-certificate", str(signed.certificate), "--tls-key", str(signed.key))
-    server.wait_ready()
-    assert main(["methods", "--url", f"https://{server.address}", "--root-certificates", str(authority.ca)]) == 0
-    assert "def pid() -> int:" in capsys.readouterr().out
-
-
-def test_a_server_for_others_without_tls_or_keys_warns(launch, signed, config_file):
-    bare = launch("confiding", "--host", "0.0.0.0")
-    bare.wait_ready()
-    assert "without keys" in bare.stderr
-    assert "without TLS" in bare.stderr
-    config = config_file("keys: [k]\n")
-    flags = ("--tls-certificate", str(signed.certificate), "--tls-key", str(signed.key), "--config", config)
-    careful = launch("confiding", "--host", "0.0.0.0", *flags)
-    careful.wait_ready()
-    assert "without" not in careful.stderr
 
 
 def test_files_that_do_not_fit_end_the_server_with_2(launch, signed):
