@@ -132,7 +132,7 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
                     replacement = Replacement(engine, catalog, model_dir, configure, grace=config.drain.grace)
                     await _let_replace(stack, replacement, signals, socket_path(config.listen.host, port))
                     if reload:
-                        stack.enter_context(WatchedDirectory(model_dir, replacement.request))
+                        _watch(stack, replacement, model_dir)
                 print(f"serving {config.model.id} on {config.listen.host}:{port}", flush=True)
                 await signals.wait()
                 fitness.drain()
@@ -158,6 +158,14 @@ async def _let_replace(
         await stack.enter_async_context(control_socket(path, replacement.answer))
     except OSError as exc:
         logger.warning("there is no control socket, so that `runner swap` finds nobody: %s", exc)
+
+
+def _watch(stack: contextlib.AsyncExitStack, replacement: Replacement, model_dir: Path) -> None:
+    """Have the model replaced when its source changes, until the stack is unwound."""
+    try:
+        stack.enter_context(WatchedDirectory(model_dir, replacement.request))
+    except OSError as exc:  # as a rule, this user watches as much as it may
+        logger.warning("changes of %s are not seen, and the model stays as it is: %s", model_dir, exc)
 
 
 async def _started(engine: Engine, signals: Signals) -> bool:

@@ -62,6 +62,9 @@ class WatchedDirectory:
             raise OSError("this system cannot tell of changes to files")
         self._descriptor = self._call("inotify_init1", os.O_NONBLOCK | os.O_CLOEXEC)
         self._watch(self._directory)
+        if not self._watches:
+            os.close(self._descriptor)
+            raise OSError(f"{self._directory} cannot be watched")
         self._loop.add_reader(self._descriptor, self._read)
         return self
 

@@ -331,6 +331,17 @@ def test_json_10_000_deep_as_struct(types, where):
     still_serving(types)
 
 
+def test_parts_10_000_deep(types):
+    """Messages of our own, each within another: lists of lists of lists, as many as there are bytes for."""
+    data = b""
+    for _ in range(10_000):
+        data = field(19, field(1, data))  # Data.parts, Part.data
+    for method in ("echo_matrix", "echo_json"):
+        deep = input_of(method).data.SerializeToString() + field(19, field(1, data) + field(2, b"value"))
+        refused(post(types, field(4, field(2, deep))), MODEL_INVALID_REQUEST)
+    still_serving(types)
+
+
 WELL_FORMED = request("echo_str", value=pb.Data(string_value="hi"))
 HOSTILE = {
     "empty": b"",

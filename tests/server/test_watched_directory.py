@@ -99,3 +99,9 @@ async def test_too_many_directories_are_said_to_be_too_many(model_dir, monkeypat
         assert "has over 2 directories; not all are watched" in caplog.text
         write(model_dir / "model.py")
         await asyncio.wait_for(told.wait(), 10)
+
+
+@on_loop
+async def test_a_directory_that_cannot_be_watched(tmp_path):
+    with pytest.raises(OSError, match="cannot be watched"), WatchedDirectory(tmp_path / "none", lambda: None):
+        pass
