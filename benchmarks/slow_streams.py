@@ -2,7 +2,8 @@
 
 They are of three kinds: server-streams that give an item now and then; bidi streams on which the client sends an item
 and reads its echo; and server-streams that give as fast as they are let, while their clients have stopped reading, so
-that all their windows are full. All stay open, and memory in the last round has to be what it was in the first.
+that all their windows are full. All stay open. Once the windows are full, at the end of the first round, memory has to
+be flat.
 
     python benchmarks/slow_streams.py [--streams 1000] [--rounds 5] [--seconds 10] [--size 1000]
 """
@@ -84,21 +85,21 @@ async def hold(server: Server, options: argparse.Namespace) -> None:
         await asyncio.gather(*(call.read() for call in reading), *map(exchange, talking))
 
     await asyncio.gather(once(), *(call.read() for call in stuck))
-    first = sizes.say(f"{options.streams} streams open, one item on each")
-    items = 1
+    sizes.say(f"{options.streams} streams open, one item on each")
+    items, each_round = 1, list[list[float]]()
     for number in range(1, options.rounds + 1):
         until = time.monotonic() + options.seconds
         while time.monotonic() < until:
             await once()
             items += 1
-        last = sizes.say(f"round {number}: {items} items on each")
+        each_round.append(sizes.say(f"round {number}: {items} items on each"))
     for call in (*reading, *talking, *stuck):
         call.cancel()
     for channel in channels:
         await channel.close()
     sizes.say("all gone")
-    grown = [f"{after - before:+.1f}" for before, after in zip(first, last, strict=True)]
-    print(f"\nFrom the first item to the last round: {' and '.join(grown)} MiB.")
+    grown = [f"{after - before:+.1f}" for before, after in zip(each_round[0], each_round[-1], strict=True)]
+    print(f"\nFrom the first round to the last: {' and '.join(grown)} MiB.")
 
 
 def main() -> None:
