@@ -75,7 +75,7 @@ class Workers:
     """How many workers there are, where, and how many calls each runs at once, by lane.
 
     `gpu_memory_bytes`: what one replica takes of its GPU's memory, compared with what is free before any starts; 0:
-    not compared.
+    not compared. `max_calls`, `max_memory`: answers and bytes after which a fresh worker takes its place; 0: never.
     """
 
     replicas: int = 1
@@ -84,6 +84,8 @@ class Workers:
     num_threads: int = 16
     max_streams: int = 256
     max_coroutines: int = 1024
+    max_calls: int = 0
+    max_memory: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +189,8 @@ _KEYS = tuple(
         ("num_threads", as_int(1, 4096), "workers.num_threads"),
         ("max_streams", as_int(1, 4096), "workers.max_streams"),
         ("max_coroutines", as_int(1, 1 << 20), "workers.max_coroutines"),
+        ("max_calls_per_worker", as_int(0), "workers.max_calls"),
+        ("max_worker_memory_bytes", as_int(0), "workers.max_memory"),
         ("max_queued_calls", as_int(1), "admission.max_queued_calls"),
         ("max_queued_bytes", as_int(1), "admission.max_queued_bytes"),
         ("max_queued_wait_ms", as_seconds(0), "admission.max_queued_wait"),

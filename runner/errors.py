@@ -14,7 +14,9 @@
         ├── FetchFailed        an input given by URL could not be fetched
         ├── ModelError         the model raised: its own text is told, its traceback only logged
         ├── WorkerLost         the worker died after the call had started
+        ├── PoisonCall         three workers died while they ran the call; it is not run again
         ├── ModelLoading       nothing has run; try again later
+        ├── ModelFailing       nothing has run: workers die before they answer; try again later
         ├── Overloaded         nothing has run; try again later
         ├── Draining           the server is shutting down; nothing has run
         ├── DeadlineExceeded   the caller's time was up
@@ -43,9 +45,11 @@ __all__ = [
     "MessageTooLarge",
     "MethodNotFound",
     "ModelError",
+    "ModelFailing",
     "ModelLoading",
     "ModelNotFound",
     "Overloaded",
+    "PoisonCall",
     "PermissionDenied",
     "RunnerError",
     "SignatureError",
@@ -72,6 +76,8 @@ class ErrorKind(enum.Enum):
     FETCH_FAILED = "fetch_failed"
     MODEL_ERROR = "model_error"
     WORKER_LOST = "worker_lost"
+    POISON_CALL = "poison_call"
+    MODEL_FAILING = "model_failing"
     MODEL_LOADING = "model_loading"
     OVERLOADED = "overloaded"
     DRAINING = "draining"
@@ -180,6 +186,25 @@ class WorkerLost(CallError):
     kind = ErrorKind.WORKER_LOST
 
 
+class PoisonCall(CallError):
+    """Workers died each time they ran the call, the last time with nothing else to do. It is not run again."""
+
+    kind = ErrorKind.POISON_CALL
+
+
+class ModelFailing(CallError):
+    """The model's workers die before they answer a call, and none is started for a while. Nothing has run.
+
+    `retry_after`: seconds after which the next one is started, if that is known.
+    """
+
+    kind = ErrorKind.MODEL_FAILING
+
+    def __init__(self, message: str, *, details: str = "", path: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message, details=details, path=path)
+        self.retry_after = retry_after
+
+
 class ModelLoading(CallError):
     """The model is still loading. Nothing has run; the call may be sent again."""
 
@@ -245,6 +270,8 @@ _BY_KIND: dict[ErrorKind, type[CallError]] = {
         FetchFailed,
         ModelError,
         WorkerLost,
+        PoisonCall,
+        ModelFailing,
         ModelLoading,
         Overloaded,
         Draining,

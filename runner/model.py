@@ -85,6 +85,7 @@ class ModelClass:
         slo_ms: float | None = None,
         timeout_ms: float | None = None,
         max_timeout_ms: float | None = None,
+        max_run_seconds: float | None = None,
         pad: Pad | float | None = None,
         batch_sizes: tuple[int, ...] = (),
         example: Mapping[str, object] | None = None,

@@ -98,6 +98,8 @@ class MethodOptions(_BatchOptions):
         slo_ms: time within which a call should be answered: bounds the batch, and refuses what cannot make it.
         timeout_ms: the deadline of a call that brings none.
         max_timeout_ms: the longest that a call may ask for.
+        max_run_seconds: how long one run may take, a batch, or one item of a stream. A run that takes longer is stuck:
+            its worker is ended, and another takes its place. None: as long as it takes.
         pad: arrays of different lengths may share a batch; how the shorter ones are filled up.
         batch_sizes: the only sizes in which the function is called, smallest first. A batch between two of them is
             filled up with repetitions of its last entry, whose results are dropped. For GPUs, whose libraries plan or
@@ -109,6 +111,7 @@ class MethodOptions(_BatchOptions):
     slo_ms: float | None = None
     timeout_ms: float | None = None
     max_timeout_ms: float | None = None
+    max_run_seconds: float | None = None
     pad: Pad | float | None = None
     batch_sizes: tuple[int, ...] = ()
     example: Mapping[str, object] | None = None
@@ -116,7 +119,7 @@ class MethodOptions(_BatchOptions):
     def __post_init__(self) -> None:
         """See `_BatchOptions`."""
         _BatchOptions.__post_init__(self)
-        for name in ("slo_ms", "timeout_ms", "max_timeout_ms"):
+        for name in ("slo_ms", "timeout_ms", "max_timeout_ms", "max_run_seconds"):
             if (value := getattr(self, name)) is not None:
                 _check_number(name, value, 0.001)
         if self.pad is not None and not isinstance(self.pad, Pad):
@@ -165,6 +168,7 @@ CONFIGURABLE: Final = (
     "slo_ms",
     "timeout_ms",
     "max_timeout_ms",
+    "max_run_seconds",
     "idempotent",
 )
 """The options of a method that the configuration may override: those that are no code."""

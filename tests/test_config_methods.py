@@ -18,6 +18,7 @@ def test_every_option_that_may_be_overridden() -> None:
         "slo_ms": 50.0,
         "timeout_ms": 1000,
         "max_timeout_ms": 60_000.0,
+        "max_run_seconds": 5,
         "idempotent": False,
     }
     assert set(options) == set(CONFIGURABLE)

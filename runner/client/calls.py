@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from runner.client.address import ModelIds
 from runner.client.failures import SUCCESS, from_status
 from runner.client.reply import read_reply
-from runner.errors import CallError, FetchFailed, InternalError, InvalidInput, ModelError, WorkerLost
+from runner.errors import CallError, FetchFailed, InternalError, InvalidInput, ModelError, PoisonCall, WorkerLost
 from runner.signature.method import Cardinality, MethodSignature
 from runner.signature.publish import from_proto
 from runner.signature.render import python_signature
@@ -23,7 +23,7 @@ from runner.wire.pb import inference_pb2 as pb
 __all__ = ["ENDED", "Call", "Ended", "MethodCalls", "RequestHead", "Selector", "read_methods", "version_request"]
 
 _INPUTS_TAG = b"\x22"  # field 4 of PostModelOutputsRequest, length-delimited
-_OF_ONE_ENTRY = (FetchFailed, InvalidInput, ModelError, WorkerLost)
+_OF_ONE_ENTRY = (FetchFailed, InvalidInput, ModelError, PoisonCall, WorkerLost)
 _CHAT_ROLES = frozenset(("system", "user", "assistant", "function", "developer", "tool"))
 
 RPCS: Final = {

@@ -16,6 +16,7 @@ from runner.errors import (
     MessageTooLarge,
     MethodNotFound,
     ModelError,
+    ModelFailing,
     ModelLoading,
     ModelNotFound,
     Overloaded,
@@ -107,7 +108,7 @@ def _detailed(details: bytes) -> CallError | None:
     except ValueError:  # a server newer than this client has learned a new way to fail
         return InternalError(detail.message, details=detail.details, path=detail.path)
     error = call_error(kind, detail.message, details=detail.details, path=detail.path)
-    if isinstance(error, Overloaded):
+    if isinstance(error, Overloaded | ModelFailing):
         error.retry_after = retry_after
     return error
 

@@ -13,6 +13,7 @@ Replicas may belong to a group, a deployment: calls for it go to them alone, and
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, NewType
@@ -49,10 +50,11 @@ class Statistics:
 class _Replica:
     """Room and work of one replica, by lane."""
 
-    __slots__ = ("group", "room", "running")
+    __slots__ = ("alone", "group", "room", "running")
 
     def __init__(self, room: Mapping[Lane, int], group: str) -> None:
         self.group = group
+        self.alone: CallId | None = None  # the call that is to be here by itself
         self.room = dict(room)
         self.running = dict.fromkeys(room, 0)
 
@@ -61,6 +63,14 @@ class _Running(NamedTuple):
     replica: ReplicaId
     lane: Lane
     since: float
+
+
+class _Quarantine(OrderedDict[CallId, Ticket]):
+    """Calls that wait to be run alone, oldest first."""
+
+    def withdraw(self, call: CallId) -> Ticket | None:
+        """Take a call out; None if it is not here."""
+        return self.pop(call, None)
 
 
 class Dispatcher:
@@ -84,7 +94,8 @@ class Dispatcher:
         self._shares = Shares()
         self._callers = Callers()
         self._queues: dict[tuple[Lane, str], FairQueue] = {}
-        self._where: dict[CallId, FairQueue] = {}
+        self._alone = _Quarantine()
+        self._where: dict[CallId, FairQueue | _Quarantine] = {}
         self._sizes: dict[CallId, int] = {}
         self._waiting_bytes = 0
         self._replicas: dict[ReplicaId, _Replica] = {}
@@ -142,9 +153,22 @@ class Dispatcher:
             self._check_bytes(first, sum(ticket.size for ticket in waiting))
         return [self._run_or_wait(ticket, queue, now) for ticket in tickets]
 
-    def restore(self, ticket: Ticket, arrived: float) -> None:
-        """Have a call wait again that was admitted at the instant `arrived`. It is never refused, and goes first."""
-        self._wait(ticket, self._queue(ticket), arrived, again=True)
+    def restore(self, ticket: Ticket, arrived: float, *, alone: bool = False) -> None:
+        """Have a call wait again that was admitted before. It is never refused, and goes first.
+
+        Args:
+            ticket: the call.
+            arrived: the instant at which it came.
+            alone: it goes to a replica that has nothing else to do, and which gets nothing else until the call is over.
+                Nothing is kept waiting for that: a replica that is new has nothing to do.
+        """
+        if alone:
+            self._callers.take(ticket, arrived, waits=True, again=True)
+            self._alone[ticket.id] = ticket
+            self._alone.move_to_end(ticket.id, last=False)
+            self._count(ticket, self._alone)
+        else:
+            self._wait(ticket, self._queue(ticket), arrived, again=True)
 
     def withdraw(self, call: CallId) -> ReplicaId | None:
         """Take a call out of its queue; return the replica that runs it if it is too late for that."""
@@ -164,7 +188,10 @@ class Dispatcher:
             return
         self._callers.end(call)
         replica, lane, since = running
-        self._replicas[replica].running[lane] -= 1
+        known = self._replicas[replica]
+        known.running[lane] -= 1
+        if known.alone == call:
+            known.alone = None
         forecast = self._forecasts.get(lane)
         if forecast is None:
             forecast = self._forecasts[lane] = Forecast()
@@ -197,7 +224,7 @@ class Dispatcher:
         """Return the waiting calls that go out now, in order. They count as running from here on."""
         if not self._where:
             return []
-        assignments: list[Assignment] = []
+        assignments = self._assign_alone(now) if self._alone else []
         progress = True
         while progress:
             progress = False
@@ -205,12 +232,22 @@ class Dispatcher:
             for (lane, group), queue in self._queues.items():
                 if queue and (replica := self._least_busy(lane, group)) is not None:
                     ticket = queue.pop(now)
-                    del self._where[ticket.id]
-                    self._waiting_bytes -= self._sizes.pop(ticket.id)
-                    self._callers.start(ticket.id)
+                    self._leave_queue(ticket)
                     self._start(ticket, replica, now)
                     assignments.append(Assignment(ticket.id, replica))
                     progress = True
+        return assignments
+
+    def _assign_alone(self, now: float) -> list[Assignment]:
+        assignments: list[Assignment] = []
+        for ticket in list(self._alone.values()):
+            replica = self._without_work(ticket.lane, ticket.group)
+            if replica is not None:
+                del self._alone[ticket.id]
+                self._replicas[replica].alone = ticket.id
+                self._leave_queue(ticket)
+                self._start(ticket, replica, now)
+                assignments.append(Assignment(ticket.id, replica))
         return assignments
 
     def room(self, lane: Lane, group: str = "") -> int:
@@ -244,7 +281,7 @@ class Dispatcher:
         best: ReplicaId | None = None
         least = 0
         for name, replica in self._replicas.items():
-            if group and replica.group != group:
+            if replica.alone is not None or (group and replica.group != group):
                 continue
             running = replica.running.get(lane, 0)
             if running < replica.room.get(lane, 0) and (best is None or running < least):
@@ -256,8 +293,15 @@ class Dispatcher:
         return sum(
             max(replica.room.get(lane, 0) - replica.running.get(lane, 0), 0)
             for replica in self._replicas.values()
-            if not group or replica.group == group
+            if replica.alone is None and (not group or replica.group == group)
         )
+
+    def _without_work(self, lane: Lane, group: str) -> ReplicaId | None:
+        for name, replica in self._replicas.items():
+            fits = (not group or replica.group == group) and replica.room.get(lane, 0) > 0
+            if fits and replica.alone is None and not any(replica.running.values()):
+                return name
+        return None
 
     def _check_caller(self, ticket: Ticket, count: int, waits: int, now: float) -> None:
         if ticket.limits is not None:
@@ -322,6 +366,15 @@ class Dispatcher:
     def _wait(self, ticket: Ticket, queue: FairQueue, now: float, *, again: bool = False) -> None:
         self._callers.take(ticket, now, waits=True, again=again)
         queue.push(ticket, now, again=again)
+        self._count(ticket, queue)
+
+    def _leave_queue(self, ticket: Ticket) -> None:
+        """A call that waited goes out."""
+        del self._where[ticket.id]
+        self._waiting_bytes -= self._sizes.pop(ticket.id)
+        self._callers.start(ticket.id)
+
+    def _count(self, ticket: Ticket, queue: FairQueue | _Quarantine) -> None:
         self._where[ticket.id] = queue
         self._sizes[ticket.id] = ticket.size
         self._waiting_bytes += ticket.size

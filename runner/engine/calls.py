@@ -62,7 +62,7 @@ class Wire(Protocol):
 class EngineCall:
     """What both kinds of call share. The engine writes the fields; the event methods are called on the loop."""
 
-    __slots__ = ("abandoned", "arrived", "attempts", "id", "request", "sent", "timer", "wire", "wire_id")
+    __slots__ = ("abandoned", "arrived", "deaths", "id", "request", "sent", "timer", "wire", "wire_id")
 
     def __init__(self, call_id: CallId, request: Request) -> None:
         self.id = call_id
@@ -72,12 +72,21 @@ class EngineCall:
         self.timer: asyncio.TimerHandle | None = None
         self.wire: Wire | None = None  # set when a replica was chosen
         self.wire_id = 0  # the call's number on that replica's link
-        self.attempts = 0  # replicas it was sent to
+        self.deaths = 0  # of workers that had begun it
+
+    @property
+    def over(self) -> bool:
+        """True if nobody waits for it: it has ended, or was told to."""
+        raise NotImplementedError
 
     @property
     def repeatable(self) -> bool:
-        """True if the call can be run from its beginning again: nothing of its answer was sent, and it has a caller."""
-        return False
+        """True if the method may run from its beginning again, on the same input: nothing of the answer has left."""
+        return self.request.method.idempotent
+
+    def rewind(self) -> None:
+        """The worker is gone, and the call waits for another one to run it from the beginning."""
+        self.wire = None
 
     def first_message(self, method: int) -> Call:
         """Return the message that starts the call on a replica, where its method has this number."""
@@ -115,9 +124,9 @@ class UnaryCall(EngineCall):
         self.answer = answer
 
     @property
-    def repeatable(self) -> bool:
+    def over(self) -> bool:
         """See `EngineCall`."""
-        return not self.answer.done()
+        return self.answer.done()
 
     def finish(self, payload: Payload, times: Times) -> None:
         """See `EngineCall`."""
@@ -143,9 +152,11 @@ class StreamCall(EngineCall):
         "_consumption",
         "_end",
         "_input_open",
+        "_read",
         "_reader",
         "_result",
         "_sender",
+        "_sent",
         "_window",
     )
 
@@ -156,6 +167,9 @@ class StreamCall(EngineCall):
         self._consumption = Consumption()
         self._arrived: deque[Payload] = deque()
         self._input_open = True
+        # Inputs that were sent while the method may not have begun, a window of them at most; None: it has.
+        self._sent: list[Payload] | None = []
+        self._read = False  # something of the answer has left
         self._result: Payload = b""
         self._end: CallError | bool = False  # True: ended well
         self._reader: asyncio.Future[None] | None = None  # waits for an output, or the end
@@ -175,6 +189,7 @@ class StreamCall(EngineCall):
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
         payload = self._arrived.popleft()
+        self._read = True
         if (credit := self._consumption.consume(len(payload))) and self.wire is not None and not self._end:
             self.wire.send(Credit(self.wire_id, *credit))
         return payload
@@ -201,6 +216,8 @@ class StreamCall(EngineCall):
         if self.wire is None or self._end is not False or not self._input_open:
             return False
         self._window.spend(len(payload))
+        if self._sent is not None:
+            self._sent.append(payload)
         self.wire.send(Item(self.wire_id, payload))
         return True
 
@@ -223,15 +240,33 @@ class StreamCall(EngineCall):
 
     # The engine's side.
 
+    @property
+    def over(self) -> bool:
+        """See `EngineCall`."""
+        return self._end is not False
+
+    @property
+    def repeatable(self) -> bool:
+        """See `EngineCall`. Inputs of a stream are gone once the method has taken them."""
+        return super().repeatable and not self._read and not self.request.method.cardinality.streams_input
+
+    def rewind(self) -> None:
+        """See `EngineCall`."""
+        super().rewind()
+        self._arrived.clear()
+
     def dispatched(self, wire: Wire) -> None:
         """See `EngineCall`."""
         super().dispatched(wire)
+        for payload in self._sent or ():  # to a worker that is gone, before anything was begun there
+            wire.send(Item(self.wire_id, payload))
         if not self._input_open:
             wire.send(EndInput(self.wire_id))
         _wake(self._sender)
 
     def item(self, payload: Payload) -> None:
         """See `EngineCall`."""
+        self._sent = None
         if self._end is False:
             self._arrived.append(payload)
             if (reader := self._reader) is not None and not reader.done():
@@ -239,6 +274,7 @@ class StreamCall(EngineCall):
 
     def grant(self, items: int, size: int) -> None:
         """See `EngineCall`."""
+        self._sent = None
         self._window.grant(items, size)
         _wake(self._sender)
 
@@ -255,6 +291,7 @@ class StreamCall(EngineCall):
 
     def _finish(self, end: CallError | bool) -> None:
         self._end = end
+        self._sent = None
         _wake(self._reader)
         _wake(self._sender)
 

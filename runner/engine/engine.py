@@ -12,31 +12,33 @@ from collections.abc import Callable, Sequence
 
 from runner.dispatch.callers import TooOften
 from runner.dispatch.dispatcher import CallId, Dispatcher, ReplicaId, Ticket
+from runner.dispatch.retry import Course, course_after_death
 from runner.engine.calls import Answer, EngineCall, Request, StreamCall, UnaryCall
 from runner.engine.keeper import Keeper, Place
 from runner.engine.line import Line
 from runner.engine.replica import Replica, ReplicaState
 from runner.engine.statistics import Observed
 from runner.errors import (
+    CallError,
     Cancelled,
     DeadlineExceeded,
     Draining,
     InvalidInput,
     LoadError,
     MethodNotFound,
+    ModelFailing,
     Overloaded,
+    PoisonCall,
     WorkerLost,
 )
+from runner.execution.journal import Mark
 from runner.signature.published import Published
 from runner.statistics import EngineStatistics
 from runner.wire.payload import Payload
 from runner.workers.messages import Ran, Room
 
-_ATTEMPTS = 2
-"""Runs of a call of an idempotent method: one that two workers died of may be what kills them."""
-
 _LOST = "the worker that ran the call is gone; whether the method finished is not known"
-_REPLACED = "the model was replaced, and the call did not end in the time that calls had for it"
+_REPLACED = "its worker was replaced, and the call did not end in the time that calls had for it"
 
 
 class Engine:
@@ -73,6 +75,7 @@ class Engine:
         self._keepers: list[Keeper] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
+        self._broken = False  # a breaker has opened, and no worker was ready since
         self._known = asyncio.Event()
         self._tell_ready: Callable[[bool], None] | None = None
         self._line = Line(max_queued_calls)
@@ -290,6 +293,8 @@ class Engine:
         """Return the seconds until a new call's deadline; refuse a call that comes too late."""
         if self._closing:
             raise Draining("the server is shutting down; send the call elsewhere or later")
+        if self._broken and (failing := self._failing(request.group)) is not None:
+            raise failing
         if request.deadline is None:
             return None
         left = request.deadline - time.monotonic()
@@ -384,7 +389,13 @@ class Engine:
             self._join(replica)
 
     def _join(self, replica: Replica) -> None:
-        self._dispatcher.join(replica.name, replica.place.room(replica.methods), replica.place.group)
+        room = replica.place.room(replica.methods)
+        self._broken = False
+        for keeper in self._keepers:
+            if keeper.owns(replica):
+                keeper.ready()
+                replica.trial = keeper.on_trial
+        self._dispatcher.join(replica.name, dict.fromkeys(room, 1) if replica.trial else room, replica.place.group)
         self._adopt(replica.methods)
         self._ready_may_have_changed()
         self._dispatch()
@@ -419,6 +430,18 @@ class Engine:
         self._observed.call_over(call.request.method.name, well=well)
         self._forget(call)
         self._dispatch()
+        if 0 < replica.place.max_calls <= replica.answered:
+            self.replica_worn(replica, f"has answered {replica.answered} calls")
+
+    def first_answer(self, replica: Replica) -> None:
+        """See `Watcher`."""
+        for keeper in self._keepers:
+            if keeper.owns(replica):
+                keeper.answered()
+        if replica.trial:
+            replica.trial = False
+            for lane, room in {**replica.place.room(replica.methods), **replica.rooms}.items():
+                self._dispatcher.resize(replica.name, lane, room)
 
     def batch_ran(self, replica: Replica, ran: Ran) -> None:
         """See `Watcher`."""
@@ -426,8 +449,9 @@ class Engine:
 
     def room_changed(self, replica: Replica, room: Room) -> None:
         """See `Watcher`."""
-        self._dispatcher.resize(replica.name, room.lane, room.calls)
-        self._dispatch()
+        if not replica.trial:
+            self._dispatcher.resize(replica.name, room.lane, room.calls)
+            self._dispatch()
 
     # What keepers say (see `Owner`).
 
@@ -452,21 +476,74 @@ class Engine:
         self._replicas.pop(replica.name, None)
         self._dispatcher.leave(replica.name)
         self._ready_may_have_changed()
-        lost = _REPLACED if replica.state is ReplicaState.RETIRING else _LOST
+        # A worker that was ended on purpose says nothing against the calls that were there, but for the stuck ones.
+        died = replica.state is not ReplicaState.RETIRING and not replica.stuck
         for call in reversed(replica.abandon()):  # the oldest last: it goes first then
-            if self._may_run_again(call):
-                self._run_again(call)
-            else:
+            if call.over:
                 self._forget(call)
-                call.fail(WorkerLost(lost))
-
-    def _may_run_again(self, call: EngineCall) -> bool:
-        return not self._closing and call.repeatable and call.attempts < _ATTEMPTS and call.request.method.idempotent
-
-    def _run_again(self, call: EngineCall) -> None:
-        call.wire = None
-        self._dispatcher.restore(_ticket(call), call.arrived)
+            elif self._closing:
+                self._end(call, Cancelled("the server is shutting down"))
+            else:
+                self._save(call, replica, died=died)
         self._dispatch()
+
+    def replica_worn(self, replica: Replica, why: str) -> None:
+        """See `Owner`."""
+        for keeper in self._keepers:
+            if keeper.owns(replica):
+                keeper.renew(why)
+
+    def breaker_opened(self, place: Place) -> None:
+        """See `Owner`. Calls that nothing else can run are not kept waiting for it."""
+        self._broken = True
+        for call in [call for call in self._calls.values() if call.wire is None]:
+            if (failing := self._failing(call.request.group)) is not None:
+                self._dispatcher.withdraw(call.id)
+                self._end(call, WorkerLost(_LOST) if call.deaths else failing)
+        self._let_in()
+
+    def _save(self, call: EngineCall, replica: Replica, *, died: bool) -> None:
+        """Decide what becomes of a call whose worker is gone."""
+        mark = replica.mark_of(call)
+        present = died and mark is not Mark.NONE
+        call.deaths += present
+        course = course_after_death(
+            present=present,
+            ran=mark is Mark.RUNS,
+            repeatable=call.repeatable and call.wire_id not in replica.stuck,
+            deaths=call.deaths,
+        )
+        match course:
+            case Course.AGAIN | Course.ALONE:
+                call.rewind()
+                if (failing := self._failing(call.request.group)) is not None:
+                    self._end(call, WorkerLost(_LOST) if call.deaths else failing)
+                else:
+                    self._dispatcher.restore(_ticket(call), call.arrived, alone=course is Course.ALONE)
+            case Course.POISON:
+                self._end(call, PoisonCall(f"{call.deaths} workers died while they ran the call; it is not run again"))
+            case Course.LOST if call.wire_id in replica.stuck:
+                limit = call.request.method.max_run
+                self._end(call, WorkerLost(f"the call ran for longer than {limit:g} s, and its worker was ended"))
+            case Course.LOST:
+                self._end(call, WorkerLost(_LOST if died else _REPLACED))
+
+    def _failing(self, group: str) -> ModelFailing | None:
+        """Return the refusal of a call if nothing that could run it is alive, or is about to be."""
+        now = time.monotonic()
+        waits = [keeper.failing(now) for keeper in self._keepers if not group or keeper.place.group == group]
+        # With one place of many closed or on trial, calls wait for that one.
+        if not waits or None in waits:
+            return None
+        soonest = min(wait for wait in waits if wait is not None)
+        return ModelFailing(
+            f"the model's workers die before they answer a call; the next one is started in {soonest:.0f} s",
+            retry_after=soonest,
+        )
+
+    def _end(self, call: EngineCall, error: CallError) -> None:
+        self._forget(call)
+        call.fail(error)
 
     def _ready_may_have_changed(self) -> None:
         if self._tell_ready is not None:

@@ -13,12 +13,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from runner.dispatch.backoff import restart_delay
 from runner.dispatch.dispatcher import ReplicaId
+from runner.dispatch.restarts import Breaker, Restarts
 from runner.engine.life import Life
 from runner.engine.replica import Replica, StartHost, Watcher
 from runner.errors import LoadError
@@ -26,6 +27,9 @@ from runner.signature.published import Lane, Published
 from runner.workers.messages import Load
 
 logger = logging.getLogger("runner.engine")
+
+RENEWAL_PAUSE = 60.0
+"""seconds between two tries to put a fresh worker in the place of one that has run for long enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,9 @@ class Place:
         start: how a host is started there.
         max_coroutines: calls of `async def` methods that may run at once there.
         group: the deployment that it belongs to; empty: none in particular.
+        max_calls: answers after which a worker is replaced by a fresh one; 0: never.
+        max_memory: bytes that a worker may have before it is replaced by a fresh one; 0: any.
+        grace: seconds that the calls of a worker have to end which is replaced so.
     """
 
     label: str
@@ -45,6 +52,9 @@ class Place:
     start: StartHost
     max_coroutines: int
     group: str = ""
+    max_calls: int = 0
+    max_memory: int = 0
+    grace: float = 30.0
 
     def room(self, methods: Sequence[Published]) -> Mapping[Lane, int]:
         """Return how many calls of these methods a replica runs at once here, by lane.
@@ -74,6 +84,12 @@ class Owner(Watcher, Protocol):
     def replica_gone(self, replica: Replica) -> None:
         """Its worker is no more."""
 
+    def replica_worn(self, replica: Replica, why: str) -> None:
+        """Its worker should be replaced by a fresh one."""
+
+    def breaker_opened(self, place: Place) -> None:
+        """Nothing is started at a place for a while."""
+
 
 class Keeper:
     """See the module's text. Owns the workers of its place; `run` is a task of the engine's."""
@@ -86,6 +102,9 @@ class Keeper:
         self._successor: Life | None = None
         self._tasks: set[asyncio.Task[str]] = set()  # of every worker that is not gone
         self._taken_over = asyncio.Event()
+        self._restarts = Restarts()
+        self._next_start = 0.0
+        self._next_renewal = 0.0
 
     async def run(self) -> None:
         """Keep the replica alive until cancelled."""
@@ -95,6 +114,48 @@ class Keeper:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def on_trial(self) -> bool:
+        """True if the next worker has to show that it can answer."""
+        return self._restarts.breaker is Breaker.HALF_OPEN
+
+    def failing(self, now: float) -> float | None:
+        """Return the seconds until the next worker is started, None if the breaker is not open."""
+        if self._restarts.breaker is not Breaker.OPEN:
+            return None
+        return max(self._next_start - now, 0.0)
+
+    def ready(self) -> None:
+        """The worker here has loaded the model."""
+        self._restarts.ready()
+
+    def owns(self, replica: Replica) -> bool:
+        """True if a replica serves this place."""
+        return self._life is not None and self._life.replica is replica
+
+    def answered(self) -> None:
+        """The worker here has answered a call."""
+        self._restarts.reset()
+
+    def renew(self, why: str) -> None:
+        """Replace the worker by a fresh one, ready first. If that fails the old one stays, for now."""
+        life, loop = self._life, asyncio.get_running_loop()
+        if self._successor is not None or life is None or not life.serving or loop.time() < self._next_renewal:
+            return
+        logger.info("%r %s; a fresh worker takes its place", life.replica, why)
+        self._next_renewal = loop.time() + RENEWAL_PAUSE
+        successor = self.prepare(self.place)
+        successor.ready.add_done_callback(lambda ready: self._renewed(successor))
+
+    def _renewed(self, successor: Life) -> None:
+        if successor is not self._successor:
+            return  # something else came first
+        if successor.serving:
+            self.take_over(successor, self.place.grace)
+        else:
+            logger.error("the fresh worker cannot be had: %s", successor.ready.exception())
+            self._successor = None
 
     def prepare(self, place: Place) -> Life:
         """Start a successor, which loads and then waits for `take_over`. A former one that still waits is given up.
@@ -121,6 +182,7 @@ class Keeper:
         """
         assert life is self._successor
         old, self._life, self._successor, self.place = self._life, life, None, life.place
+        self._restarts.reset()
         self._owner.replica_takes_over(life.replica, None if old is None else old.replica)
         if old is not None:
             old.retire(grace)
@@ -129,14 +191,12 @@ class Keeper:
         self._taken_over.set()
 
     async def _keep(self) -> None:
-        deaths = 0
         self._life = self._begin(self.place)
         while True:
             life = self._life
             self._taken_over.clear()
             await self._wait(life.task)
             if life is not self._life:
-                deaths = 0
                 continue
             try:
                 ended = life.task.result()
@@ -145,9 +205,15 @@ class Keeper:
                     self.first.set_exception(exc)
                     return
                 ended = str(exc)
-            deaths = 0 if life.replica.answered else deaths + 1
-            delay = restart_delay(deaths, random.random())
-            logger.error("%r %s; it is started again in %.1f s", life.replica, ended, delay)
+            delay = self._restarts.died(answered=life.replica.answered > 0, dice=random.random())
+            self._next_start = time.monotonic() + delay
+            words = f"; its last words:\n{life.last_words}" if life.last_words else ""
+            logger.error("%r %s; it is started again in %.1f s%s", life.replica, ended, delay, words)
+            if self._restarts.breaker is Breaker.OPEN:
+                logger.error(
+                    "%d workers of %s in a row died without an answer", self._restarts.deaths, self.place.label
+                )
+                self._owner.breaker_opened(self.place)
             await self._wait(timeout=delay)
             if life is self._life:
                 self._life = self._begin(self.place)

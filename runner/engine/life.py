@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
-from runner.engine.replica import Replica, ReplicaState
+from runner.engine.replica import Host, Replica, ReplicaState
 from runner.errors import LoadError
+from runner.workers.liveness import LOOK_EVERY, Liveness
 
 if TYPE_CHECKING:
     from runner.engine.keeper import Owner, Place
 
 EXIT_GRACE = 1.0
 """seconds between the end of a worker's link and the end of its process, before it is killed."""
+
+LINK_GRACE = 0.05
+"""seconds between the end of a worker's process and the end of its link: what it had still said is read meanwhile. A
+process that the model has forked can hold the link open for ever."""
+
+_WEIGH_EVERY = 10
+"""Looks between two at the worker's memory."""
 
 
 class Life:
@@ -30,7 +39,13 @@ class Life:
         self.place = place
         self.replica = Replica(owner.next_replica_id(), place, owner, successor=successor)
         self.ready: asyncio.Future[None] = loop.create_future()
+        self.last_words = ""
         self._owner = owner
+        self._host: Host | None = None
+        self._liveness = Liveness()
+        self._looks = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._hung: asyncio.Future[str] = loop.create_future()
         self._retired: asyncio.Future[float] = loop.create_future()
         self.task: asyncio.Task[str] = loop.create_task(self._run())
 
@@ -68,31 +83,41 @@ class Life:
             host = await self.place.start(replica)
         except OSError as exc:  # no memory, no descriptors: it may pass
             raise LoadError(f"a worker cannot be started: {exc}") from exc
+        self._host = host
         process = asyncio.get_running_loop().create_task(host.wait())
         try:
-            replica.attach(host.link)
+            replica.attach(host)
             self._owner.replica_started(replica)
             host.link.send(self.place.load)
-            await asyncio.wait((replica.settled, replica.closed, process), return_when=asyncio.FIRST_COMPLETED)
+            self._look_later()
+            ends = (replica.closed, process, self._hung)
+            await asyncio.wait((replica.settled, *ends), return_when=asyncio.FIRST_COMPLETED)
             if not replica.settled.done():
-                ended = await self._ended(process)
+                ended = self._hung.result() if self._hung.done() else await self._ended(process)
                 raise LoadError(f"the worker ended while it was loading the model: {ended}")
             replica.settled.result()
             self.ready.set_result(None)
-            await asyncio.wait((self._retired, replica.closed, process), return_when=asyncio.FIRST_COMPLETED)
-            if self._retired.done() and not replica.closed.done() and not process.done():
+            await asyncio.wait((self._retired, *ends), return_when=asyncio.FIRST_COMPLETED)
+            if self._retired.done() and not any(end.done() for end in ends):
                 return await self._finish(self._retired.result(), process)
+            if self._hung.done():
+                return self._hung.result()
             return await self._ended(process)
         finally:
+            if self._timer is not None:
+                self._timer.cancel()
             process.cancel()
             self._owner.replica_gone(replica)
             await host.stop()
+            self.last_words = host.last_words
 
     async def _finish(self, grace: float, process: asyncio.Task[str]) -> str:
         """Let the calls that are there end."""
         idle = asyncio.get_running_loop().create_task(self.replica.idle.wait())
         try:
-            await asyncio.wait((idle, self.replica.closed, process), timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                (idle, self.replica.closed, process, self._hung), timeout=grace, return_when=asyncio.FIRST_COMPLETED
+            )
         finally:
             idle.cancel()
         return "was replaced"
@@ -102,10 +127,36 @@ class Life:
         # Either may come alone: a forked child of the model can keep the sockets open after the worker's death, and a
         # worker that closes its link may take its time to die.
         await asyncio.wait((self.replica.closed, process), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((self.replica.closed,), timeout=LINK_GRACE)
         try:
             return await asyncio.wait_for(process, EXIT_GRACE)
         except TimeoutError:
             return "closed its link and did not exit"
+
+    # Is it still alive? Nobody can be told of the absence of something, so there is a timer.
+
+    def _look_later(self) -> None:
+        host = self._host
+        if host is not None and host.watched:
+            self._timer = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look, host)
+
+    def _look(self, host: Host) -> None:
+        pulse = host.journal.pulse()
+        if stuck := self.replica.look_for_stuck(pulse.runs, time.monotonic()):
+            self._hung.set_result(f"ran {', '.join(stuck)} for longer than max_run_seconds")
+            return
+        vitals = None
+        if not self._liveness.beating(pulse):
+            vitals = host.vitals()
+            if (verdict := self._liveness.silent(vitals, loading=not self.ready.done())) is not None:
+                self._hung.set_result(verdict)
+                return
+        self._looks += 1
+        if self.place.max_memory and self._looks % _WEIGH_EVERY == 0:
+            memory = (vitals or host.vitals()).resident_bytes
+            if memory is not None and memory > self.place.max_memory:
+                self._owner.replica_worn(self.replica, f"has {memory >> 20} MB of memory")
+        self._look_later()
 
     def __repr__(self) -> str:
         return f"<Life of {self.replica}>"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from runner.dispatch.dispatcher import ReplicaId
 from runner.engine.calls import EngineCall
 from runner.errors import LoadError
-from runner.signature.published import Published
+from runner.execution.journal import Journal, Mark
+from runner.signature.published import Lane, Published
 from runner.workers.link import Link, Receiver
 from runner.workers.messages import Cancel, Credit, Failed, Item, LoadFailed, Message, Ran, Ready, Result, Room
+from runner.workers.vitals import Vitals
 
 if TYPE_CHECKING:
     from runner.engine.keeper import Place
@@ -35,6 +37,25 @@ class Host(Protocol):
         """The way to the worker."""
         ...
 
+    @property
+    def journal(self) -> Journal:
+        """Where the worker marks what it does. Can be read after its end."""
+        ...
+
+    @property
+    def watched(self) -> bool:
+        """Whether the worker's watchdog beats in the journal, so that one that does not is hung and can be ended."""
+        ...
+
+    @property
+    def last_words(self) -> str:
+        """The last lines that the worker wrote; complete after `stop`."""
+        ...
+
+    def vitals(self) -> Vitals:
+        """Return what the kernel says of the worker's process."""
+        ...
+
     async def wait(self) -> str:
         """Wait for the worker to end; return how, in words."""
         ...
@@ -54,6 +75,9 @@ class Watcher(Protocol):
 
     def call_over(self, replica: Replica, call: EngineCall, *, well: bool) -> None:
         """The worker has said its last word about a call: the room is free."""
+
+    def first_answer(self, replica: Replica) -> None:
+        """The worker has answered its first call."""
 
     def batch_ran(self, replica: Replica, ran: Ran) -> None:
         """A batch has run there."""
@@ -79,7 +103,10 @@ class Replica:
         self.place = place
         self.label = place.label
         self.state = ReplicaState.STARTING
-        self.answered = 0  # calls that ended well: a worker that never answered one is in a crash loop
+        self.answered = 0  # calls, well or badly: a worker that never answered one is in a crash loop
+        self.trial = False  # it is to show with a few calls that it can answer
+        self.rooms: dict[Lane, int] = {}  # what it has said of its room since it is ready
+        self.stuck: frozenset[int] = frozenset()  # calls that ran for too long, by their numbers on the link
         self.methods: tuple[Published, ...] = ()
         self.idle = asyncio.Event()  # no calls are here
         self.idle.set()
@@ -87,13 +114,14 @@ class Replica:
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._watcher = watcher
         self._link: Link | None = None
+        self._journal = Journal()
         self._calls: dict[int, EngineCall] = {}
         self._numbers: dict[str, int] = {}
         self._last_wire_id = 0
 
-    def attach(self, link: Link) -> None:
-        """Set the link; done once, before anything can arrive over it."""
-        self._link = link
+    def attach(self, host: Host) -> None:
+        """Set where the worker is; done once, before anything can arrive from it."""
+        self._link, self._journal = host.link, host.journal
 
     def run(self, call: EngineCall) -> bool:
         """Start a call here; False if the model that is loaded here has no such method."""
@@ -103,7 +131,6 @@ class Replica:
             return False
         self._last_wire_id += 1
         call.wire_id = self._last_wire_id
-        call.attempts += 1
         self._calls[call.wire_id] = call
         self.idle.clear()
         self._link.send(call.first_message(method))
@@ -125,7 +152,6 @@ class Replica:
         match message:
             case Result():
                 if (call := self._pop(message.id)) is not None:
-                    self.answered += 1
                     call.finish(message.payload, message.times)
                     self._watcher.call_over(self, call, well=True)
             case Item():
@@ -141,6 +167,7 @@ class Replica:
             case Ran():
                 self._watcher.batch_ran(self, message)
             case Room():
+                self.rooms[message.lane] = message.calls
                 self._watcher.room_changed(self, message)
             case Ready() | LoadFailed() if self.state is not ReplicaState.STARTING:
                 pass  # it was given up while it was loading
@@ -168,8 +195,31 @@ class Replica:
         self.idle.set()
         return calls
 
+    def mark_of(self, call: EngineCall) -> Mark:
+        """Return how far a call had come that was here."""
+        return self._journal.mark_of(call.wire_id)
+
+    def look_for_stuck(self, runs: Mapping[int, float], now: float) -> list[str]:
+        """Set `stuck` to the calls that run for longer than their methods may; return the names of those.
+
+        Args:
+            runs: when the limited runs began, by call.
+            now: instant.
+        """
+        stuck: dict[int, str] = {}
+        for wire_id, began in runs.items():
+            call = self._calls.get(wire_id)
+            if call is not None and (limit := call.request.method.max_run) is not None and now >= began + limit:
+                stuck[wire_id] = call.request.method.name
+        self.stuck = frozenset(stuck)
+        return sorted(set(stuck.values()))
+
     def _pop(self, wire_id: int) -> EngineCall | None:
         call = self._calls.pop(wire_id, None)
+        if call is not None:
+            self.answered += 1
+            if self.answered == 1:
+                self._watcher.first_answer(self)
         if not self._calls:
             self.idle.set()
         return call

@@ -20,6 +20,7 @@ from runner.batching.staging import Staged, Stager, to_host
 from runner.context import BatchContext
 from runner.errors import CallError, Cancelled
 from runner.execution import failure
+from runner.execution.journal import Mark
 from runner.execution.method import BatchPlan, LoadedMethod
 from runner.execution.running import Gate, RunningCall
 from runner.execution.times import Times
@@ -84,7 +85,10 @@ class BatchedCall(RunningCall, Job):
         codec = self._method.codec
         if missing := codec.unresolved(arguments):
             await self._executor.fetcher.resolve(missing)
+        journal = self._executor.journal
+        journal.mark(self._call.id, Mark.TOUCHED)  # an image may be what kills a decoder
         finished = await asyncio.get_running_loop().run_in_executor(self._executor.openers, codec.finish, arguments)
+        journal.mark(self._call.id, Mark.NONE)
         self._offer(arguments, finished)
 
     def _prepared(self, task: asyncio.Task[None]) -> None:
@@ -129,6 +133,11 @@ class BatchedCall(RunningCall, Job):
     # As a job.
 
     @property
+    def call_id(self) -> int:
+        """The call's number."""
+        return self._call.id
+
+    @property
     def wanted(self) -> bool:
         """See `Job`."""
         return not self._call.context.cancelled
@@ -165,8 +174,9 @@ class BatchedCall(RunningCall, Job):
 class BatchedWork:
     """What batches of a method do; see `coalescer.Work`."""
 
-    def __init__(self, method: LoadedMethod, stager: Stager) -> None:
+    def __init__(self, method: LoadedMethod, stager: Stager, executor: Executor) -> None:
         assert method.plan is not None
+        self._executor = executor
         self._method = method
         self._plan: BatchPlan = method.plan
         self._stager = stager
@@ -185,9 +195,13 @@ class BatchedWork:
 
     def run(self, prepared: Sequence[Staged], jobs: Sequence[BatchedCall]) -> Any:
         """See `coalescer.Work`."""
+        calls = [job.call_id for job in jobs]
+        for call in calls:
+            self._executor.journal.mark(call, Mark.RUNS)
         token = context.current.set(BatchContext([job.context for job in jobs]))
         try:
-            result = self._call(prepared, jobs)
+            with self._executor.limit(self._method, *calls):
+                result = self._call(prepared, jobs)
             if inspect.isawaitable(result):
                 return self._awaited(result, jobs)
             return self._results(result, jobs)
@@ -212,7 +226,9 @@ class BatchedWork:
 
     async def _awaited(self, result: Awaitable[Any], jobs: Sequence[BatchedCall]) -> list[Any]:
         context.current.set(BatchContext([job.context for job in jobs]))  # a task's own, nothing to put back
-        return self._results(await result, jobs)
+        with self._executor.limit(self._method, *(job.call_id for job in jobs)):
+            returned = await result
+        return self._results(returned, jobs)
 
     def _in_halves(self, jobs: Sequence[BatchedCall]) -> list[Any]:
         """Run a batch that raised again, in halves: at the end only the guilty ones have an exception."""

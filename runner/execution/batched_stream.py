@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from runner import context
@@ -84,6 +85,10 @@ class BatchedStreamCall(BatchedCall):
         else:
             self.fail(result)
 
+    def limit(self, members: Sequence[BatchedStreamCall]) -> AbstractContextManager[None]:
+        """Return the context in which to run something for these calls of the same method."""
+        return self._executor.limit(self._method, *(member.call_id for member in members if not member.over))
+
     def put(self, output: Any) -> None:
         """Take this member's part of a step."""
         if self._over or output is SKIP:
@@ -157,6 +162,10 @@ class BatchStream:
             step.entry = Entry(self._coalescer.next_entry(), self._point, self._key)
             self._coalescer.offer(step)
 
+    def limit(self) -> AbstractContextManager[None]:
+        """Return the context in which a step runs; see `Executor.limit`."""
+        return self.members[0].limit(self.members)
+
     def stepped(self, result: Any) -> None:
         """A step has run."""
         self._under_way = False
@@ -228,7 +237,9 @@ class StepWork:
             if job.closes:
                 _close(stream.outputs)
                 return [None]
-            return [_step(stream, next(cast(Iterator[Any], stream.outputs)))]
+            with stream.limit():
+                outputs = next(cast(Iterator[Any], stream.outputs))
+            return [_step(stream, outputs)]
         except StopIteration as exc:
             return [exc]
         finally:
@@ -242,7 +253,9 @@ class StepWork:
                 await close()
             return [None]
         try:
-            return [_step(stream, await anext(outputs))]
+            with stream.limit():
+                step = await anext(outputs)
+            return [_step(stream, step)]
         except StopAsyncIteration as exc:
             return [exc]
 

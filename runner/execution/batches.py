@@ -93,10 +93,12 @@ class Batches:
         assert method.plan is not None
         coalescer = self._on_loop() if method.asynchronous else self._on_device()
         if method.streams_output:
-            point = coalescer.add(method.name, method.plan.limits, OpeningWork(method, self._stager))
+            point = coalescer.add(method.name, method.plan.limits, OpeningWork(method, self._stager, self._executor))
             steps = coalescer.add(method.name, StepWork.LIMITS, StepWork())
         else:
-            point = steps = coalescer.add(method.name, method.plan.limits, BatchedWork(method, self._stager))
+            point = steps = coalescer.add(
+                method.name, method.plan.limits, BatchedWork(method, self._stager, self._executor)
+            )
         self._places[method.name] = (coalescer, point, steps)
 
     def _on_device(self) -> Coalescer:

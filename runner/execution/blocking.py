@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 from runner import context
 from runner.errors import CallError, Cancelled
 from runner.execution import failure
+from runner.execution.journal import Mark
 from runner.execution.method import LoadedMethod
 from runner.execution.running import RunningCall
 from runner.execution.streams import BlockingGate, BlockingInputs
@@ -84,6 +85,7 @@ class BlockingCall(RunningCall):
         token = context.current.set(call.context)
         error: CallError | None = None
         output = b""
+        self._executor.journal.mark(call.id, Mark.RUNS)
         began = time.perf_counter()
         try:
             arguments = self._prepare()
@@ -119,7 +121,8 @@ class BlockingCall(RunningCall):
     def _run(self, arguments: dict[str, object]) -> bytes:
         """Run the method; return the serialized output, or nothing after a stream."""
         codec, call = self._method.codec, self._call
-        result: object = self._method.function(**arguments)
+        with self._executor.limit(self._method, call.id):
+            result: object = self._method.function(**arguments)
         self._returned = time.perf_counter()
         if self._gate is None:
             return codec.encode_output(result, call.context.take_usage(), old_style=self._old_style)
@@ -128,12 +131,14 @@ class BlockingCall(RunningCall):
 
     def _stream(self, outputs: Iterator[object], gate: BlockingGate) -> None:
         codec, call, executor = self._method.codec, self._call, self._executor
+        limit = executor.limit(self._method, call.id)
         try:
             while True:
                 # Credit first: a generator is never ahead of its reader by more than the window.
                 gate.wait()
                 try:
-                    value = next(outputs)
+                    with limit:
+                        value = next(outputs)
                 except StopIteration:
                     return
                 output = codec.encode_output(value, call.context.take_usage(), old_style=self._old_style)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from runner import context
 from runner.errors import Cancelled, DeadlineExceeded
 from runner.execution import failure
+from runner.execution.journal import Mark
 from runner.execution.method import LoadedMethod
 from runner.execution.running import RunningCall
 from runner.execution.streams import AsyncGate, AsyncInputs
@@ -33,7 +34,7 @@ class CoroutineCall(RunningCall):
 
     def start(self) -> None:
         """See `RunningCall`."""
-        self.task = self._executor.loop.create_task(self._run())
+        self.task = self._executor.loop.create_task(self._run(), name=self._method.name)
 
     def cancel(self) -> None:
         """See `RunningCall`."""
@@ -49,6 +50,7 @@ class CoroutineCall(RunningCall):
         call, executor, method = self._call, self._executor, self._method
         context.current.set(call.context)  # a task has a context of its own, so there is nothing to put back
         began = time.perf_counter()
+        executor.journal.mark(call.id, Mark.RUNS)
         try:
             if call.context.cancelled or call.context.deadline is not None:
                 self._check_caller()
@@ -65,9 +67,10 @@ class CoroutineCall(RunningCall):
         times = UNTIMED
         decoded_at = time.perf_counter()
         try:
-            result: Any = method.function(**arguments)
-            if method.awaited:
-                result = await result
+            with executor.limit(method, call.id):
+                result: Any = method.function(**arguments)
+                if method.awaited:
+                    result = await result
             returned = time.perf_counter()
             if self._gate is None:
                 output = method.codec.encode_output(result, call.context.take_usage(), old_style=self._old_style)
@@ -92,13 +95,15 @@ class CoroutineCall(RunningCall):
 
     async def _stream(self, outputs: AsyncIterator[object], gate: AsyncGate) -> None:
         codec, call, executor = self._method.codec, self._call, self._executor
+        limit = executor.limit(self._method, call.id)
         try:
             while True:
                 # Credit first: a generator is never ahead of its reader by more than the window.
                 if not gate.open:
                     await gate.wait()
                 try:
-                    value = await anext(outputs)
+                    with limit:
+                        value = await anext(outputs)
                 except StopAsyncIteration:
                     return
                 output = codec.encode_output(value, call.context.take_usage(), old_style=self._old_style)

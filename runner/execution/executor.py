@@ -10,7 +10,8 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, Protocol
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final, NamedTuple, Protocol
 
 from runner.batching.tally import Ran
 from runner.context import CallContext
@@ -20,6 +21,7 @@ from runner.execution.batches import Batches
 from runner.execution.blocking import BlockingCall
 from runner.execution.coroutine import CoroutineCall
 from runner.execution.fetch import Fetcher
+from runner.execution.journal import Journal
 from runner.execution.mailbox import Mailbox
 from runner.execution.method import LoadedMethod
 from runner.execution.running import RunningCall
@@ -28,6 +30,8 @@ from runner.execution.times import UNTIMED, Times
 from runner.model import ModelClass
 from runner.signature.published import Lane
 from runner.wire.payload import Payload
+
+_UNLIMITED: Final = nullcontext()
 
 
 class Incoming(NamedTuple):
@@ -76,7 +80,20 @@ class Executor:
         *,
         num_threads: int,
         max_streams: int,
+        journal: Journal | None = None,
     ) -> None:
+        """Make an executor without calls.
+
+        Args:
+            model: the loaded model.
+            methods: what can be called.
+            outlet: told what calls have to say.
+            fetcher: fetches inputs given by URL.
+            num_threads: unary plain functions at once.
+            max_streams: streams of plain functions at once.
+            journal: where calls are marked before anything of them runs; None: where nobody looks.
+        """
+        self.journal = Journal() if journal is None else journal
         self.loop = asyncio.get_running_loop()
         self.fetcher = fetcher
         self.mailbox = Mailbox(self.loop)
@@ -155,6 +172,13 @@ class Executor:
         if self._openers is None:
             self._openers = ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), 8), "opener")
         return self._openers
+
+    def limit(self, method: LoadedMethod, *calls: int) -> AbstractContextManager[None]:
+        """Return the context in which to run something of a method, for these calls: the server sees how long it takes.
+
+        From any thread.
+        """
+        return self.journal.running(*calls) if method.limited else _UNLIMITED
 
     def spawn(
         self, coroutine: Coroutine[Any, Any, None], ended: Callable[[asyncio.Task[None]], None]

@@ -69,6 +69,7 @@ class LoadedMethod:
         asynchronous: it runs on the loop.
         arguments: what it takes.
         plan: how its calls run together; None if each runs by itself.
+        limited: a run may take only so long, so that each is noted.
     """
 
     name: str
@@ -81,6 +82,7 @@ class LoadedMethod:
     asynchronous: bool
     arguments: tuple[Argument, ...]
     plan: BatchPlan | None
+    limited: bool
 
 
 def load_methods(
@@ -164,4 +166,5 @@ def _loaded(model: ModelClass, signature: MethodSignature, lane: Lane, options: 
         asynchronous=is_asynchronous(function),
         arguments=signature.arguments,
         plan=_plan(model, signature, options) if signature.batched else None,
+        limited=options.max_run_seconds is not None,
     )

@@ -78,6 +78,9 @@ def build_engine(config: ServerConfig, model_dir: Path | None, host_for: HostFor
             host_for(placement),
             config.workers.max_coroutines,
             placement.group,
+            max_calls=config.workers.max_calls,
+            max_memory=config.workers.max_memory,
+            grace=config.drain.grace,
         )
         for placement in place(wanted, _machine(), gpu_memory_bytes=config.workers.gpu_memory_bytes)
     ]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from google.protobuf.duration_pb2 import Duration
 
-from runner.errors import CallError, ErrorKind, Overloaded, clip
+from runner.errors import CallError, ErrorKind, ModelFailing, Overloaded, clip
 from runner.wire.pb import inference_pb2 as pb
 
 
@@ -68,6 +68,9 @@ _CODES: dict[ErrorKind, tuple[Code, GrpcCode]] = {
     ErrorKind.MODEL_ERROR: (Code.MODEL_PREDICTION_FAILED, GrpcCode.UNKNOWN),
     # The method may have run in part: whether to try again is the caller's decision, so not UNAVAILABLE.
     ErrorKind.WORKER_LOST: (Code.RUNNER_PROCESSING_FAILED, GrpcCode.ABORTED),
+    # Not known to be the caller's fault, but nothing that another try would mend.
+    ErrorKind.POISON_CALL: (Code.RUNNER_PROCESSING_FAILED, GrpcCode.FAILED_PRECONDITION),
+    ErrorKind.MODEL_FAILING: (Code.MODEL_BUSY_PLEASE_RETRY, GrpcCode.UNAVAILABLE),
     ErrorKind.MODEL_LOADING: (Code.MODEL_DEPLOYING, GrpcCode.UNAVAILABLE),
     ErrorKind.OVERLOADED: (Code.MODEL_BUSY_PLEASE_RETRY, GrpcCode.RESOURCE_EXHAUSTED),
     ErrorKind.DRAINING: (Code.MODEL_BUSY_PLEASE_RETRY, GrpcCode.UNAVAILABLE),
@@ -133,7 +136,7 @@ def rpc_status(error: CallError, *, hide_model_errors: bool = False) -> tuple[in
         message, details, path = clip(error.message), clip(error.details), clip(error.path)
     status = pb.RpcStatus(code=code, message=message)
     status.details.add().Pack(pb.ErrorDetail(kind=error.kind.value, message=message, details=details, path=path))
-    if isinstance(error, Overloaded) and error.retry_after is not None:
+    if isinstance(error, Overloaded | ModelFailing) and error.retry_after is not None:
         status.details.add(type_url=RETRY_INFO, value=_retry_info(error.retry_after))
     return code, message, status.SerializeToString()
 

@@ -132,6 +132,8 @@ class _Reader:
             self._refuse("max_batch_size='auto' is for methods that return one value; give a number")
         if batched and streams_output and self._options.batch_sizes:
             self._refuse("batch_sizes= is for methods that return one value; leave it out")
+        if streamed and self._options.max_run_seconds is not None:
+            self._refuse("max_run_seconds= cannot tell a stuck method from one that waits for its input; leave it out")
         if not batched and (unused := self._options.needs_batch):
             self._refuse(f"{unused}= is for a method with a Batch[...] argument, and it has none; leave it out")
 

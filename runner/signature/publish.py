@@ -97,6 +97,7 @@ def publish(
                 slo=_seconds(options.slo_ms),
                 timeout=_seconds(options.timeout_ms),
                 max_timeout=_seconds(options.max_timeout_ms),
+                max_run=options.max_run_seconds,
             )
         )
     if not published:

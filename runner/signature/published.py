@@ -52,6 +52,7 @@ class Published:
         slo: seconds within which its calls should be answered; None without such an objective.
         timeout: seconds that a call gets that brings no deadline; None: as long as it takes.
         max_timeout: seconds that a call gets at most.
+        max_run: seconds after which a run is stuck; None: never.
     """
 
     name: str
@@ -65,3 +66,4 @@ class Published:
     slo: float | None = None
     timeout: float | None = None
     max_timeout: float | None = None
+    max_run: float | None = None

@@ -1,4 +1,4 @@
-"""The main module of a worker process: `python -m runner.workers.child DATA_FD CONTROL_FD`.
+"""The main module of a worker process: `python -m runner.workers.child PARENT DATA CONTROL JOURNAL`.
 
 Loads the model that the first message names, then serves calls until the link closes. It never outlives the server:
 end-of-file on the link ends it, whatever the model's threads are doing, and so does the server's death.
@@ -21,14 +21,19 @@ import uvloop
 
 from runner.allocator import keep_freed_memory
 from runner.errors import LoadError, SignatureError
+from runner.execution.journal import Journal, open_shared
 from runner.execution.loading import load_class, load_model
 from runner.workers.cpu_list import keep_to, read_cpus
 from runner.workers.link import WORKER_QUIET_TURNS, SocketLink
 from runner.workers.messages import Load, LoadFailed, Message
 from runner.workers.prctl import die_with_parent, set_timer_slack
+from runner.workers.watchdog import Watchdog
 from runner.workers.worker import Worker
 
 logger = logging.getLogger("runner.worker")
+
+EXIT_ORPHANED = 5
+"""Exit code of a worker whose server was gone before it could be told; nobody sees it."""
 
 EXIT_CANNOT_LOAD = 3
 """Exit code of a worker whose model cannot be loaded, which no restart will mend."""
@@ -67,9 +72,10 @@ class _Child:
             self.first.cancel()
 
 
-async def serve(data: socket.socket, control: socket.socket) -> int:
+async def serve(data: socket.socket, control: socket.socket, journal: Journal) -> int:
     """Load and serve; return the process's exit code."""
     child = _Child()
+    watchdog = Watchdog(asyncio.get_running_loop(), journal)
     link = await SocketLink.open(data, control, child, WORKER_QUIET_TURNS)
     load = await child.first
     _keep_to(load.cpus)
@@ -77,7 +83,8 @@ async def serve(data: socket.socket, control: socket.socket) -> int:
         # On the loop's thread, which is the main one: libraries that set signal handlers insist on it, and there is
         # nothing else to do yet.
         model = load_model(load_class(Path(load.model_dir)), load.device)
-        child.worker = Worker(model, load, link)
+        child.worker = Worker(model, load, link, journal)
+        watchdog.watch()
     except (LoadError, SignatureError) as exc:
         link.send(LoadFailed(str(exc), getattr(exc, "details", "")))
         link.close()
@@ -98,8 +105,10 @@ def _keep_to(cpus: str) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Take over the two sockets and serve until they close."""
-    die_with_parent(signal.SIGKILL)
+    """Take over what the server has made, its process id, two sockets and a journal; serve until the sockets close."""
+    parent, *sockets, shared = map(int, argv)
+    if not die_with_parent(signal.SIGKILL, parent):
+        return EXIT_ORPHANED
     keep_freed_memory()
     _leave_stopping_to_the_server()
     # What a model prints goes to the log: the server's stdout is for the server's own lines.
@@ -110,11 +119,11 @@ def main(argv: list[str]) -> int:
     if len(os.sched_getaffinity(0)) > 1:
         sys.setswitchinterval(_SWITCH_INTERVAL)
         set_timer_slack(1)
-    data, control = (socket.socket(fileno=int(descriptor)) for descriptor in argv)
+    data, control = (socket.socket(fileno=descriptor) for descriptor in sockets)
     for end in (data, control):
         end.set_inheritable(False)  # a program that the model starts must not hold the link open after our death
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(serve(data, control))
+        return runner.run(serve(data, control, open_shared(shared)))
 
 
 def _leave_stopping_to_the_server() -> None:

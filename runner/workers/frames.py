@@ -235,6 +235,7 @@ def _published_fields(method: Published) -> dict[str, object]:
         "slo": method.slo,
         "timeout": method.timeout,
         "max_timeout": method.max_timeout,
+        "max_run": method.max_run,
     }
 
 
@@ -251,6 +252,7 @@ def _published(fields: dict[str, object]) -> Published:
         slo=cast("float | None", fields["slo"]),
         timeout=cast("float | None", fields["timeout"]),
         max_timeout=cast("float | None", fields["max_timeout"]),
+        max_run=cast("float | None", fields["max_run"]),
     )
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from runner.errors import LoadError, SignatureError
+from runner.execution.journal import Journal
 from runner.execution.loading import load_model
 from runner.model import ModelClass
 from runner.workers.link import Link, MemoryLink, Receiver
 from runner.workers.messages import Load, LoadFailed, Message
+from runner.workers.vitals import Vitals
 from runner.workers.worker import Worker
 
 
@@ -27,6 +30,9 @@ class InlineWorker:
         self.link, self._own = MemoryLink.pair(asyncio.get_running_loop())
         self.link.connect(self)
         self._own.connect(receiver)
+        self.journal = Journal()
+        self.last_words = ""
+        self.watched = False
         self._model_class = model_class
         self._worker: Worker | None = None
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -37,13 +43,17 @@ class InlineWorker:
             self._worker.on_message(message)
         elif isinstance(message, Load):
             try:
-                self._worker = Worker(load_model(self._model_class(), message.device), message, self._own)
+                self._worker = Worker(load_model(self._model_class(), message.device), message, self._own, self.journal)
             except (LoadError, SignatureError) as exc:
                 self._own.send(LoadFailed(str(exc), getattr(exc, "details", "")))
                 self._own.close()
 
     def on_closed(self) -> None:
         """See `link.Receiver`."""
+
+    def vitals(self) -> Vitals:
+        """See `engine.Host`: a process that looks at itself is alive."""
+        return Vitals(stopped=False, cpu_seconds=time.process_time())
 
     async def wait(self) -> str:
         """See `engine.Host`."""

@@ -1,4 +1,8 @@
-"""Starting a worker process, and learning how it ended."""
+"""Starting a worker process, and learning how it ended.
+
+Its end is seen by a descriptor of the process (a pidfd) where the kernel has them: that tells as soon as the process is
+gone, while its sockets may be held open by another one that the model has forked.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,15 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from runner.execution.journal import Journal, create_shared
+from runner.workers.last_words import LastWords
 from runner.workers.link import SERVER_QUIET_TURNS, Receiver, SocketLink
+from runner.workers.vitals import Vitals, read_vitals
+
+_WORDS_GRACE = 0.1
+"""seconds after a worker's end in which its stderr is read to the end: another process may hold it open."""
+
+_STDERR = 2
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,9 +31,22 @@ _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 class WorkerProcess:
     """A spawned worker and the link to it. Spawned, never forked: a fresh interpreter shares no lock with ours."""
 
-    def __init__(self, process: asyncio.subprocess.Process, link: SocketLink) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, link: SocketLink, journal: Journal, words: int) -> None:
+        """Take over a worker that was started.
+
+        Args:
+            process: the worker.
+            link: the way to it.
+            journal: what it writes into.
+            words: the reading end of its stderr.
+        """
+        self._loop = asyncio.get_running_loop()
         self._process = process
+        self._said: asyncio.Future[None] = self._loop.create_future()
+        self._words = LastWords(words, _STDERR, self._silent)
         self.link = link
+        self.watched = True
+        self.journal = journal
 
     @classmethod
     async def spawn(
@@ -32,23 +57,32 @@ class WorkerProcess:
     ) -> WorkerProcess:
         """Start a worker; `receiver` is told what comes over its link.
 
+        The kernel ends the worker with the thread that this runs in: have it be the main one.
+
         Args:
             receiver: told of messages, and once of the link's end.
             environment: variables for the worker; those that the server's own environment sets win.
             withholds: says which variables of the server's own environment are none of a model's business.
         """
-        with contextlib.ExitStack() as ours:
-            data, child_data = _pair(ours)
-            control, child_control = _pair(ours)
-            descriptors = (child_data.fileno(), child_control.fileno())
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as childs:
+            data, child_data = _pair(ours, childs)
+            control, child_control = _pair(ours, childs)
+            journal, shared = create_shared()
+            childs.callback(os.close, shared)
+            words, child_words = os.pipe()
+            ours.callback(os.close, words)
+            childs.callback(os.close, child_words)
+            passed = (child_data.fileno(), child_control.fileno(), shared)
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *_safe_path(),
                 "-m",
                 "runner.workers.child",
-                *map(str, descriptors),
+                *map(str, (os.getpid(), *passed)),
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=descriptors,
+                stdout=child_words,
+                stderr=child_words,
+                pass_fds=passed,
                 env=_environment(environment, withholds),
             )
             try:
@@ -57,17 +91,25 @@ class WorkerProcess:
                 process.kill()
                 raise
             ours.pop_all()
-            child_data.close()
-            child_control.close()
-            return cls(process, link)
+            return cls(process, link, journal, words)
 
     @property
     def pid(self) -> int:
         """The process id."""
         return self._process.pid
 
+    @property
+    def last_words(self) -> str:
+        """The last lines that it has written to stdout or stderr; complete after `stop`."""
+        return self._words.text
+
+    def vitals(self) -> Vitals:
+        """Return what the kernel says of the process."""
+        return read_vitals(self.pid)
+
     async def wait(self) -> str:
         """Wait for the process to end; return how, in words."""
+        await self._gone()
         code = await self._process.wait()
         if code < 0:
             known = -code in {member.value for member in signal.Signals}  # not all real-time signals have a name
@@ -80,18 +122,44 @@ class WorkerProcess:
         with contextlib.suppress(ProcessLookupError):  # it may end between our look and our signal
             self._process.kill()
         await self._process.wait()
+        await asyncio.wait((self._said,), timeout=_WORDS_GRACE)
+        self._words.close()
+
+    async def _gone(self) -> None:
+        """Wait for the process's own descriptor, where there is such a thing."""
+        try:
+            handle = os.pidfd_open(self.pid)
+        except (AttributeError, OSError):  # another system or an old kernel, or it is gone and reaped
+            return
+        gone: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_reader(handle, _settle, gone)
+        try:
+            await gone
+        finally:
+            self._loop.remove_reader(handle)
+            os.close(handle)
+
+    def _silent(self) -> None:
+        """Called in the thread that reads its stderr."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
+            self._loop.call_soon_threadsafe(_settle, self._said)
 
     def __repr__(self) -> str:
         return f"<WorkerProcess {self.pid} returncode={self._process.returncode}>"
 
 
-def _pair(owner: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
-    """Return our end and the child's; both are closed if the worker does not come to life."""
-    ours, child = socket.socketpair()
-    owner.enter_context(ours)
-    owner.enter_context(child)
-    ours.setblocking(False)
-    return ours, child
+def _pair(ours: contextlib.ExitStack, childs: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
+    """Return our end and the child's. Ours is closed if the worker does not come to life, the child's in any case."""
+    our_end, child_end = socket.socketpair()
+    ours.enter_context(our_end)
+    childs.enter_context(child_end)
+    our_end.setblocking(False)
+    return our_end, child_end
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _safe_path() -> tuple[str, ...]:

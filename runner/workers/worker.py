@@ -17,6 +17,7 @@ from runner.execution.batch_sizes import settle
 from runner.execution.executor import Executor, Incoming
 from runner.execution.failure import with_traceback
 from runner.execution.fetch import Fetcher
+from runner.execution.journal import Journal
 from runner.execution.method import load_methods
 from runner.execution.times import Times
 from runner.limits import FetchLimits
@@ -48,8 +49,14 @@ _METADATA_KEPT = 256
 class Worker:
     """Serves one loaded model over one link. Lives on the loop that runs the link."""
 
-    def __init__(self, model: ModelClass, load: Load, link: Link) -> None:
+    def __init__(self, model: ModelClass, load: Load, link: Link, journal: Journal | None = None) -> None:
         """Compile the model's methods and say `Ready`.
+
+        Args:
+            model: the loaded model.
+            load: the message that asked for it.
+            link: the way to the server.
+            journal: where calls are marked before anything of them runs; None: where nobody looks.
 
         Raises:
             SignatureError: a method cannot be published.
@@ -71,6 +78,7 @@ class Worker:
             Fetcher(limits, allow_private=load.allow_private_urls),
             num_threads=load.num_threads,
             max_streams=load.max_streams,
+            journal=journal,
         )
         self._counts: dict[str, Count] = {}
         self._telling: asyncio.TimerHandle | None = None

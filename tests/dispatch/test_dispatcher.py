@@ -195,6 +195,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.running: dict[int, tuple[int, Lane]] = {}
         self.tickets: dict[int, Ticket] = {}
         self.again: set[int] = set()
+        self.alone: set[int] = set()
         self.rooms: dict[int, dict[Lane, int]] = {}
         self.groups: dict[int, str] = {}
         self.now = NOW
@@ -220,7 +221,8 @@ class AnyOrder(RuleBasedStateMachine):
         if replica is None:
             self.waiting[self.last] = new
         else:
-            assert not any((t.lane, t.group) == (lane, group) for t in self.waiting.values())
+            queued = [t for t in self.waiting.values() if t.id not in self.alone]
+            assert not any((t.lane, t.group) == (lane, group) for t in queued)
             assert not group or self.groups[replica] == group
             self.running[self.last] = (replica, lane)
         return new
@@ -264,8 +266,8 @@ class AnyOrder(RuleBasedStateMachine):
         self.under_test.retire(ReplicaId(replica))
         self.rooms.pop(replica, None)  # it takes nothing any more
 
-    @rule(replica=consumes(replicas))
-    def leave(self, replica: int) -> None:
+    @rule(replica=consumes(replicas), alone=st.booleans())
+    def leave(self, replica: int, alone: bool) -> None:
         lost = self.under_test.leave(ReplicaId(replica))
         assert sorted(lost) == sorted(call for call, (where, _) in self.running.items() if where == replica)
         # What ran there waits again.
@@ -273,7 +275,11 @@ class AnyOrder(RuleBasedStateMachine):
             del self.running[call]
             self.waiting[call] = self.tickets[call]
             self.again.add(call)
-            self.under_test.restore(self.tickets[call], self.now)
+            self.under_test.restore(self.tickets[call], self.now, alone=alone)
+            if alone:
+                self.alone.add(call)
+            else:
+                self.alone.discard(call)
         self.rooms.pop(replica, None)
 
     @rule()
@@ -282,15 +288,31 @@ class AnyOrder(RuleBasedStateMachine):
             gone = self.waiting.pop(assignment.call)
             assert not gone.group or self.groups[assignment.replica] == gone.group
             alike = (gone.lane, gone.caller, gone.priority, gone.group)
-            same = [t for t in self.waiting.values() if (t.lane, t.caller, t.priority, t.group) == alike]
+            same = [
+                t
+                for t in self.waiting.values()
+                if t.id not in self.alone and (t.lane, t.caller, t.priority, t.group) == alike
+            ]
             # One caller's calls of a kind keep their order; those that have been out before go first.
             first = all(t.id > gone.id and t.id not in self.again for t in same)
             assert first or gone.id in self.again
             self.running[assignment.call] = (assignment.replica, gone.lane)
         for waiting in self.waiting.values():
             for name, room in self.rooms.items():
-                if not waiting.group or self.groups[name] == waiting.group:
-                    assert self.load(name, waiting.lane) >= room[waiting.lane]
+                if (not waiting.group or self.groups[name] == waiting.group) and not self.occupied(name):
+                    full = self.load(name, waiting.lane) >= room[waiting.lane]
+                    busy = any(where == name for where, _ in self.running.values())
+                    assert full or (busy and waiting.id in self.alone)
+
+    def occupied(self, replica: int) -> bool:
+        """A call is there that is to be alone."""
+        return any(where == replica and call in self.alone for call, (where, _) in self.running.items())
+
+    @invariant()
+    def what_is_to_be_alone_is(self) -> None:
+        for call, (where, _) in self.running.items():
+            if call in self.alone:
+                assert [other for other, (place, _) in self.running.items() if place == where] == [call]
 
     def load(self, replica: int, lane: Lane) -> int:
         return sum(place == (replica, lane) for place in self.running.values())

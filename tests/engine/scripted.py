@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from runner import ModelClass
 from runner.engine import Engine, Place, Request
 from runner.engine.replica import Host
 from runner.errors import CallError
+from runner.execution.journal import Journal, Mark
 from runner.signature.publish import publish
 from runner.signature.published import Published
 from runner.wire.payload import Payload
 from runner.workers.link import Receiver
 from runner.workers.messages import Call, Credit, Failed, Item, Load, LoadFailed, Message, Ready, Result
+from runner.workers.vitals import Vitals
 from tests.running import turns
 
 LOAD = Load(
@@ -46,9 +48,15 @@ class Model(ModelClass):
     @ModelClass.method
     def collect(self, texts: Iterator[str]) -> str: ...
 
+    @ModelClass.method(idempotent=True, max_run_seconds=1000)
+    def look_up(self, text: str) -> str: ...
+
+    @ModelClass.method(idempotent=True)
+    def list_up(self, text: str) -> Iterator[str]: ...
+
 
 METHODS = publish(Model)[1]
-PREDICT, GENERATE, STREAM, COLLECT = range(4)
+PREDICT, GENERATE, STREAM, COLLECT, LOOK_UP, LIST_UP = range(6)
 
 M = TypeVar("M", bound=Message)
 
@@ -61,6 +69,11 @@ class ScriptedWorker:
         self._changed = asyncio.Event()
         self._exit: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.link = self
+        self.journal = Journal()
+        self.watched = False
+        self.last_words = ""
+        self.begins = True  # a call as soon as it is heard
+        self.seen = Vitals(stopped=False, cpu_seconds=None)
         self.heard: list[Message] = []
         self.stopped = False
         self._gone = asyncio.Event()
@@ -70,10 +83,15 @@ class ScriptedWorker:
     def send(self, message: Message) -> None:
         if not self._exit.done():
             self.heard.append(message)
+            if self.begins and isinstance(message, Call):
+                self.begin(message)
             self._changed.set()
 
     def close(self) -> None:
         pass
+
+    def vitals(self) -> Vitals:
+        return self.seen
 
     async def wait(self) -> str:
         return await asyncio.shield(self._exit)
@@ -94,6 +112,10 @@ class ScriptedWorker:
 
     def cannot_load(self, message: str, details: str = "") -> None:
         self.say(LoadFailed(message, details))
+
+    def begin(self, call: Call) -> None:
+        """Run the call's method from now on."""
+        self.journal.mark(call.id, Mark.RUNS)
 
     def answer(self, call: Call, payload: bytes = b"answer") -> None:
         self.say(Result(call.id, payload))
@@ -151,13 +173,16 @@ class Scripted:
         max_queued_bytes: int = 1000,
         max_coroutines: int = 2,
         refuse: Callable[[int], Exception | None] = lambda number: None,
+        prepare: Callable[[ScriptedWorker], None] = lambda worker: None,
+        **place: Any,
     ) -> None:
+        self._prepare = prepare
         self.workers: list[ScriptedWorker] = []
         self._refuse = refuse
         self._attempts = 0
         self._started = asyncio.Event()
         self.engine = Engine(
-            [Place(f"place {number}", LOAD, self._start, max_coroutines) for number in range(replicas)],
+            [Place(f"place {number}", LOAD, self._start, max_coroutines, **place) for number in range(replicas)],
             max_queued_calls=max_queued_calls,
             max_queued_bytes=max_queued_bytes,
         )
@@ -188,6 +213,7 @@ class Scripted:
         if (refusal := self._refuse(self._attempts)) is not None:
             raise refusal
         worker = ScriptedWorker(receiver)
+        self._prepare(worker)
         self.workers.append(worker)
         self._started.set()
         return worker

@@ -7,7 +7,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from runner.client import Model
-from runner.errors import WorkerLost
+from runner.errors import PoisonCall, WorkerLost
 from tests.official import require_sdk
 
 pytestmark = pytest.mark.real
@@ -45,8 +45,8 @@ def test_an_idempotent_call_runs_again(model, tmp_path):
     assert (tmp_path / "died").exists()
 
 
-def test_an_idempotent_call_that_kills_two_workers_is_given_up(model):
-    with pytest.raises(WorkerLost):
+def test_an_idempotent_call_that_kills_three_workers_is_given_up(model):
+    with pytest.raises(PoisonCall):
         model.die_always(timeout=20)
     assert model.pid(timeout=20) > 0
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,11 +15,12 @@ from pathlib import Path
 import pytest
 
 import runner
-from runner.engine import Engine, Place, Request, StreamCall
+from runner.engine import Engine, Place, Request, StreamCall, life
 from runner.errors import LoadError, ModelError, WorkerLost
 from runner.execution.loading import load_class
 from runner.execution.method import load_methods
 from runner.model import instantiate
+from runner.workers.child import EXIT_ORPHANED
 from runner.workers.messages import Load
 from runner.workers.process import WorkerProcess
 from tests.running import on_loop
@@ -167,14 +169,14 @@ def descriptors(pid: int) -> list[str]:
 
 
 @on_loop
-async def test_what_a_model_prints_is_in_the_log_before_its_call_is_answered(capfd, monkeypatch):
+async def test_what_a_model_prints_is_in_the_log(capfd, monkeypatch):
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     async with served() as under_test:
         assert await under_test.call("say", text="printed in a call") == "said"
-        out, err = capfd.readouterr()
-        assert out == ""  # the server's own lines go there
-        assert "printed while loading\n" in err
-        assert "printed in a call\n" in err
+    out, err = capfd.readouterr()
+    assert out == ""  # the server's own lines go there
+    assert "printed while loading\n" in err
+    assert "printed in a call\n" in err
 
 
 @pytest.mark.parametrize(
@@ -217,3 +219,62 @@ async def test_leaving_while_a_worker_is_loading_ends_it(tmp_path):
         await under_test.spawned.wait()
     (worker,) = under_test.workers
     assert await worker.wait() == "killed by SIGKILL"
+
+
+@on_loop
+async def test_a_death_is_seen_though_a_forked_process_holds_the_link():
+    async with served() as under_test:
+        child = await under_test.call("fork")
+        try:
+            stream = under_test.stream("hang")
+            await anext(stream)
+            os.kill(under_test.workers[0].pid, signal.SIGKILL)
+            with pytest.raises(WorkerLost):
+                await anext(stream)
+            assert await under_test.call("shout", text="again") == "AGAIN"
+        finally:
+            assert isinstance(child, int)
+            os.kill(child, signal.SIGKILL)
+
+
+@on_loop
+async def test_the_log_has_a_dead_worker_s_last_words_and_its_caller_has_not(caplog):
+    async with served() as under_test:
+        with pytest.raises(WorkerLost) as told:
+            await under_test.call("die_saying", text="no such file: /secret")
+        assert "secret" not in str(told.value) + told.value.details
+        assert await under_test.call("shout", text="again") == "AGAIN"
+    assert "killed by SIGSEGV; it is started again" in caplog.text
+    assert "its last words:\nprinted while loading\nno such file: /secret" in caplog.text
+
+
+@on_loop
+async def test_a_stopped_worker_is_replaced(monkeypatch):
+    monkeypatch.setattr(life, "LOOK_EVERY", 0.1)
+    async with served() as under_test:
+        (worker,) = under_test.workers
+        os.kill(worker.pid, signal.SIGSTOP)
+        # It is not known to be stopped yet, and so it gets the call. A stopped process begins nothing.
+        assert await under_test.call("shout", text="x") == "X"
+        assert await worker.wait() == "killed by SIGKILL"
+        assert len(under_test.workers) == 2
+
+
+@on_loop
+async def test_a_run_that_takes_too_long_is_told_from_a_long_one(monkeypatch):
+    monkeypatch.setattr(life, "LOOK_EVERY", 0.05)
+    async with served() as under_test:
+        stream = under_test.stream("hang")  # may take any time
+        await anext(stream)
+        assert await under_test.call("hold_the_lock", seconds=1.0) == 1.0
+        with pytest.raises(WorkerLost, match=r"ran for longer than 0\.2 s, and its worker was ended"):
+            await under_test.call("hang_limited")
+        with pytest.raises(WorkerLost):
+            await anext(stream)
+        assert await under_test.call("shout", text="again") == "AGAIN"
+        assert len(under_test.workers) == 2
+
+
+def test_a_worker_whose_server_is_gone_does_not_begin() -> None:
+    command = [sys.executable, "-m", "runner.workers.child", "1", "0", "0", "0"]
+    assert subprocess.run(command, check=False).returncode == EXIT_ORPHANED

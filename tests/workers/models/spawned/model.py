@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -50,6 +51,34 @@ class Spawned(ModelClass):
         yield "hanging"
         while True:
             time.sleep(60)
+
+    @ModelClass.method
+    def die_saying(self, text: str) -> str:
+        print(text, file=sys.stderr)
+        os.kill(os.getpid(), signal.SIGSEGV)
+        return "never"
+
+    @ModelClass.method
+    def fork(self) -> int:
+        """Forks a process that keeps everything that is open here; returns its id."""
+        child = os.fork()
+        if child == 0:
+            time.sleep(60)
+            os._exit(0)
+        return child
+
+    @ModelClass.method(max_run_seconds=0.2)
+    def hang_limited(self) -> str:
+        time.sleep(60)
+        return "never"
+
+    @ModelClass.method
+    def hold_the_lock(self, seconds: float) -> float:
+        """Holds the interpreter's lock and computes, in one call into C."""
+        began = time.monotonic()
+        while time.monotonic() - began < seconds:
+            sum(range(10_000_000))
+        return seconds
 
     @ModelClass.method
     def leave_a_child(self) -> int:
