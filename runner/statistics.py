@@ -41,6 +41,7 @@ class PointStatistics:
         reasons: batches by why they left.
         sizes: batches by size: up to 1, 2, 4, 8, ...
         longest_wait: seconds that an entry has waited at most.
+        oom_splits_total: runs that were split for want of a device's memory.
     """
 
     name: str
@@ -52,6 +53,7 @@ class PointStatistics:
     reasons: Mapping[str, int]
     sizes: Mapping[int, int]
     longest_wait: float
+    oom_splits_total: int = 0
 
     @property
     def mean_size(self) -> float:

@@ -6,9 +6,10 @@ Events come in, `Policy.decide` says what runs, and the device gets it. Lives on
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from runner.batching.device import Device, Outcome, Run
@@ -16,6 +17,8 @@ from runner.batching.entries import Batch, Entry, Limits, Room
 from runner.batching.policy import Policy
 from runner.batching.tally import Ran
 from runner.errors import CallError, Cancelled, DeadlineExceeded
+
+logger = logging.getLogger("runner.batching")
 
 QUIET_TURNS = 4
 """Turns of the loop without news before an idle device gets a batch of a coalescing point. Callers that come back a
@@ -69,6 +72,12 @@ class Work(Protocol):
 
     stages: bool
     """Whether `prepare` is worth a thread of its own while the device is busy."""
+
+    exhausted: int | None
+    """The smallest number of jobs that the device had too little memory for, since this was last set to None."""
+
+    splits: int
+    """Runs that were split for want of memory, since this was last set to 0."""
 
     def prepare(self, jobs: Jobs) -> Any:
         """Bring the arguments of these jobs into place."""
@@ -243,6 +252,7 @@ class Coalescer:
         else:
             for job in jobs:
                 job.deliver(outcome.error, fate)
+        self._learn(batch, point, len(jobs))
         self.policy.finished(batch, outcome.seconds, self._clock())
         waited = outcome.started - min(job.offered for job in jobs)
         self._observe(
@@ -254,10 +264,32 @@ class Coalescer:
                 waited,
                 outcome.seconds,
                 outcome.device_seconds,
+                point.work.splits,
             )
         )
+        point.work.splits = 0
         if self._jobs:
             self._look()
+
+    def _learn(self, batch: Batch, point: _Point, size: int) -> None:
+        """Have no more batches of a size for which there was too little memory."""
+        exhausted, point.work.exhausted = point.work.exhausted, None
+        if exhausted is None or exhausted < 2:
+            return
+        limits = self.policy.limits(batch.point)
+        if batch.cost == size:
+            limits = replace(limits, max_size=min(limits.max_size, exhausted // 2))
+        else:  # entries are of different weight, and their number says little
+            limits = replace(limits, max_cost=min(limits.max_cost, batch.cost * exhausted / size / 2))
+        self.policy.resize(batch.point, limits)
+        logger.warning(
+            "%s: the device had too little memory for %d at once; from now on batches have at most %d entries, and "
+            "cost at most %g",
+            point.name,
+            exhausted,
+            limits.max_size,
+            limits.max_cost,
+        )
 
     def __repr__(self) -> str:
         return f"<Coalescer {len(self._jobs)} waiting, {self._in_hand} in hand>"

@@ -13,6 +13,7 @@ from runner.batching.coalescer import Coalescer, Fate, Job
 from runner.batching.device import Post
 from runner.batching.entries import Entry, Limits
 from runner.batching.key import array_key, shared_key
+from runner.batching.memory import free_memory, out_of_memory
 from runner.batching.staging import Staged, Stager, to_host
 from runner.context import BatchContext, CallContext
 from runner.errors import CallError, Cancelled
@@ -76,6 +77,8 @@ class PointWork:
         self._stager = stager
         self._stackings = point.stackings
         self.stages = any(stacking is not Stacking.LIST for stacking in self._stackings)
+        self.exhausted: int | None = None
+        self.splits = 0
 
     def prepare(self, jobs: Sequence[_PointJob]) -> list[Staged]:
         """See `coalescer.Work`."""
@@ -90,6 +93,12 @@ class PointWork:
         try:
             columns = [staged.take() for staged in prepared]
             results = to_host(self._point.function(self._model, *columns, **jobs[0].shared))
+        except BaseException as exc:
+            # A step may have written its cache in part, so it is not tried again; the next ones are smaller.
+            if out_of_memory(exc):
+                free_memory(exc)
+                self.exhausted = len(jobs)
+            raise
         finally:
             if token is not None:
                 context.current.reset(token)

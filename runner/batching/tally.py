@@ -18,12 +18,24 @@ class Ran(NamedTuple):
     """Seconds that its oldest entry had waited."""
     seconds: float
     device_seconds: float
+    oom_splits: int = 0
+    """Runs that were split for want of memory."""
 
 
 class Count:
     """Batches of one name, added up."""
 
-    __slots__ = ("batches", "cost", "device_seconds", "entries", "longest_wait", "reasons", "seconds", "sizes")
+    __slots__ = (
+        "batches",
+        "cost",
+        "device_seconds",
+        "entries",
+        "longest_wait",
+        "oom_splits",
+        "reasons",
+        "seconds",
+        "sizes",
+    )
 
     def __init__(self) -> None:
         self.batches = 0
@@ -32,6 +44,7 @@ class Count:
         self.seconds = 0.0
         self.device_seconds = 0.0
         self.longest_wait = 0.0
+        self.oom_splits = 0
         self.reasons: Counter[str] = Counter()
         self.sizes: Counter[int] = Counter()  # by the largest size counted there: 1, 2, 4, 8, ...
 
@@ -42,6 +55,7 @@ class Count:
         self.cost += ran.cost
         self.seconds += ran.seconds
         self.device_seconds += ran.device_seconds
+        self.oom_splits += ran.oom_splits
         self.longest_wait = max(self.longest_wait, ran.waited)
         self.reasons[ran.reason] += 1
         self.sizes[1 << max(ran.size - 1, 0).bit_length()] += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
@@ -64,9 +63,9 @@ class EngineCall:
 
     __slots__ = ("abandoned", "arrived", "deaths", "id", "request", "sent", "timer", "wire", "wire_id")
 
-    def __init__(self, call_id: CallId, request: Request) -> None:
+    def __init__(self, call_id: CallId, request: Request, now: float) -> None:
         self.id = call_id
-        self.arrived = self.sent = time.monotonic()
+        self.arrived = self.sent = now
         self.request = request
         self.abandoned: float | None = None  # when it was told to stop
         self.timer: asyncio.TimerHandle | None = None
@@ -88,10 +87,10 @@ class EngineCall:
         """The worker is gone, and the call waits for another one to run it from the beginning."""
         self.wire = None
 
-    def first_message(self, method: int) -> Call:
+    def first_message(self, method: int, now: float) -> Call:
         """Return the message that starts the call on a replica, where its method has this number."""
         request = self.request
-        self.sent = now = time.monotonic()
+        self.sent = now
         left = None if request.deadline is None else request.deadline - now
         return Call(self.wire_id, method, request.payload, request.params, left, request.request_id, request.metadata)
 
@@ -119,8 +118,8 @@ class UnaryCall(EngineCall):
 
     __slots__ = ("answer",)
 
-    def __init__(self, call_id: CallId, request: Request, answer: asyncio.Future[Answer]) -> None:
-        super().__init__(call_id, request)
+    def __init__(self, call_id: CallId, request: Request, now: float, answer: asyncio.Future[Answer]) -> None:
+        super().__init__(call_id, request, now)
         self.answer = answer
 
     @property
@@ -160,8 +159,8 @@ class StreamCall(EngineCall):
         "_window",
     )
 
-    def __init__(self, call_id: CallId, request: Request, abandon: Callable[[StreamCall], None]) -> None:
-        super().__init__(call_id, request)
+    def __init__(self, call_id: CallId, request: Request, now: float, abandon: Callable[[StreamCall], None]) -> None:
+        super().__init__(call_id, request, now)
         self._abandon = abandon
         self._window = Window()
         self._consumption = Consumption()

@@ -51,6 +51,7 @@ class Engine:
         max_queued_calls: int,
         max_queued_bytes: int,
         max_queued_wait: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare; nothing is started yet.
 
@@ -59,7 +60,9 @@ class Engine:
             max_queued_calls: calls that may wait.
             max_queued_bytes: bytes of payload that may wait.
             max_queued_wait: seconds that a call may be predicted to wait; 0: no such bound.
+            clock: tells instants, in seconds; the loop's timers have to run at its pace.
         """
+        self.clock = clock
         self._places = places
         self._dispatcher = Dispatcher(
             max_queued_calls=max_queued_calls, max_queued_bytes=max_queued_bytes, max_queued_wait=max_queued_wait
@@ -78,7 +81,7 @@ class Engine:
         self._broken = False  # a breaker has opened, and no worker was ready since
         self._known = asyncio.Event()
         self._tell_ready: Callable[[bool], None] | None = None
-        self._line = Line(max_queued_calls)
+        self._line = Line(max_queued_calls, clock)
         self._line_timer: asyncio.TimerHandle | None = None
         self._over: asyncio.Future[None] | None = None  # somebody waits for the last call to end
 
@@ -195,7 +198,7 @@ class Engine:
             CallError: as the class says.
         """
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        call = UnaryCall(self._next_id(), request, answer)
+        call = UnaryCall(self._next_id(), request, self.clock(), answer)
         self._admit(call)
         try:
             return await answer
@@ -210,7 +213,7 @@ class Engine:
             Overloaded: there is no room for all of them; none has run.
         """
         loop = asyncio.get_running_loop()
-        calls = [UnaryCall(self._next_id(), request, loop.create_future()) for request in requests]
+        calls = [UnaryCall(self._next_id(), request, self.clock(), loop.create_future()) for request in requests]
         self._admit_list(calls)
         try:
             answers = await asyncio.gather(*(call.answer for call in calls), return_exceptions=True)
@@ -232,7 +235,7 @@ class Engine:
         at_once = sum(place.room(self.methods).get(lane, 0) for place in places)
         if len(requests) > at_once:
             raise InvalidInput(f"a list of {len(requests)} streams, and at most {at_once} run at once; send fewer")
-        calls = [StreamCall(self._next_id(), request, self._abandon) for request in requests]
+        calls = [StreamCall(self._next_id(), request, self.clock(), self._abandon) for request in requests]
         self._admit_list(calls)
         return calls
 
@@ -242,7 +245,7 @@ class Engine:
         Raises:
             CallError: the call was not admitted.
         """
-        call = StreamCall(self._next_id(), request, self._abandon)
+        call = StreamCall(self._next_id(), request, self.clock(), self._abandon)
         self._admit(call)
         return call
 
@@ -266,7 +269,7 @@ class Engine:
 
     def statistics(self) -> EngineStatistics:
         """Return how much is where, and what has been done so far."""
-        now = time.monotonic()
+        now = self.clock()
         return self._observed.statistics(now, self._dispatcher.statistics(now), self._replicas.values())
 
     # Calls.
@@ -297,7 +300,7 @@ class Engine:
             raise failing
         if request.deadline is None:
             return None
-        left = request.deadline - time.monotonic()
+        left = request.deadline - self.clock()
         if left <= 0:
             raise DeadlineExceeded("the deadline had passed when the call arrived")
         return left
@@ -324,13 +327,13 @@ class Engine:
         return request._replace(method=method)
 
     def _run(self, call: EngineCall, replica: ReplicaId) -> None:
-        if not self._replicas[replica].run(call):
-            self._dispatcher.release(call.id, time.monotonic())
+        if not self._replicas[replica].run(call, self.clock()):
+            self._dispatcher.release(call.id, self.clock())
             self._forget(call)
             call.fail(_gone(call.request.method))
 
     def _dispatch(self) -> None:
-        for assignment in self._dispatcher.assign(time.monotonic()):
+        for assignment in self._dispatcher.assign(self.clock()):
             self._run(self._calls[assignment.call], assignment.replica)
         self._let_in()
 
@@ -355,7 +358,7 @@ class Engine:
         self._let_in()
 
     def _expire(self, call: EngineCall) -> None:
-        now = time.monotonic()
+        now = self.clock()
         if call.wire is None:
             told = f"waiting for its turn, for {now - call.arrived:.2f} s"
         else:
@@ -371,7 +374,7 @@ class Engine:
             self._let_in()
         elif replica in self._replicas:
             if call.abandoned is None:
-                call.abandoned = time.monotonic()
+                call.abandoned = self.clock()
             self._replicas[replica].cancel(call)
 
     def _forget(self, call: EngineCall) -> None:
@@ -423,7 +426,7 @@ class Engine:
 
     def call_over(self, replica: Replica, call: EngineCall, *, well: bool) -> None:
         """See `Watcher`."""
-        now = time.monotonic()
+        now = self.clock()
         self._dispatcher.release(call.id, now)
         if call.abandoned is not None:
             self._observed.cancelled(now - call.abandoned)
@@ -530,7 +533,7 @@ class Engine:
 
     def _failing(self, group: str) -> ModelFailing | None:
         """Return the refusal of a call if nothing that could run it is alive, or is about to be."""
-        now = time.monotonic()
+        now = self.clock()
         waits = [keeper.failing(now) for keeper in self._keepers if not group or keeper.place.group == group]
         # With one place of many closed or on trial, calls wait for that one.
         if not waits or None in waits:

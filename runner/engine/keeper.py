@@ -13,8 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -70,6 +69,9 @@ class Place:
 
 class Owner(Watcher, Protocol):
     """The engine, as a keeper needs it."""
+
+    clock: Callable[[], float]
+    """Tells instants, in seconds."""
 
     def next_replica_id(self) -> ReplicaId:
         """Return an id that no replica has had."""
@@ -140,11 +142,11 @@ class Keeper:
 
     def renew(self, why: str) -> None:
         """Replace the worker by a fresh one, ready first. If that fails the old one stays, for now."""
-        life, loop = self._life, asyncio.get_running_loop()
-        if self._successor is not None or life is None or not life.serving or loop.time() < self._next_renewal:
+        life = self._life
+        if self._successor is not None or life is None or not life.serving or self._owner.clock() < self._next_renewal:
             return
         logger.info("%r %s; a fresh worker takes its place", life.replica, why)
-        self._next_renewal = loop.time() + RENEWAL_PAUSE
+        self._next_renewal = self._owner.clock() + RENEWAL_PAUSE
         successor = self.prepare(self.place)
         successor.ready.add_done_callback(lambda ready: self._renewed(successor))
 
@@ -206,7 +208,7 @@ class Keeper:
                     return
                 ended = str(exc)
             delay = self._restarts.died(answered=life.replica.answered > 0, dice=random.random())
-            self._next_start = time.monotonic() + delay
+            self._next_start = self._owner.clock() + delay
             words = f"; its last words:\n{life.last_words}" if life.last_words else ""
             logger.error("%r %s; it is started again in %.1f s%s", life.replica, ended, delay, words)
             if self._restarts.breaker is Breaker.OPEN:

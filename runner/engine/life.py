@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 from runner.engine.replica import Host, Replica, ReplicaState
@@ -142,7 +141,7 @@ class Life:
 
     def _look(self, host: Host) -> None:
         pulse = host.journal.pulse()
-        if stuck := self.replica.look_for_stuck(pulse.runs, time.monotonic()):
+        if stuck := self.replica.look_for_stuck(pulse.runs, self._owner.clock()):
             self._hung.set_result(f"ran {', '.join(stuck)} for longer than max_run_seconds")
             return
         vitals = None

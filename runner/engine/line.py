@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import NamedTuple
@@ -23,9 +22,10 @@ class _Waiting(NamedTuple):
 class Line:
     """One line before each lane. The engine lets in whom it has room for; nobody has to try again and lose a turn."""
 
-    def __init__(self, longest: int) -> None:
+    def __init__(self, longest: int, clock: Callable[[], float]) -> None:
         """Make the lines; at most `longest` callers stand in all of them together."""
         self._longest = longest
+        self._clock = clock
         self._length = 0
         self._lines: defaultdict[Lane, deque[_Waiting]] = defaultdict(deque)
 
@@ -49,7 +49,7 @@ class Line:
         """
         if self._length >= self._longest:
             raise Overloaded(f"{self._length} calls wait for admission, and no more can; try again later")
-        left = math.inf if request.deadline is None else request.deadline - time.monotonic()
+        left = math.inf if request.deadline is None else request.deadline - self._clock()
         waiting = _Waiting(request, asyncio.get_running_loop().create_future())
         line = self._lines[request.method.lane]
         line.append(waiting)

@@ -123,7 +123,7 @@ class Replica:
         """Set where the worker is; done once, before anything can arrive from it."""
         self._link, self._journal = host.link, host.journal
 
-    def run(self, call: EngineCall) -> bool:
+    def run(self, call: EngineCall, now: float) -> bool:
         """Start a call here; False if the model that is loaded here has no such method."""
         assert self._link is not None
         method = self._numbers.get(call.request.method.name)
@@ -133,7 +133,7 @@ class Replica:
         call.wire_id = self._last_wire_id
         self._calls[call.wire_id] = call
         self.idle.clear()
-        self._link.send(call.first_message(method))
+        self._link.send(call.first_message(method, now))
         call.dispatched(self._link)
         return True
 

@@ -69,6 +69,7 @@ class Observed:
         point.cost += ran.cost
         point.seconds += ran.seconds
         point.device_seconds += ran.device_seconds
+        point.oom_splits += ran.oom_splits
         point.longest_wait = max(point.longest_wait, ran.longest_wait)
         point.reasons.update(ran.reasons)
         point.sizes.update({int(size): number for size, number in ran.sizes.items()})
@@ -110,6 +111,7 @@ class Observed:
                     reasons=dict(point.reasons),
                     sizes=dict(sorted(point.sizes.items())),
                     longest_wait=point.longest_wait,
+                    oom_splits_total=point.oom_splits,
                 )
                 for name, point in sorted(self._points.items())
             ),

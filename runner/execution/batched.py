@@ -16,6 +16,7 @@ from runner.batch import Stacking, scatter
 from runner.batching.coalescer import Coalescer, Fate, Job
 from runner.batching.entries import Entry
 from runner.batching.key import array_key, shared_key
+from runner.batching.memory import free_memory, out_of_memory
 from runner.batching.staging import Staged, Stager, to_host
 from runner.context import BatchContext
 from runner.errors import CallError, Cancelled
@@ -127,7 +128,7 @@ class BatchedCall(RunningCall, Job):
         assert self._plan.cost is not None
         try:
             return float(self._plan.cost(*values))
-        except Exception as exc:
+        except BaseException as exc:
             raise failure.of_model(exc, self._method.name, cancelled=False) from exc
 
     # As a job.
@@ -180,6 +181,8 @@ class BatchedWork:
         self._method = method
         self._plan: BatchPlan = method.plan
         self._stager = stager
+        self.exhausted: int | None = None
+        self.splits = 0
         self.stages = any(stacking is not Stacking.LIST for stacking in self._plan.stackings)
 
     def prepare(self, jobs: Sequence[BatchedCall]) -> list[Staged]:
@@ -205,12 +208,23 @@ class BatchedWork:
             if inspect.isawaitable(result):
                 return self._awaited(result, jobs)
             return self._results(result, jobs)
-        except Exception as exc:
-            if self._plan.repeatable and len(jobs) > 1 and not isinstance(exc, CallError):
+        except BaseException as exc:
+            if self._may_split(exc, jobs):
                 return self._in_halves(jobs)
             raise
         finally:
             context.current.reset(token)
+
+    def _may_split(self, exc: BaseException, jobs: Sequence[BatchedCall]) -> bool:
+        """Tell whether to run a batch that raised again, in halves. Keeps count of memory that was too little."""
+        exhausted = out_of_memory(exc)
+        if exhausted:
+            free_memory(exc)
+            self.exhausted = len(jobs) if self.exhausted is None else min(self.exhausted, len(jobs))
+        verdict = isinstance(exc, CallError | asyncio.CancelledError)  # on the batch as a whole
+        split = self._plan.repeatable and len(jobs) > 1 and not verdict
+        self.splits += exhausted and split
+        return split
 
     def _call(self, prepared: Sequence[Staged], jobs: Sequence[BatchedCall]) -> Any:
         plan = self._plan
@@ -226,17 +240,34 @@ class BatchedWork:
 
     async def _awaited(self, result: Awaitable[Any], jobs: Sequence[BatchedCall]) -> list[Any]:
         context.current.set(BatchContext([job.context for job in jobs]))  # a task's own, nothing to put back
-        with self._executor.limit(self._method, *(job.call_id for job in jobs)):
-            returned = await result
-        return self._results(returned, jobs)
+        try:
+            with self._executor.limit(self._method, *(job.call_id for job in jobs)):
+                returned = await result
+            return self._results(returned, jobs)
+        except BaseException as exc:
+            if not self._may_split(exc, jobs):
+                raise
+        results: list[Any] = []
+        for half in _halves(jobs):
+            try:
+                results += await self.run(self.prepare(half), half)
+            except BaseException as exc:
+                if isinstance(exc, asyncio.CancelledError):
+                    raise
+                results += [exc] * len(half)
+        return results
 
     def _in_halves(self, jobs: Sequence[BatchedCall]) -> list[Any]:
         """Run a batch that raised again, in halves: at the end only the guilty ones have an exception."""
         results: list[Any] = []
-        middle = len(jobs) // 2
-        for half in (jobs[:middle], jobs[middle:]):
+        for half in _halves(jobs):
             try:
                 results += self.run(self.prepare(half), half)
-            except Exception as exc:
+            except BaseException as exc:
                 results += [exc] * len(half)
         return results
+
+
+def _halves(jobs: Sequence[BatchedCall]) -> tuple[Sequence[BatchedCall], Sequence[BatchedCall]]:
+    middle = len(jobs) // 2
+    return jobs[:middle], jobs[middle:]

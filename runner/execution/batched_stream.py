@@ -221,6 +221,8 @@ class StepWork:
 
     LIMITS: Final = Limits(max_size=1)
     stages = False
+    exhausted: int | None = None  # a stream has the size that it began with
+    splits = 0
 
     def prepare(self, jobs: Sequence[StepJob]) -> list[Staged]:
         """See `coalescer.Work`."""

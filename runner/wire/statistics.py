@@ -54,6 +54,7 @@ def encode_statistics(record: EngineStatistics) -> bytes:
             reasons=point.reasons,
             sizes=point.sizes,
             longest_wait_seconds=point.longest_wait,
+            oom_splits_total=point.oom_splits_total,
         )
     return message.SerializeToString()
 
@@ -99,6 +100,7 @@ def decode_statistics(data: bytes) -> EngineStatistics:
                 reasons=dict(point.reasons),
                 sizes=dict(sorted(point.sizes.items())),
                 longest_wait=point.longest_wait_seconds,
+                oom_splits_total=point.oom_splits_total,
             )
             for point in message.points
         ),

@@ -44,7 +44,7 @@ default of 5 ms and the kernel's timer slack the loop thread was measured to wai
 of this value lets sixteen plain functions fight over the GIL, and serves far fewer calls per second."""
 
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _Child:
@@ -127,7 +127,7 @@ def main(argv: list[str]) -> int:
 
 
 def _leave_stopping_to_the_server() -> None:
-    """Make SIGINT and SIGTERM do nothing here: both reach whole groups, while calls are still to be finished."""
+    """Make these do nothing here: they reach whole groups, while calls are still to be finished."""
     # Handlers of our own rather than SIG_IGN, which a program that the model starts would inherit; and a process that
     # it forks, a data loader perhaps, must be one that SIGTERM ends.
     for number in _STOPPING:

@@ -29,6 +29,9 @@ WORKER_QUIET_TURNS = 0
 part of sending. The server's calls trickle in over several turns of a loop that is busy with gRPC; a worker's answers
 come together in one turn, and an empty one costs it about as much as an answer."""
 
+_LAST_READ = 0.05
+"""seconds in which payloads are still read after the other channel has ended: both end together when a process dies."""
+
 _HOLD = 0.001
 """seconds a message waits for others at most, however busy the loop is."""
 
@@ -95,6 +98,7 @@ class SocketLink:
         self._data = _Channel(self)
         self._control = _Channel(self)
         self._closed = False
+        self._ending: asyncio.TimerHandle | None = None
 
     @classmethod
     async def open(
@@ -128,8 +132,17 @@ class SocketLink:
         """Hand a message up; called by the channels."""
         self._receiver.on_message(message)
 
-    def lost(self) -> None:
+    def lost(self, channel: _Channel) -> None:
         """Either channel's end is the end of the link."""
+        if channel is self._control and self._data.open and self._ending is None:
+            # What the other end had said before it died is still to be read.
+            self._ending = self.loop.call_later(_LAST_READ, self._end)
+        elif channel is self._data:
+            self._end()
+
+    def _end(self) -> None:
+        if self._ending is not None:
+            self._ending.cancel()
         if not self._closed:
             self._closed = True
             for channel in (self._control, self._data):
@@ -224,10 +237,15 @@ class _Channel(asyncio.BufferedProtocol):
         # One piece may wait there: a short message never stands behind more than that and what the socket holds.
         self._transport.set_write_buffer_limits(high=PIECE_BYTES)
 
+    @property
+    def open(self) -> bool:
+        """True until its end."""
+        return self._transport is not None
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self.cutter, self._joiner = Cutter(), Joiner()
-        self._link.lost()
+        self._link.lost(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         target = self._buffer if self._long is None else self._long

@@ -174,6 +174,7 @@ class Ran:
         reasons: how many left for which reason, a `batching.entries.Reason`.
         sizes: how many were of which size, in powers of two: `8` counts those of 5 to 8.
         longest_wait: seconds that an entry had waited at most.
+        oom_splits: runs that were split for want of memory.
     """
 
     TAG: ClassVar[int] = 20
@@ -188,6 +189,7 @@ class Ran:
     reasons: Mapping[str, int]
     sizes: Mapping[str, int]
     longest_wait: float
+    oom_splits: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,6 +181,7 @@ class Worker:
                     reasons=dict(count.reasons),
                     sizes={str(size): number for size, number in count.sizes.items()},
                     longest_wait=count.longest_wait,
+                    oom_splits=count.oom_splits,
                 )
             )
 

@@ -346,3 +346,37 @@ async def test_a_memory_link_delivers_in_order_and_in_a_later_turn():
     await turns()
     assert far.messages == [Item(1, b"a"), Cancel(1)]
     assert (far.closed, near.closed) == (1, 0)
+
+
+@on_loop
+async def test_what_was_said_before_the_end_is_heard():
+    """A process that dies closes both sockets, and the one for payloads may have more to be read."""
+    data, their_data = socket.socketpair()
+    control, their_control = socket.socketpair()
+    reader = Reader()
+    data.setblocking(False)
+    control.setblocking(False)
+    await SocketLink.open(data, control, reader, 0)
+    their_control.close()
+    await turns()
+    assert not reader.closed
+    pieces: list[Payload] = []
+    pack(Result(1, b"the last"), pieces)
+    their_data.sendall(b"".join(pieces))
+    their_data.close()
+    await reader.end()
+    assert [message.payload for message in reader.messages] == [b"the last"]
+
+
+@on_loop
+async def test_a_link_of_which_only_one_end_is_closed_ends_soon():
+    data, their_data = socket.socketpair()
+    control, their_control = socket.socketpair()
+    reader = Reader()
+    data.setblocking(False)
+    control.setblocking(False)
+    await SocketLink.open(data, control, reader, 0)
+    their_control.close()
+    await reader.end()
+    assert reader.closed == 1
+    their_data.close()

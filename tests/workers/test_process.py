@@ -47,7 +47,7 @@ def load_of(directory: Path, cpus: str = "") -> Load:
 class Served:
     """An engine with worker processes, spoken to in values."""
 
-    def __init__(self, directory: Path, environment: dict[str, str], cpus: str = "") -> None:
+    def __init__(self, directory: Path, environment: dict[str, str], cpus: str = "", codecs: Path = MODEL) -> None:
         self.workers: list[WorkerProcess] = []
         self.spawned = asyncio.Event()
         self._environment = environment
@@ -57,7 +57,7 @@ class Served:
             max_queued_bytes=1 << 30,
         )
         # Read here as well, for the codecs.
-        self._methods, self._published = load_methods(instantiate(load_class(MODEL), "cpu"))
+        self._methods, self._published = load_methods(instantiate(load_class(codecs), "cpu"))
         self._index = {method.name: index for index, method in enumerate(self._published)}
 
     async def _start(self, receiver: object) -> WorkerProcess:
@@ -82,8 +82,10 @@ class Served:
 
 
 @asynccontextmanager
-async def served(directory: Path = MODEL, *, cpus: str = "", **environment: str) -> AsyncIterator[Served]:
-    under_test = Served(directory, environment, cpus)
+async def served(
+    directory: Path = MODEL, *, cpus: str = "", codecs: Path = MODEL, **environment: str
+) -> AsyncIterator[Served]:
+    under_test = Served(directory, environment, cpus, codecs)
     async with under_test.engine:
         await under_test.engine.started()
         yield under_test

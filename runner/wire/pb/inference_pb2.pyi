@@ -754,7 +754,7 @@ class MethodStatistics(_message.Message):
     def __init__(self, name: _Optional[str] = ..., ended: _Optional[int] = ..., failed: _Optional[int] = ...) -> None: ...
 
 class PointStatistics(_message.Message):
-    __slots__ = ("name", "batches", "entries", "cost", "seconds", "device_seconds", "reasons", "sizes", "longest_wait_seconds")
+    __slots__ = ("name", "batches", "entries", "cost", "seconds", "device_seconds", "reasons", "sizes", "longest_wait_seconds", "oom_splits_total")
     class ReasonsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -778,6 +778,7 @@ class PointStatistics(_message.Message):
     REASONS_FIELD_NUMBER: _ClassVar[int]
     SIZES_FIELD_NUMBER: _ClassVar[int]
     LONGEST_WAIT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    OOM_SPLITS_TOTAL_FIELD_NUMBER: _ClassVar[int]
     name: str
     batches: int
     entries: int
@@ -787,4 +788,5 @@ class PointStatistics(_message.Message):
     reasons: _containers.ScalarMap[str, int]
     sizes: _containers.ScalarMap[int, int]
     longest_wait_seconds: float
-    def __init__(self, name: _Optional[str] = ..., batches: _Optional[int] = ..., entries: _Optional[int] = ..., cost: _Optional[float] = ..., seconds: _Optional[float] = ..., device_seconds: _Optional[float] = ..., reasons: _Optional[_Mapping[str, int]] = ..., sizes: _Optional[_Mapping[int, int]] = ..., longest_wait_seconds: _Optional[float] = ...) -> None: ...
+    oom_splits_total: int
+    def __init__(self, name: _Optional[str] = ..., batches: _Optional[int] = ..., entries: _Optional[int] = ..., cost: _Optional[float] = ..., seconds: _Optional[float] = ..., device_seconds: _Optional[float] = ..., reasons: _Optional[_Mapping[str, int]] = ..., sizes: _Optional[_Mapping[int, int]] = ..., longest_wait_seconds: _Optional[float] = ..., oom_splits_total: _Optional[int] = ...) -> None: ...
