@@ -19,7 +19,18 @@ import yaml
 
 from runner.api_keys import ApiKey, as_keys
 from runner.config_methods import OptionsByMethod, as_methods, merge
-from runner.config_values import Reader, as_bool, as_devices, as_id, as_int, as_number, as_path, as_seconds, as_text
+from runner.config_values import (
+    Reader,
+    as_bool,
+    as_choice,
+    as_devices,
+    as_id,
+    as_int,
+    as_number,
+    as_path,
+    as_seconds,
+    as_text,
+)
 from runner.deployments import Deployment, as_deployments
 from runner.errors import ConfigError
 from runner.limits import CallerLimits, FetchLimits
@@ -43,12 +54,22 @@ class ModelIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listen:
-    """Where the server listens, and the longest message either way. Port 0: a free one; no port: not at all."""
+    """Where the server listens, by what, and the longest message either way.
+
+    Args:
+        host: an address, or `unix:PATH`.
+        port: 0: a free one.
+        http_port: answers HTTP probes; 0: a free one; None: not at all.
+        transport: what carries calls, `grpcio` or `native`.
+        max_connection_age: seconds until clients are asked to connect again; 0: never. Native transport only.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8000
     http_port: int | None = None
+    transport: str = "grpcio"
     max_message_bytes: int = GIB // 4
+    max_connection_age: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +200,8 @@ _KEYS = tuple(
         ("host", as_text, "listen.host"),
         ("port", as_int(0, 65535), "listen.port"),
         ("http_port", as_int(0, 65535), "listen.http_port"),
+        ("transport", as_choice("grpcio", "native"), "listen.transport"),
+        ("max_connection_age_ms", as_seconds(0), "listen.max_connection_age"),
         ("tls.certificate", as_path, "tls.certificate"),
         ("tls.key", as_path, "tls.key"),
         ("tls.client_ca", as_path, "tls.client_ca"),

@@ -32,6 +32,17 @@ def as_id(path: str, value: object) -> str:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else as_text(path, value)
 
 
+def as_choice(*choices: str) -> Reader:
+    """Return a reader of one of these words."""
+
+    def read(path: str, value: object) -> str:
+        if value not in choices:
+            raise ConfigError(f"{path}: got {value!r}, needs {' or '.join(choices)}")
+        return cast(str, value)
+
+    return read
+
+
 def as_bool(path: str, value: object) -> bool:
     """Read true or false."""
     if not isinstance(value, bool):

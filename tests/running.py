@@ -31,7 +31,7 @@ def on_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(watched())
-        assert not lost
+        assert not lost, lost
 
     return run
 

@@ -24,7 +24,17 @@ configuration, 3 the model cannot be loaded, 4 the port cannot be had, 130 a sec
 """
 
 _KEYS = (
-    *("host", "port", "replicas", "devices", "keys_file", "allow_private_urls", "strict_ids", "hide_model_errors"),
+    *(
+        "host",
+        "port",
+        "transport",
+        "replicas",
+        "devices",
+        "keys_file",
+        "allow_private_urls",
+        "strict_ids",
+        "hide_model_errors",
+    ),
     "debug",
     "http_port",
 )
@@ -45,6 +55,11 @@ def add(subcommands: Subcommands) -> None:
     command.add_argument("--port", type=int, help="default 8000; 0 takes a free one")
     command.add_argument(
         "--http-port", metavar="PORT", type=int, help="answer /livez, /readyz and /startupz there; default not at all"
+    )
+    command.add_argument(
+        "--transport",
+        choices=("grpcio", "native"),
+        help="what carries calls: grpcio, or our own HTTP/2; default grpcio",
     )
     command.add_argument(
         "--config", metavar="FILE", type=Path, help="a YAML file; config.yaml beside the README has all keys"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 from runner.dispatch.dispatcher import CallId
 from runner.errors import CallError, Cancelled
@@ -49,6 +49,10 @@ class Answer(NamedTuple):
     """Seconds in the server's queue."""
     times: Times
     """What its worker says."""
+
+
+Tell: TypeAlias = Callable[[Answer | CallError], None]
+"""Told how a call of one input and one output ended. Must not raise."""
 
 
 class Wire(Protocol):
@@ -114,28 +118,36 @@ class EngineCall:
 
 
 class UnaryCall(EngineCall):
-    """One input, one output."""
+    """One input, one output. Its caller is told how it ended, once."""
 
-    __slots__ = ("answer",)
+    __slots__ = ("_tell",)
 
-    def __init__(self, call_id: CallId, request: Request, now: float, answer: asyncio.Future[Answer]) -> None:
+    def __init__(self, call_id: CallId, request: Request, now: float, tell: Tell) -> None:
         super().__init__(call_id, request, now)
-        self.answer = answer
+        self._tell: Tell | None = tell
 
     @property
     def over(self) -> bool:
         """See `EngineCall`."""
-        return self.answer.done()
+        return self._tell is None
+
+    def forget(self) -> None:
+        """Nobody is to be told any more."""
+        self._tell = None
 
     def finish(self, payload: Payload, times: Times) -> None:
         """See `EngineCall`."""
-        if not self.answer.done():
-            self.answer.set_result(Answer(payload, self.sent - self.arrived, times))
+        tell = self._tell
+        if tell is not None:
+            self._tell = None
+            tell(Answer(payload, self.sent - self.arrived, times))
 
     def fail(self, error: CallError) -> None:
         """See `EngineCall`."""
-        if not self.answer.done():
-            self.answer.set_exception(error)
+        tell = self._tell
+        if tell is not None:
+            self._tell = None
+            tell(error)
 
 
 class StreamCall(EngineCall):

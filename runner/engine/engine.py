@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from runner.dispatch.callers import TooOften
 from runner.dispatch.dispatcher import CallId, Dispatcher, ReplicaId, Ticket
 from runner.dispatch.retry import Course, course_after_death
-from runner.engine.calls import Answer, EngineCall, Request, StreamCall, UnaryCall
+from runner.engine.calls import Answer, EngineCall, Request, StreamCall, Tell, UnaryCall
 from runner.engine.keeper import Keeper, Place
 from runner.engine.line import Line
 from runner.engine.replica import Replica, ReplicaState
@@ -198,13 +199,29 @@ class Engine:
             CallError: as the class says.
         """
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        call = UnaryCall(self._next_id(), request, self.clock(), answer)
-        self._admit(call)
+        call = self.begin_unary(request, partial(_settle, answer))
         try:
             return await answer
         except asyncio.CancelledError:
-            self._abandon(call)
+            self.abandon(call)
             raise
+
+    def begin_unary(self, request: Request, tell: Tell) -> UnaryCall:
+        """Run a call as `unary` does, for a caller that does not wait for it: it is told how the call ended.
+
+        A task and a future for each call would cost more than all the rest of a small one.
+
+        Raises:
+            CallError: the call was not admitted; nobody is told.
+        """
+        call = UnaryCall(self._next_id(), request, self.clock(), tell)
+        self._admit(call)
+        return call
+
+    def abandon(self, call: UnaryCall) -> None:
+        """Take a call out of its queue, or tell the worker to stop. Nobody is told how it ended."""
+        call.forget()
+        self._abandon(call)
 
     async def unary_list(self, requests: Sequence[Request]) -> list[Payload | BaseException]:
         """Run several calls of one method; return the answers in order, an exception in the place of each that failed.
@@ -213,14 +230,18 @@ class Engine:
             Overloaded: there is no room for all of them; none has run.
         """
         loop = asyncio.get_running_loop()
-        calls = [UnaryCall(self._next_id(), request, self.clock(), loop.create_future()) for request in requests]
+        futures: list[asyncio.Future[Answer]] = [loop.create_future() for _ in requests]
+        calls = [
+            UnaryCall(self._next_id(), request, self.clock(), partial(_settle, future))
+            for request, future in zip(requests, futures, strict=True)
+        ]
         self._admit_list(calls)
         try:
-            answers = await asyncio.gather(*(call.answer for call in calls), return_exceptions=True)
+            answers = await asyncio.gather(*futures, return_exceptions=True)
             return [answer if isinstance(answer, BaseException) else answer.payload for answer in answers]
         except asyncio.CancelledError:
             for call in calls:
-                self._abandon(call)
+                self.abandon(call)
             raise
 
     def stream_list(self, requests: Sequence[Request]) -> list[StreamCall]:
@@ -554,6 +575,15 @@ class Engine:
 
     def __repr__(self) -> str:
         return f"<Engine {len(self._calls)} calls, {list(self._replicas.values())}>"
+
+
+def _settle(future: asyncio.Future[Answer], answer: Answer | CallError) -> None:
+    if future.done():
+        return
+    if isinstance(answer, CallError):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
 
 
 def _ticket(call: EngineCall) -> Ticket:

@@ -84,7 +84,7 @@ class Sender:
         else:
             self.control(block.start + stream.id_bytes + block.block)
 
-    def data(self, stream: Stream, data: bytes) -> None:
+    def data(self, stream: Stream, data: bytes | memoryview) -> None:
         """Send a piece of the body, now or when there is room for it."""
         size = len(data)
         if (
@@ -109,7 +109,7 @@ class Sender:
             stream.queued += size
             self._schedule(stream)
 
-    def end(self, stream: Stream, trailers: Fields = ()) -> None:
+    def end(self, stream: Stream, trailers: Fields | HeaderBlock = ()) -> None:
         """End a stream behind what is queued, with a trailer section or without."""
         self._finish(stream, trailers)
 

@@ -17,7 +17,7 @@ from runner.server.catalog import Catalog
 from runner.server.keyring import Keyring
 from runner.server.service import Service, ServiceOptions
 from runner.workers.cores import usable_cores, usable_cpus
-from runner.workers.link import Receiver
+from runner.workers.link import SERVER_QUIET_TURNS, Receiver
 from runner.workers.messages import Load
 from runner.workers.nvml import find_gpus, find_nvml
 from runner.workers.placement import Machine, Placement, Wanted, place
@@ -26,11 +26,21 @@ from runner.workers.process import WorkerProcess
 HostFor = Callable[[Placement], StartHost]
 
 
-def process_host(keyring: Keyring) -> HostFor:
-    """Run each replica in a process of its own, in whose environment there is none of these keys."""
+def process_host(keyring: Keyring, *, quiet_turns: int = SERVER_QUIET_TURNS) -> HostFor:
+    """Run each replica in a process of its own, in whose environment there is none of these keys.
+
+    Args:
+        keyring: the keys.
+        quiet_turns: of the loop without a new message before what has gathered for a replica is written.
+    """
 
     def host_for(placement: Placement) -> StartHost:
-        return partial(WorkerProcess.spawn, environment=placement.environment, withholds=keyring.withholds)
+        return partial(
+            WorkerProcess.spawn,
+            environment=placement.environment,
+            withholds=keyring.withholds,
+            quiet_turns=quiet_turns,
+        )
 
     return host_for
 

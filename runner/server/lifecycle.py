@@ -28,16 +28,27 @@ from runner.config import ServerConfig
 from runner.engine import Engine
 from runner.errors import ConfigError, LoadError
 from runner.execution.loading import find_model_file, load_class
-from runner.server.assembly import build_catalog, build_engine, build_keyring, build_service, inline_host, process_host
+from runner.server.assembly import (
+    HostFor,
+    build_catalog,
+    build_engine,
+    build_keyring,
+    build_service,
+    inline_host,
+    process_host,
+)
 from runner.server.certificates import Certificates
 from runner.server.control import control_socket, socket_path
 from runner.server.fitness import Fitness
 from runner.server.health import Health
 from runner.server.http_app import HttpApp
 from runner.server.http_endpoint import HttpEndpoint
+from runner.server.keyring import Keyring
+from runner.server.native.protocol import Patience
+from runner.server.native.transport import NativeTransport
 from runner.server.reflection import reflection_rpcs
 from runner.server.replacement import Replacement
-from runner.server.rpcs import service_rpcs
+from runner.server.rpcs import Rpcs, service_rpcs
 from runner.server.signals import Signals
 from runner.server.transport import Transport
 from runner.server.transport_grpcio import GrpcioTransport
@@ -87,7 +98,7 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
     try:
         find_model_file(model_dir)
         keyring = build_keyring(config)
-        host_for = inline_host(lambda: load_class(model_dir)) if inline else process_host(keyring)
+        host_for = inline_host(lambda: load_class(model_dir)) if inline else _process_host(config, keyring)
         engine = build_engine(config, model_dir, host_for)
         catalog = build_catalog(config)
         service = build_service(config, engine, keyring, catalog)
@@ -97,11 +108,9 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
     except ConfigError as exc:
         return _give_up(str(exc), EXIT_CONFIG)
     fitness = Fitness()
-    transport: Transport = GrpcioTransport(
-        {**service_rpcs(service), **Health(fitness).rpcs(), **reflection_rpcs()},
-        max_message_bytes=config.listen.max_message_bytes,
-        hide_model_errors=config.hide_model_errors,
-    )
+    http_app = HttpApp(fitness)
+    rpcs = {**service_rpcs(service), **Health(fitness).rpcs(), **reflection_rpcs()}
+    transport = _transport(config, rpcs, http_app)
     try:
         port = await transport.listen(config.listen.host, config.listen.port, certificates)
     except OSError:
@@ -110,7 +119,7 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
             "one), or the host is not an address of this machine",
             EXIT_CANNOT_LISTEN,
         )
-    http = HttpEndpoint(HttpApp(fitness))
+    http = HttpEndpoint(http_app)
     if config.listen.http_port is not None:
         try:
             http_port = await http.listen(config.listen.host, config.listen.http_port)
@@ -133,7 +142,8 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
                     await _let_replace(stack, replacement, signals, socket_path(config.listen.host, port))
                     if reload:
                         _watch(stack, replacement, model_dir)
-                print(f"serving {config.model.id} on {config.listen.host}:{port}", flush=True)
+                where = f"{config.listen.host}:{port}" if port else config.listen.host  # a path has no port
+                print(f"serving {config.model.id} on {where}", flush=True)
                 await signals.wait()
                 fitness.drain()
             await asyncio.sleep(config.drain.delay)
@@ -146,6 +156,27 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
         fitness.drain()
         await transport.close()
         await http.close()
+
+
+def _process_host(config: ServerConfig, keyring: Keyring) -> HostFor:
+    if config.listen.transport == "native":
+        # It brings all calls of a connection in one turn of the loop, so that there is nothing to wait for.
+        return process_host(keyring, quiet_turns=0)
+    return process_host(keyring)
+
+
+def _transport(config: ServerConfig, rpcs: Rpcs, http_app: HttpApp) -> Transport:
+    if config.listen.transport == "native":
+        return NativeTransport(
+            rpcs,
+            http_app=http_app,
+            max_message_bytes=config.listen.max_message_bytes,
+            hide_model_errors=config.hide_model_errors,
+            patience=Patience(max_age=config.listen.max_connection_age, age_grace=config.drain.grace),
+        )
+    return GrpcioTransport(
+        rpcs, max_message_bytes=config.listen.max_message_bytes, hide_model_errors=config.hide_model_errors
+    )
 
 
 async def _let_replace(

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
-from runner.server.service import CallInfo, Service
+from runner.server.service import CallInfo, Service, TellReply
 from runner.signature.dialect import Dialect
 
 UNARY = (
@@ -29,6 +29,8 @@ class UnaryRpc(NamedTuple):
     """One request, one reply."""
 
     answer: Callable[[bytes, CallInfo], Awaitable[bytes]]
+    begin: Callable[[bytes, CallInfo, TellReply], Callable[[], None] | None] | None = None
+    """Answers without a coroutine, as `Service.begin_unary` does; None: it cannot."""
     times: bool = False
     """It can say where its time went, in the trailing metadata."""
 
@@ -76,7 +78,8 @@ def service_rpcs(service: Service) -> Rpcs:
         native = dialect is Dialect.NATIVE
         prefix = f"/{dialect.value}/"
         for rpc in (*UNARY, *(("GetStatistics",) if native else ())):
-            rpcs[prefix + rpc] = UnaryRpc(partial(service.unary, dialect, rpc), times=native)
+            begin = partial(service.begin_unary, dialect, rpc) if rpc == "PostModelOutputs" else None
+            rpcs[prefix + rpc] = UnaryRpc(partial(service.unary, dialect, rpc), begin, native)
         rpc = "GenerateModelOutputs"
         rpcs[prefix + rpc] = ServerStreamRpc(partial(service.server_stream, dialect, rpc))
         rpc = "StreamModelOutputs"

@@ -14,11 +14,13 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeAlias
 
 from runner.engine import Engine, Request, StreamCall
+from runner.engine.calls import Answer
 from runner.errors import (
     CallError,
     DeadlineExceeded,
@@ -73,6 +75,10 @@ class CallInfo(NamedTuple):
     """Filled before a unary reply is returned: metadata to send behind it. None: the transport cannot send any."""
 
 
+TellReply: TypeAlias = Callable[[bytes | CallError], None]
+"""Told the reply of a unary call, or the error it failed with, once. Must not raise."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceOptions:
     """What the service itself decides by.
@@ -118,6 +124,29 @@ class Service:
             return self._catalog.reply(dialect, rpc, request)
         except Exception as exc:
             return self._replies.refusal(dialect, exc)
+
+    def begin_unary(
+        self, dialect: Dialect, rpc: str, request: bytes, call: CallInfo, tell: TellReply
+    ) -> Callable[[], None] | None:
+        """Answer as `unary` does, without a coroutine: what most calls want needs no waiting on the way.
+
+        Returns:
+            How to cancel the call; None if it cannot be answered like this, and nobody is told.
+        """
+        if rpc != "PostModelOutputs" or not self._methods:
+            return None
+        try:
+            caller = self._access.check(call.metadata)
+            self._check_size(request)
+            envelope = scan(request)
+            if len(envelope.inputs) != 1 or envelope.method == GET_SIGNATURES:
+                return None
+            (wanted,) = self._requests(dialect, envelope, Cardinality.UNARY, call, caller)
+            running = self._engine.begin_unary(wanted, partial(self._tell, dialect, call, tell))
+        except CallError as exc:
+            self._tell(dialect, call, tell, exc)
+            return _nothing
+        return partial(self._engine.abandon, running)
 
     async def server_stream(self, dialect: Dialect, rpc: str, request: bytes, call: CallInfo) -> AsyncIterator[bytes]:
         """Answer one request with a stream of replies."""
@@ -166,11 +195,14 @@ class Service:
             return self._catalog.signatures(dialect)
         requests = self._requests(dialect, envelope, Cardinality.UNARY, call, caller)
         if len(requests) == 1:
-            answer = await self._engine.unary(requests[0])
-            if call.trailers is not None:
-                call.trailers.append((TIMES_KEY, times_text(answer)))
-            return reply.success((answer.payload,))
+            return _reply_of(await self._engine.unary(requests[0]), call)
         return self._replies.of_list(await self._engine.unary_list(requests))
+
+    def _tell(self, dialect: Dialect, call: CallInfo, tell: TellReply, answer: Answer | CallError) -> None:
+        try:
+            tell(self._replies.refusal(dialect, answer) if isinstance(answer, CallError) else _reply_of(answer, call))
+        except CallError as exc:
+            tell(exc)
 
     # Streams.
 
@@ -319,6 +351,17 @@ class Service:
             raise ModelLoading("the model is still loading; try again later") from None
         finally:
             self._waiting -= 1
+
+
+def _reply_of(answer: Answer, call: CallInfo) -> bytes:
+    """Return the reply of a call with one output."""
+    if call.trailers is not None:
+        call.trailers.append((TIMES_KEY, times_text(answer)))
+    return reply.success((answer.payload,))
+
+
+def _nothing() -> None:
+    """Cancel a call that is over."""
 
 
 def _deadline(asked: float | None, method: Published, now: float) -> float | None:

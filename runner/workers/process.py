@@ -54,6 +54,7 @@ class WorkerProcess:
         receiver: Receiver,
         environment: Mapping[str, str],
         withholds: Callable[[str, str], bool] = lambda name, value: False,
+        quiet_turns: int = SERVER_QUIET_TURNS,
     ) -> WorkerProcess:
         """Start a worker; `receiver` is told what comes over its link.
 
@@ -63,6 +64,7 @@ class WorkerProcess:
             receiver: told of messages, and once of the link's end.
             environment: variables for the worker; those that the server's own environment sets win.
             withholds: says which variables of the server's own environment are none of a model's business.
+            quiet_turns: of our end of the link.
         """
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as childs:
             data, child_data = _pair(ours, childs)
@@ -86,7 +88,7 @@ class WorkerProcess:
                 env=_environment(environment, withholds),
             )
             try:
-                link = await SocketLink.open(data, control, receiver, SERVER_QUIET_TURNS)
+                link = await SocketLink.open(data, control, receiver, quiet_turns)
             except BaseException:  # a cancel too: nobody else knows of the process yet
                 process.kill()
                 raise

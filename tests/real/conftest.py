@@ -30,13 +30,15 @@ START_TIMEOUT = 30.0  # seconds until the `serving` line; a loaded machine impor
 STOP_TIMEOUT = 10.0
 MODEL_URL = "https://clarifai.com/openai/chat-completion/models/o4-mini"
 PAT = "a-test-pat"
+TRANSPORT = ["--transport", os.environ["RUNNER_TEST_TRANSPORT"]] if "RUNNER_TEST_TRANSPORT" in os.environ else []
+"""flags: the same tests pass on either transport."""
 
 
 class ServerProcess:
     """`runner serve` as a subprocess. Its stdout is read by a thread, so that a chatty model never blocks on a pipe."""
 
     def __init__(self, model_dir: Path, *flags: str) -> None:
-        command = [sys.executable, "-m", "runner", "serve", str(model_dir), "--port", "0", *flags]
+        command = [sys.executable, "-m", "runner", "serve", str(model_dir), "--port", "0", *TRANSPORT, *flags]
         self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115  read when something fails, closed with the process
         # A process group of its own, as a terminal gives a command: signals to the group reach the workers too.
         self.process = subprocess.Popen(

@@ -1,0 +1,1 @@
+"""The native transport: gRPC on our own HTTP/2, on asyncio's event loop."""

@@ -1,0 +1,231 @@
+"""Sockets of the native transport: whose bytes they carry, and an HTTP/2 connection over one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+from runner.http2.connection import Connection
+from runner.http2.frames import PREFACE
+
+if TYPE_CHECKING:
+    from runner.server.native.transport import NativeTransport
+
+logger = logging.getLogger("runner.server")
+
+_WRITE_BYTES: Final = 512 * 1024
+"""bytes that wait for the socket before we stop giving it more."""
+
+_is_http1 = re.compile(rb"[A-Z]{1,20} ").match
+"""How a request of HTTP/1.1 begins. HTTP/2's preface begins so too, on purpose."""
+
+_LONGEST_METHOD = 21
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a connection may be or do what. Seconds.
+
+    Attributes:
+        first_bytes: until the client has said what it speaks, and until the handshake of TLS is over.
+        silence: without a byte from the client before it is asked, by a PING, whether it is there. It has as long again
+            to answer. A client that reads nothing for so long while there is something to read is gone too.
+        max_age: until clients are asked to connect again, so that load spreads over new servers, with a tenth of
+            chance; 0: they may stay for ever.
+        age_grace: what calls may take after that.
+    """
+
+    first_bytes: float = 10.0
+    silence: float = 60.0
+    max_age: float = 0.0
+    age_grace: float = 30.0
+
+
+class Doorway(asyncio.Protocol):
+    """A connection of which nobody knows yet what it speaks. The first bytes say it, and another takes its place."""
+
+    def __init__(self, server: NativeTransport) -> None:
+        self._server = server
+        self._first = b""
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports subclass none of asyncio's
+        if not self._server.admit(self):
+            self._transport.abort()
+            return
+        self._timer = asyncio.get_running_loop().call_later(self._server.patience.first_bytes, self._transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio."""
+        transport = self._transport
+        assert transport is not None
+        self._first += data
+        first = self._first
+        if PREFACE.startswith(first[: len(PREFACE)]):
+            if len(first) < len(PREFACE):
+                return
+            http2 = Http2Protocol(self._server)
+            self._server.admit(http2)
+            successor: asyncio.Protocol = http2
+        elif _is_http1(first):
+            successor = self._server.http1()
+        elif len(first) < _LONGEST_METHOD and first.isalpha() and first.isupper():
+            return
+        else:
+            # TLS where there is none, for example: a client that only tries must hear that at once.
+            transport.abort()
+            return
+        self._leave()
+        transport.set_protocol(successor)
+        successor.connection_made(transport)
+        successor.data_received(first)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio."""
+        self._leave()
+
+    def drain(self) -> None:
+        """Close the connection: nothing is under way."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _leave(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._server.leave(self)
+
+
+class Http2Protocol(asyncio.Protocol):
+    """A socket that speaks HTTP/2: writes what a turn of the loop has gathered, at once."""
+
+    def __init__(self, server: NativeTransport) -> None:
+        self._server = server
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._connection: Connection | None = None
+        self._scheduled = False  # a flush is under way, or will come in this turn
+        self._paused = False
+        self._stuck = False  # the socket takes nothing, and did not when last looked at
+        self._heard = 0.0  # when bytes came last
+        self._timer: asyncio.TimerHandle | None = None
+        self._age_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=_WRITE_BYTES)
+        now = self._loop.time()
+        self._heard = now
+        opener = self._server.calls.opener(_host_of(self._transport))
+        self._connection = Connection(opener, self._wake, self._server.limits, now)
+        patience = self._server.patience
+        self._timer = self._loop.call_later(patience.silence, self._look)
+        if patience.max_age:
+            # Not all at once: clients that came together would come back together.
+            age = patience.max_age * random.uniform(0.9, 1.1)
+            self._age_timer = self._loop.call_later(age, self._grow_old)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio."""
+        connection = self._connection
+        assert connection is not None
+        self._scheduled = True  # what is said meanwhile leaves below
+        self._heard = now = self._loop.time()
+        try:
+            connection.receive(data, now)
+        finally:
+            self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio."""
+        for timer in (self._timer, self._age_timer):
+            if timer is not None:
+                timer.cancel()
+        self._server.leave(self)
+        self._transport = None
+        if self._connection is not None:
+            self._connection.lost()
+
+    def eof_received(self) -> bool:
+        """See asyncio. A client that can no longer ask has gone."""
+        return False
+
+    def pause_writing(self) -> None:
+        """See asyncio. What is written stays with its stream, where the writers wait for it to leave."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """See asyncio."""
+        self._paused = self._stuck = False
+        self._flush()
+
+    def drain(self) -> None:
+        """Take no more calls on this connection, and close it when the last has ended."""
+        if self._connection is not None:
+            self._connection.drain()
+
+    def close(self) -> None:
+        """End all calls and the connection."""
+        if self._connection is not None:
+            self._connection.lost()
+        if self._transport is not None:
+            self._transport.close()
+
+    def _wake(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        connection, transport = self._connection, self._transport
+        if self._paused or transport is None or connection is None:
+            return
+        sender = connection.sender
+        out = sender.take()
+        if out:
+            transport.write(out[0] if len(out) == 1 else b"".join(out))
+            if sender.pending:
+                self._wake()
+                return
+        if connection.finished:
+            transport.close()
+
+    def _look(self) -> None:
+        """Look whether the client is there."""
+        connection, transport = self._connection, self._transport
+        assert connection is not None
+        if transport is None:
+            return
+        silence = self._server.patience.silence
+        if self._stuck or connection.pinged:
+            logger.info("a client at %s does not answer: its connection is closed", _host_of(transport))
+            transport.abort()
+            return
+        self._stuck = self._paused
+        quiet = self._loop.time() - self._heard
+        if quiet >= silence * 0.99:  # timers may come a little early
+            connection.ping()
+            quiet = 0.0
+        self._timer = self._loop.call_later(silence - quiet, self._look)
+
+    def _grow_old(self) -> None:
+        self.drain()
+        self._age_timer = self._loop.call_later(self._server.patience.age_grace, self.close)
+
+
+def _host_of(transport: asyncio.BaseTransport) -> str:
+    """Return the host at the other end; that of a Unix socket has no name."""
+    peer = cast("tuple[str, int] | str", transport.get_extra_info("peername"))
+    return peer[0] if isinstance(peer, tuple) else "unix"

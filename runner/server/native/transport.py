@@ -1,0 +1,145 @@
+"""The native transport: sockets that are listened on, connections that are open, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import ssl
+from typing import Protocol, cast
+
+from runner.http2.limits import Limits
+from runner.server.certificates import Certificates
+from runner.server.http_app import HttpApp
+from runner.server.http_protocol import HttpProtocol
+from runner.server.native.calls import Calls
+from runner.server.native.protocol import Doorway, Patience
+from runner.server.native.sockets import inherited_sockets, open_sockets
+from runner.server.native.tls import server_context
+from runner.server.rpcs import Rpcs
+
+logger = logging.getLogger("runner.server")
+
+MAX_CONNECTIONS = 8192
+"""A connection more is closed at once. Each may hold some hundreds of kilobytes."""
+
+_FAREWELL = 0.25
+"""seconds in which the last answers leave after the last call has ended."""
+
+
+class _Open(Protocol):
+    """A connection, whatever it speaks."""
+
+    def drain(self) -> None:
+        """Begin nothing new, and close when what is under way has ended."""
+
+    def close(self) -> None:
+        """Close."""
+
+
+class NativeTransport:
+    """See `Transport`.
+
+    Args:
+        rpcs: what is served.
+        max_message_bytes: requests up to twice as long are received.
+        hide_model_errors: do not tell callers what the model's own exceptions say.
+        http_app: answers HTTP/1.1 on the same port.
+        limits: of HTTP/2 connections.
+        patience: of all connections.
+    """
+
+    def __init__(
+        self,
+        rpcs: Rpcs,
+        *,
+        max_message_bytes: int,
+        hide_model_errors: bool,
+        http_app: HttpApp,
+        limits: Limits | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self.calls = Calls(rpcs, max_message_bytes=max_message_bytes, hide_model_errors=hide_model_errors)
+        self.limits = limits or Limits()
+        self.patience = patience or Patience()
+        self._http_app = http_app
+        self._http: dict[HttpProtocol, None] = {}
+        self._connections: dict[_Open, None] = {}
+        self._servers: list[asyncio.Server] = []
+        self._gone: asyncio.Future[None] | None = None
+
+    async def listen(self, host: str, port: int, certificates: Certificates | None = None) -> int:
+        """See `Transport`. Sockets that systemd has opened take the place of host and port."""
+        loop = asyncio.get_running_loop()
+        context: ssl.SSLContext | None = None if certificates is None else server_context(certificates)
+        sockets = inherited_sockets(os.environ) or open_sockets(host, port)
+        for each in sockets:
+            server = await loop.create_server(
+                self._accept,
+                sock=each,
+                ssl=context,
+                ssl_handshake_timeout=None if context is None else self.patience.first_bytes,
+            )
+            self._servers.append(server)
+        name = cast("tuple[str, int] | str", sockets[0].getsockname())
+        return name[1] if isinstance(name, tuple) else 0
+
+    async def drain(self, grace: float) -> None:
+        """See `Transport`."""
+        self._stop_listening()
+        for connection in list(self._connections):
+            connection.drain()
+        try:
+            async with asyncio.timeout(grace):
+                await self.calls.idle()
+        except TimeoutError:
+            logger.warning("%d calls did not end within the grace of %g s and are cancelled", self.calls.active, grace)
+        await self.close()
+
+    async def close(self) -> None:
+        """See `Transport`."""
+        self._stop_listening()
+        for connection in list(self._connections):
+            connection.close()
+        for http in list(self._http):
+            http.abort()
+        await self.calls.ended()
+        if self._connections:
+            self._gone = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(_FAREWELL):
+                    await self._gone
+            except TimeoutError:
+                pass  # somebody does not read its last words
+
+    # What connections say.
+
+    def admit(self, connection: _Open) -> bool:
+        """Count a new connection; return False if there are too many."""
+        if len(self._connections) + len(self._http) >= MAX_CONNECTIONS:
+            return False
+        self._connections[connection] = None
+        return True
+
+    def leave(self, connection: _Open) -> None:
+        """Forget a connection that is closed, or that another one takes the place of."""
+        self._connections.pop(connection, None)
+        if not self._connections and self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
+
+    def http1(self) -> HttpProtocol:
+        """Return the protocol of a connection that speaks HTTP/1.1."""
+        protocol = HttpProtocol(self._http_app, self._http_closed)
+        self._http[protocol] = None
+        return protocol
+
+    def _http_closed(self, protocol: HttpProtocol) -> None:
+        self._http.pop(protocol, None)
+
+    def _accept(self) -> Doorway:
+        return Doorway(self)
+
+    def _stop_listening(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()

@@ -1,0 +1,212 @@
+"""A native transport on a free port, and RPCs whose every step the test sees."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc.aio
+
+from runner.errors import InvalidInput, Overloaded
+from runner.grpc_protocol.messages import frame
+from runner.http2.frames import DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, SETTINGS, WINDOW_UPDATE
+from runner.http2.hpack import HeaderEncoder
+from runner.server.fitness import Fitness
+from runner.server.http_app import HttpApp
+from runner.server.native.transport import NativeTransport
+from runner.server.rpcs import BidiRpc, ClientStreamRpc, Rpc, RpcFailed, ServerStreamRpc, UnaryRpc
+from runner.server.service import CallInfo, TellReply
+from tests.http2.peer import Frame, split
+
+
+class Rpcs:
+    """What is served. `infos`: of each call, in order. `cancelled`: names of those that were."""
+
+    def __init__(self) -> None:
+        self.infos: list[CallInfo] = []
+        self.cancelled: list[str] = []
+        self.stopped = asyncio.Event()
+        self.started = asyncio.Event()
+        self.release = asyncio.Event()
+        self.sent = 0
+        self.tell: TellReply = self.infos.append  # type: ignore[assignment]  # until a call has begun
+
+    def table(self) -> dict[str, Rpc]:
+        return {
+            "/t/Echo": UnaryRpc(self.echo, times=True),
+            "/t/Wait": UnaryRpc(self.wait),
+            "/t/Fail": UnaryRpc(self.fail),
+            "/t/Begun": UnaryRpc(self.by_a_coroutine, self.begin),
+            "/t/Repeat": ServerStreamRpc(self.repeat),
+            "/t/Forever": ServerStreamRpc(self.forever),
+            "/t/Watch": ServerStreamRpc(self.forever, lasting=True),
+            "/t/Chat": BidiRpc(self.chat),
+            "/t/Collect": ClientStreamRpc(self.collect),
+        }
+
+    async def echo(self, request: bytes, call: CallInfo) -> bytes:
+        self.infos.append(call)
+        return bytes(request)
+
+    async def wait(self, request: bytes, call: CallInfo) -> bytes:
+        self.started.set()
+        try:
+            await self.release.wait()
+        except asyncio.CancelledError:
+            self.cancelled.append("wait")
+            self.stopped.set()
+            raise
+        return b"waited"
+
+    async def by_a_coroutine(self, request: bytes, call: CallInfo) -> bytes:
+        return b"by a coroutine"
+
+    def begin(self, request: bytes, call: CallInfo, tell: TellReply) -> Callable[[], None] | None:
+        match request:
+            case b"cannot":
+                return None
+            case b"later":
+                self.tell = tell
+                self.started.set()
+            case b"fail":
+                tell(InvalidInput("wrong"))
+            case b"bug":
+                raise ZeroDivisionError("a bug")
+            case _:
+                tell(request)
+        return self.cancel
+
+    def cancel(self) -> None:
+        self.cancelled.append("begun")
+        self.stopped.set()
+
+    async def fail(self, request: bytes, call: CallInfo) -> bytes:
+        match bytes(request):
+            case b"call":
+                raise InvalidInput("the input is wrong")
+            case b"retry":
+                raise Overloaded("too much", retry_after=1.5)
+            case b"rpc":
+                raise RpcFailed(5, "there is no such thing: é")
+            case _:
+                raise ZeroDivisionError("a bug")
+
+    async def repeat(self, request: bytes, call: CallInfo) -> AsyncIterator[bytes]:
+        self.infos.append(call)
+        for number in range(int(request)):
+            yield b"%d" % number
+        if not int(request):
+            return
+
+    async def forever(self, request: bytes, call: CallInfo) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                self.sent += 1
+                yield bytes(10_000)
+                self.started.set()
+                if bytes(request) == b"once":
+                    await asyncio.get_running_loop().create_future()
+        finally:
+            self.cancelled.append("forever")
+            self.stopped.set()
+
+    async def chat(self, requests: AsyncIterator[bytes], call: CallInfo) -> AsyncIterator[bytes]:
+        self.started.set()
+        async for request in requests:
+            if request == b"stop":
+                return
+            if request == b"fail":
+                raise InvalidInput("no more")
+            if request == b"hold":
+                await self.release.wait()
+            yield bytes(request)
+        yield b"end"
+
+    async def collect(self, requests: AsyncIterator[bytes], call: CallInfo) -> bytes:
+        return b"+".join([bytes(request) async for request in requests])
+
+
+class Served:
+    """A transport that listens, and its RPCs."""
+
+    def __init__(self, transport: NativeTransport, rpcs: Rpcs, port: int) -> None:
+        self.transport = transport
+        self.rpcs = rpcs
+        self.port = port
+
+    def channel(self, *options: tuple[str, Any]) -> grpc.aio.Channel:
+        return grpc.aio.insecure_channel(f"127.0.0.1:{self.port}", options=options)
+
+    async def raw(self, *pieces: bytes) -> bytes:
+        """Send bytes to the port, and return all that comes back until it is closed."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+
+class Client:
+    """A socket that speaks HTTP/2 by hand."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self._encoder = HeaderEncoder()
+
+    @classmethod
+    async def connect(cls, port: int) -> Client:
+        client = cls(*await asyncio.open_connection("127.0.0.1", port))
+        client.writer.write(PREFACE + bytes(Frame(SETTINGS)))
+        return client
+
+    def write(self, *frames: Frame) -> None:
+        """Send frames."""
+        self.writer.write(b"".join(map(bytes, frames)))
+
+    def ask(self, stream: int, path: bytes, message: bytes, *, end: bool = True) -> None:
+        """Begin a call with one message."""
+        fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b":authority", b"x")]
+        fields += [(b"content-type", b"application/grpc"), (b"te", b"trailers")]
+        head = Frame(HEADERS, END_HEADERS, stream, self._encoder.encode(fields))
+        self.write(head, Frame(DATA, END_STREAM if end else 0, stream, frame(message)))
+
+    async def granted_until_ping(self) -> set[int]:
+        """Return the streams whose window was opened before the answer to a PING."""
+        granted: set[int] = set()
+        while (each := await self.next(WINDOW_UPDATE, PING)) is not None and each.kind != PING:
+            granted.add(each.stream)
+        return granted
+
+    def close(self) -> None:
+        self.writer.close()
+
+    async def next(self, *kinds: int) -> Frame | None:
+        """Return the next frame of one of these kinds; None at the end of the connection."""
+        while True:
+            head = await self.reader.read(9)
+            if not head:
+                return None
+            while len(head) < 9:
+                head += await self.reader.readexactly(9 - len(head))
+            (found,) = split(head + await self.reader.readexactly(int.from_bytes(head[:3], "big")))
+            if found.kind in kinds:
+                return found
+
+
+@asynccontextmanager
+async def served(**options: Any) -> AsyncIterator[Served]:
+    """Serve on a free port."""
+    rpcs = Rpcs()
+    options = {"max_message_bytes": 1 << 20, "hide_model_errors": False, "http_app": HttpApp(Fitness()), **options}
+    transport = NativeTransport(rpcs.table(), **options)
+    port = await transport.listen("127.0.0.1", 0)
+    try:
+        yield Served(transport, rpcs, port)
+    finally:
+        rpcs.release.set()
+        await transport.close()

@@ -1,0 +1,255 @@
+"""Calls of all kinds over the native transport, from the client of grpcio."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+import grpc.aio
+import pytest
+
+from runner.grpc_protocol.messages import frame
+from runner.http2.frames import DATA, PING, RST_STREAM, WINDOW_UPDATE
+from runner.http2.sender import HIGH_WATER
+from tests.http2.peer import Frame, word
+from tests.running import on_loop
+from tests.server.native.serving import Client, served
+
+pytestmark = pytest.mark.real
+
+
+@on_loop
+async def test_unary() -> None:
+    async with served() as server, server.channel() as channel:
+        call = channel.unary_unary("/t/Echo")
+        metadata = (("x-id", "7"), ("x-request-id", "abc"), ("x-raw-bin", b"\0\xff"))
+        assert await call(b"hello", timeout=10, metadata=metadata) == b"hello"
+        info = server.rpcs.infos[0]
+        assert info.request_id == "abc"
+        assert info.peer == "127.0.0.1"
+        assert ("x-id", "7") in info.metadata
+        assert ("x-raw-bin", b"\0\xff") in info.metadata
+        assert info.deadline is not None
+        assert await call(b"") == b""
+        assert server.rpcs.infos[1].deadline is None
+        assert server.rpcs.infos[1].request_id
+
+
+@on_loop
+async def test_messages_of_all_sizes() -> None:
+    async with served() as server, server.channel(("grpc.max_receive_message_length", -1)) as channel:
+        call = channel.unary_unary("/t/Echo")
+        for size in (0, 1, 16_000, 16_384, 16_385, 65_536, 300_000, 1_048_576, 2_000_000):
+            message = bytes(range(256)) * (size // 256) + bytes(size % 256)
+            assert await call(message) == message
+        assert await asyncio.gather(*(call(bytes(n * 1000)) for n in range(100))) == [
+            bytes(n * 1000) for n in range(100)
+        ]
+
+
+@on_loop
+async def test_compressed_requests() -> None:
+    async with served() as server:
+        for coding in (grpc.Compression.Gzip, grpc.Compression.Deflate):
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", compression=coding) as channel:
+                assert await channel.unary_unary("/t/Echo")(bytes(100_000)) == bytes(100_000)
+
+
+@on_loop
+async def test_a_message_beyond_the_limit() -> None:
+    async with served(max_message_bytes=1000) as server, server.channel() as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await channel.unary_unary("/t/Echo")(bytes(2001))
+        assert failed.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert await channel.unary_unary("/t/Echo")(bytes(2000)) == bytes(2000)
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "text"),
+    [
+        (b"call", grpc.StatusCode.INVALID_ARGUMENT, "the input is wrong"),
+        (b"retry", grpc.StatusCode.RESOURCE_EXHAUSTED, "too much"),
+        (b"rpc", grpc.StatusCode.NOT_FOUND, "there is no such thing: é"),
+        (b"bug", grpc.StatusCode.INTERNAL, "internal error"),
+    ],
+)
+def test_errors(request_: bytes, code: grpc.StatusCode, text: str) -> None:
+    @on_loop
+    async def scenario() -> None:
+        async with served() as server, server.channel() as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as failed:
+                await channel.unary_unary("/t/Fail")(request_)
+            assert failed.value.code() is code
+            assert text in (failed.value.details() or "")
+            details = dict(failed.value.trailing_metadata() or ())
+            assert ("grpc-status-details-bin" in details) == (request_ != b"rpc")
+
+    scenario()
+
+
+@on_loop
+async def test_an_unknown_path() -> None:
+    async with served() as server, server.channel() as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await channel.unary_unary("/t/Nothing")(b"x")
+        assert failed.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert failed.value.details() == "there is no RPC /t/Nothing"
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await channel.stream_stream("/nothing/at.all")().read()
+        assert failed.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+@on_loop
+async def test_server_stream() -> None:
+    async with served() as server, server.channel() as channel:
+        call = channel.unary_stream("/t/Repeat")
+        assert [each async for each in call(b"500")] == [b"%d" % number for number in range(500)]
+        assert [each async for each in call(b"0")] == []
+
+
+@on_loop
+async def test_bidi() -> None:
+    async with served() as server, server.channel() as channel:
+        call = channel.stream_stream("/t/Chat")()
+        for text in (b"one", b"two"):
+            await call.write(text)
+            assert await call.read() == text
+        await call.done_writing()
+        assert await call.read() == b"end"
+        assert await call.read() is grpc.aio.EOF
+        assert await call.code() is grpc.StatusCode.OK
+
+
+@on_loop
+async def test_bidi_that_ends_before_its_requests() -> None:
+    async with served() as server, server.channel() as channel:
+        call = channel.stream_stream("/t/Chat")()
+        await call.write(b"stop")
+        assert await call.read() is grpc.aio.EOF
+        assert await call.code() is grpc.StatusCode.OK
+        call = channel.stream_stream("/t/Chat")()
+        await call.write(b"fail")
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await call.read()
+        assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@on_loop
+async def test_client_stream() -> None:
+    async with served() as server, server.channel() as channel:
+        assert await channel.stream_unary("/t/Collect")(iter([b"a", b"b", b"c"])) == b"a+b+c"
+
+
+@on_loop
+async def test_a_caller_that_leaves() -> None:
+    async with served() as server, server.channel() as channel:
+        call = channel.unary_unary("/t/Wait")(b"")
+        await server.rpcs.started.wait()
+        call.cancel()
+        await server.rpcs.stopped.wait()
+        assert server.rpcs.cancelled == ["wait"]
+        server.rpcs.stopped.clear()
+        stream = channel.unary_stream("/t/Forever")(b"once")
+        await stream.read()
+        stream.cancel()
+        await server.rpcs.stopped.wait()
+        assert server.rpcs.cancelled == ["wait", "forever"]
+
+
+@on_loop
+async def test_a_connection_that_is_lost() -> None:
+    async with served() as server:
+        async with server.channel() as channel:
+            call = channel.unary_unary("/t/Wait")(b"")
+            await server.rpcs.started.wait()
+        await server.rpcs.stopped.wait()
+        assert server.rpcs.cancelled == ["wait"]
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+
+@on_loop
+async def test_deadlines() -> None:
+    async with served() as server, server.channel() as channel:
+        call = channel.stream_stream("/t/Chat")(timeout=0.2)
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await call.read()
+        assert failed.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+@on_loop
+async def test_a_slow_reader_stops_the_writer() -> None:
+    async with served() as server:
+        client = await Client.connect(server.port)
+        client.ask(1, b"/t/Forever", b"")
+        received = 0
+        while received < 65_535:  # the window that a client has without a word
+            piece = await client.next(DATA)
+            assert piece is not None
+            received += len(piece.payload)
+        assert server.rpcs.sent * 10_000 <= 65_535 + HIGH_WATER + 2 * 10_005
+        client.write(Frame(WINDOW_UPDATE, 0, 0, word(500_000)), Frame(WINDOW_UPDATE, 0, 1, word(500_000)))
+        while received < 565_535:
+            piece = await client.next(DATA)
+            assert piece is not None
+            received += len(piece.payload)
+        client.write(Frame(RST_STREAM, 0, 1, word(8)))
+        await server.rpcs.stopped.wait()
+        client.close()
+
+
+@on_loop
+async def test_a_slow_method_stops_the_client() -> None:
+    async with served() as server:
+        client = await Client.connect(server.port)
+        client.ask(1, b"/t/Chat", b"hold", end=False)
+        message = frame(bytes(16_379))
+        for _ in range(15):  # all but a part of the stream's window
+            client.write(Frame(DATA, 0, 1, message))
+        client.write(Frame(PING, 0, 0, bytes(8)))
+        assert 1 not in await client.granted_until_ping()
+        server.rpcs.release.set()
+        while (update := await client.next(WINDOW_UPDATE)) is not None and update.stream != 1:
+            pass
+        client.close()
+
+
+@on_loop
+async def test_calls_that_are_reset_at_once_are_not_counted() -> None:
+    async with served() as server:
+        client = await Client.connect(server.port)
+        for number in range(1, 40, 2):
+            client.ask(number, (b"/t/Wait", b"/t/Chat", b"/t/Forever", b"/t/Begun")[number // 2 % 4], b"")
+            client.write(Frame(RST_STREAM, 0, number, word(8)))
+        client.write(Frame(PING, 0, 0, bytes(8)))
+        await client.next(PING)
+        await server.transport.drain(20.0)
+        assert server.transport.calls.active == 0
+        client.close()
+
+
+@on_loop
+async def test_calls_without_a_task() -> None:
+    async with served() as server, server.channel() as channel:
+        call = channel.unary_unary("/t/Begun")
+        assert await call(b"at once") == b"at once"
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await call(b"fail")
+        assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await call(b"bug")
+        assert failed.value.code() is grpc.StatusCode.INTERNAL
+        assert await call(b"cannot") == b"by a coroutine"
+        later = asyncio.ensure_future(call(b"later"))
+        await server.rpcs.started.wait()
+        assert server.transport.calls.active == 1
+        server.rpcs.tell(b"told")
+        assert await later == b"told"
+        server.rpcs.started.clear()
+        left = call(b"later")
+        await server.rpcs.started.wait()
+        left.cancel()
+        await server.rpcs.stopped.wait()
+        assert server.rpcs.cancelled == ["begun"]
+        server.rpcs.tell(b"too late")
+        assert server.transport.calls.active == 0

@@ -1,0 +1,190 @@
+"""How connections begin and end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+
+from runner.http2.frames import ACK, GOAWAY, PING
+from runner.server.fitness import Fitness
+from runner.server.http_app import HttpApp
+from runner.server.native.protocol import Patience
+from runner.server.native.sockets import open_sockets
+from runner.server.native.transport import NativeTransport
+from tests.http2.peer import Frame
+from tests.running import on_loop
+from tests.server.native.serving import Client, Rpcs, served
+
+pytestmark = pytest.mark.real
+
+
+@on_loop
+async def test_drain() -> None:
+    async with served() as server, server.channel() as channel:
+        call = channel.unary_unary("/t/Wait")(b"")
+        watch = channel.unary_stream("/t/Watch")(b"once")
+        await watch.read()
+        await server.rpcs.started.wait()
+        draining = asyncio.ensure_future(server.transport.drain(20.0))
+        await asyncio.sleep(0)
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", server.port)
+        server.rpcs.release.set()
+        assert await call == b"waited"
+        await draining  # does not wait for the watcher
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await watch.read()
+        assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@on_loop
+async def test_what_does_not_end_within_the_grace() -> None:
+    async with served() as server, server.channel() as channel:
+        call = channel.unary_unary("/t/Wait")(b"")
+        await server.rpcs.started.wait()
+        await server.transport.drain(0.05)
+        assert server.rpcs.cancelled == ["wait"]
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await call
+        assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@on_loop
+async def test_a_silent_client_is_asked_whether_it_is_there() -> None:
+    async with served(patience=Patience(silence=0.1)) as server:
+        client = await Client.connect(server.port)
+        for _ in range(2):
+            ping = await client.next(PING)
+            assert ping is not None
+            client.writer.write(bytes(Frame(PING, ACK, 0, ping.payload)))
+        assert await client.next(PING) is not None
+        # No answer: the connection ends.
+        with pytest.raises(ConnectionResetError):
+            assert await client.next(99) is None
+            raise ConnectionResetError
+        client.writer.close()
+
+
+@on_loop
+async def test_connections_grow_old() -> None:
+    async with served(patience=Patience(max_age=0.1)) as server:
+        client = await Client.connect(server.port)
+        goaway = await client.next(GOAWAY)
+        assert goaway is not None
+        assert goaway.number == 2**31 - 1
+        ping = await client.next(PING)
+        assert ping is not None
+        client.writer.write(bytes(Frame(PING, ACK, 0, ping.payload)))
+        final = await client.next(GOAWAY)
+        assert final is not None
+        assert final.number == 0
+        assert await client.next(99) is None
+        client.writer.close()
+
+
+@on_loop
+async def test_old_connections_keep_their_calls_for_a_while() -> None:
+    async with served(patience=Patience(max_age=0.5, age_grace=0.05)) as server:
+        client = await Client.connect(server.port)
+        client.ask(1, b"/t/Wait", b"")
+        await server.rpcs.started.wait()
+        assert await client.next(GOAWAY) is not None
+        assert server.rpcs.cancelled == []
+        assert await client.next(99) is None
+        await server.rpcs.stopped.wait()
+        client.close()
+
+
+@on_loop
+async def test_a_client_that_says_nothing() -> None:
+    async with served(patience=Patience(first_bytes=0.05)) as server:
+        assert await server.raw() == b""
+
+
+@pytest.mark.parametrize("nonsense", [b"\x16\x03\x01\x02\0\x01\0", b"get / HTTP/1.1\r\n", b"A" * 30, b"\0"])
+def test_a_client_that_speaks_something_else_is_told_at_once(nonsense: bytes) -> None:
+    """An official client tries TLS first where its base has no scheme, and waits for the refusal."""
+
+    @on_loop
+    async def scenario() -> None:
+        async with served() as server:
+            try:
+                assert await server.raw(nonsense) == b""
+            except ConnectionResetError:
+                pass
+
+    scenario()
+
+
+@on_loop
+async def test_http1_on_the_same_port() -> None:
+    async with served() as server, server.channel() as channel:
+        answer = await server.raw(b"GE", b"T /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.endswith(b"ok\n")
+        assert await channel.unary_unary("/t/Echo")(b"still here") == b"still here"
+
+
+@on_loop
+async def test_a_socket_in_the_file_system(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    for _ in range(2):  # the second time it is left over
+        rpcs = Rpcs()
+        transport = NativeTransport(
+            rpcs.table(), max_message_bytes=1 << 20, hide_model_errors=False, http_app=HttpApp(Fitness())
+        )
+        assert await transport.listen(f"unix:{path}", 0) == 0
+        async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
+            assert await channel.unary_unary("/t/Echo")(b"hello") == b"hello"
+        assert rpcs.infos[0].peer == "unix"
+        with pytest.raises(OSError, match="in use"):
+            open_sockets(f"unix:{path}", 0)
+        await transport.close()
+
+
+def test_a_taken_port() -> None:
+    (one,) = open_sockets("127.0.0.1", 0)
+    with pytest.raises(OSError, match="in use"):
+        open_sockets("127.0.0.1", one.getsockname()[1])
+    one.close()
+
+
+def test_a_name_with_two_addresses_has_one_port() -> None:
+    sockets = open_sockets("localhost", 0)
+    assert len({each.getsockname()[1] for each in sockets}) == 1
+    for each in sockets:
+        each.close()
+
+
+def test_sockets_from_systemd() -> None:
+    code = """
+import os
+from runner.server.native.sockets import inherited_sockets
+os.environ["LISTEN_PID"] = str(os.getpid())
+(found,) = inherited_sockets(os.environ)
+print(found.getsockname()[1], os.get_inheritable(3), inherited_sockets({}))
+"""
+    with socket.create_server(("127.0.0.1", 0)) as opened:
+
+        def hand_over() -> None:
+            os.dup2(opened.fileno(), 3)
+
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            preexec_fn=hand_over,
+            pass_fds=(3,),
+            env={**os.environ, "LISTEN_FDS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        )
+        assert done.stdout.split() == [str(opened.getsockname()[1]), "False", "[]"]
