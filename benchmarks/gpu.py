@@ -5,6 +5,7 @@ know anything. Images are uint8 arrays (224, 224, 3). A request holds one input,
 transport is paid for each request. Without CUDA it says so and exits with 0.
 
     python benchmarks/gpu.py [--rounds 5] [--seconds 5] [--only efficientnet,resnet,minilm] [--lists 1,16]
+    python benchmarks/gpu.py -- --transport native
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from batching import batches
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="aimed length of one run (default 5)")
     parser.add_argument("--only", default=",".join(CASES), help="comma-separated cases")
     parser.add_argument("--lists", default="1,16", help="inputs in one request, comma-separated (default 1,16)")
+    parser.add_argument("flags", nargs="*", help="flags of `runner serve`, behind --")
     options = parser.parse_args()
     import torch
 
@@ -52,21 +54,22 @@ def main() -> None:
     )
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name in options.only.split(","):
-        for line in _case(name, [int(size) for size in options.lists.split(",")], options.rounds, options.seconds):
+        for line in _case(name, options):
             print(line, flush=True)
 
 
-def _case(name: str, lists: Sequence[int], rounds: int, seconds: float) -> Iterator[str]:
+def _case(name: str, options: argparse.Namespace) -> Iterator[str]:
     directory = HERE / "models" / "gpu" / name
     command = [sys.executable, "-m", "runner", "serve", str(directory), "--port", "0", "--devices", "cuda:0"]
+    command += options.flags
     text = pb.Data(
         string_value="A sentence of about twenty words, as one finds them in the middle of an ordinary text."
     )
     image = pb.Data(ndarray=pb.NDArray(buffer=bytes(224 * 224 * 3), shape=[224, 224, 3], dtype="uint8"))
     with running(command) as server:
-        for size in lists:
+        for size in map(int, options.lists.split(",")):
             message = request("predict", size, item=text if name == "minilm" else image)
-            yield f"| {name} | {size} | {_measure(directory, server, message, size, rounds, seconds)} |"
+            yield f"| {name} | {size} | {_measure(directory, server, message, size, options.rounds, options.seconds)} |"
 
 
 def _measure(directory: Path, server: Server, message: bytes, size: int, rounds: int, seconds: float) -> str:
