@@ -35,6 +35,8 @@ class HeldDevice:
 
 class Echo:
     stages = False
+    exhausted: int | None = None
+    splits = 0
 
     def prepare(self, jobs: Sequence[Any]) -> Any:
         return None
