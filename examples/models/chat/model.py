@@ -18,7 +18,7 @@ import torch
 from answer import Answer
 from decoder import Decoder
 from network import Cache, Llama, Piece
-from sampling import GREEDY, Chances, Choice, Chooser
+from sampling import GREEDY, Choice, Chooser, Sampling
 from template import conversation
 from tools import Tools, may_be_calls, parse, read_tools
 
@@ -53,8 +53,8 @@ class Chat(ModelClass):
         """Read the weights, and run once to warm up."""
         on_gpu = self.device.startswith("cuda")
         if on_gpu:
-            # There the network takes a millisecond, and Python as long between two steps: fewer and larger ones.
-            self.piece, self.budget, self.ahead = 256, 2048, 8
+            # There a token of all conversations takes a millisecond, and Python two between two steps: fewer of them.
+            self.piece, self.budget, self.ahead = 256, 2048, 16
             # It has plans for some shapes only, and finds out late for which.
             torch.backends.cuda.enable_cudnn_sdp(False)
         source = self.source()
@@ -105,9 +105,9 @@ class Chat(ModelClass):
         `tool_choice`: "auto" leaves it to the model whether to call one, "required" has it call one, a tool's name has
         it call that one, "none" forbids it.
         """
-        choice = _choice(temperature, top_p, seed)
+        sampling = Sampling(temperature, top_p, None if seed < 0 else seed)
         wanted = read_tools(tools, tool_choice)
-        async with aclosing(self._answer(prompt, chat_history, wanted, max_tokens, choice, stop or ())) as pieces:
+        async with aclosing(self._answer(prompt, chat_history, wanted, max_tokens, sampling, stop or ())) as pieces:
             return "".join([piece async for piece in pieces])
 
     @ModelClass.method
@@ -124,9 +124,9 @@ class Chat(ModelClass):
         seed: int = Param(-1, description="Of the chance; -1 takes another each time"),
     ) -> AsyncIterator[str]:
         """Answer as `predict` does, piece by piece, as the model says it; calls of tools are one piece."""
-        choice = _choice(temperature, top_p, seed)
+        sampling = Sampling(temperature, top_p, None if seed < 0 else seed)
         wanted = read_tools(tools, tool_choice)
-        async with aclosing(self._answer(prompt, chat_history, wanted, max_tokens, choice, stop or ())) as pieces:
+        async with aclosing(self._answer(prompt, chat_history, wanted, max_tokens, sampling, stop or ())) as pieces:
             async for piece in pieces:
                 yield piece
 
@@ -181,15 +181,14 @@ class Chat(ModelClass):
         history: Sequence[dict] | None,
         tools: Tools,
         max_tokens: int,
-        choice: tuple[float, float, Chances],
+        sampling: Sampling,
         stop: Sequence[str],
     ) -> AsyncIterator[str]:
-        tokens = await self._tokens(prompt, history, tools)
         _check(stop)
+        tokens = await self._tokens(prompt, history, tools)
         size = len(tokens)
         # The last token of an answer is never read, so it needs no place.
         answer = Answer(self.vocabulary, stop, min(max_tokens, LENGTH - size + 1))
-        temperature, top_p, chances = choice
         told = Telling(tools)
         reported = -1
         async with self.slots.lease() as slot:
@@ -197,17 +196,17 @@ class Chat(ModelClass):
             for start in range(0, size, self.piece):
                 piece = Piece(slot, start, tokens[start : start + self.piece])
                 wanted = 1 if piece.end == size else 0
-                said = await self.read(Step(piece, wanted, Choice(temperature, top_p, chances.ahead(wanted))))
+                said = await self.read(Step(piece, wanted, sampling.ahead(wanted)))
             place = size
             while True:
                 answer.take(said)
                 if answer.over:
                     break
-                chances.move_on(len(said))
+                sampling.move_on(len(said))
                 ahead = min(self.ahead, answer.left)
                 piece = Piece(slot, place + len(said) - 1, said[-1:])
                 # The next tokens are asked for before these are told, so that the device works meanwhile.
-                with closing(self.read(Step(piece, ahead, Choice(temperature, top_p, chances.ahead(ahead))))) as asked:
+                with closing(self.read(Step(piece, ahead, sampling.ahead(ahead)))) as asked:
                     await asyncio.sleep(0)  # until all others have asked, too: it is telling that takes time
                     if text := told.more(answer.text()):
                         reported = self._report(size, answer)
@@ -256,10 +255,6 @@ class Telling:
         """Return what was held back; the answer is over."""
         calls = parse(self._held) if self._held else []
         return json.dumps([call.as_json(number) for number, call in enumerate(calls)]) if calls else self._held or ""
-
-
-def _choice(temperature: float, top_p: float, seed: int) -> tuple[float, float, Chances]:
-    return temperature, top_p, Chances(seed if seed >= 0 else None)
 
 
 def _check(stop: Sequence[str]) -> None:

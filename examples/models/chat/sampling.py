@@ -48,6 +48,25 @@ class Choice(NamedTuple):
 GREEDY = Choice(0.0, 1.0, ())
 
 
+class Sampling:
+    """How one answer chooses, from its first token to its last."""
+
+    def __init__(self, temperature: float, top_p: float, seed: int | None) -> None:
+        """seed: None takes another chance each time."""
+        self._temperature = temperature
+        self._top_p = top_p
+        self._chances = None if temperature < COLDEST else Chances(seed)
+
+    def ahead(self, count: int) -> Choice:
+        """Return the choice of the next tokens."""
+        return GREEDY if self._chances is None else Choice(self._temperature, self._top_p, self._chances.ahead(count))
+
+    def move_on(self, count: int) -> None:
+        """So many tokens were taken."""
+        if self._chances is not None:
+            self._chances.move_on(count)
+
+
 class Chooser:
     """The choices of all rows of a batch, brought to the device once."""
 
