@@ -50,7 +50,8 @@ def socket_path(host: str, port: int) -> Path:
         directory = Path(runtime) / "runner"
     else:
         directory = Path(tempfile.gettempdir()) / f"runner-{os.getuid()}"
-    return directory / f"{host.strip('[]') or 'any'}_{port}.sock"
+    # A host may be the path of a socket.
+    return directory / f"{host.strip('[]').replace('/', '_') or 'any'}_{port}.sock"
 
 
 @contextlib.asynccontextmanager

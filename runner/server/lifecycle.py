@@ -121,15 +121,17 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
         )
     http = HttpEndpoint(http_app)
     if config.listen.http_port is not None:
+        # Beside a socket in the file system, for this machine.
+        http_host = "127.0.0.1" if config.listen.host.startswith("unix:") else config.listen.host
         try:
-            http_port = await http.listen(config.listen.host, config.listen.http_port)
+            http_port = await http.listen(http_host, config.listen.http_port)
         except OSError as exc:
             await transport.close()
             return _give_up(
-                f"cannot listen for HTTP on {config.listen.host}:{config.listen.http_port}: {exc.strerror or exc}",
+                f"cannot listen for HTTP on {http_host}:{config.listen.http_port}: {exc.strerror or exc}",
                 EXIT_CANNOT_LISTEN,
             )
-        logger.info("/livez, /readyz and /startupz are on http://%s:%d", config.listen.host, http_port)
+        logger.info("/livez, /readyz and /startupz are on http://%s:%d", http_host, http_port)
     _warn_of_strangers(config)
     try:
         async with engine:
@@ -214,7 +216,7 @@ async def _started(engine: Engine, signals: Signals) -> bool:
 
 
 def _warn_of_strangers(config: ServerConfig) -> None:
-    if config.listen.host in ("127.0.0.1", "localhost", "::1", "[::1]"):
+    if config.listen.host in ("127.0.0.1", "localhost", "::1", "[::1]") or config.listen.host.startswith("unix:"):
         return
     if not config.access.keys and config.access.keys_file is None and config.tls.client_ca is None:
         logger.warning(

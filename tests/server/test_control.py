@@ -46,6 +46,7 @@ async def raw(path: Path, data: bytes) -> bytes:
 def test_where_it_is(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert path == tmp_path / "runner" / "127.0.0.1_8000.sock"
     assert socket_path("[::1]", 1).name == "::1_1.sock"
+    assert socket_path("unix:/run/model.sock", 0) == tmp_path / "runner" / "unix:_run_model.sock_0.sock"
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert socket_path("h", 1) == tmp_path / f"runner-{os.getuid()}" / "h_1.sock"

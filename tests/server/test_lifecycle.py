@@ -16,6 +16,7 @@ TLS = {"certificate": "c.pem", "key": "k.pem"}
         ({}, []),
         ({"host": "localhost"}, []),
         ({"host": "[::1]"}, []),
+        ({"host": "unix:/run/model.sock", "transport": "native"}, []),
         ({"host": "0.0.0.0"}, ["without keys", "without TLS"]),
         ({"host": "[::]", "keys": ["k"]}, ["without TLS"]),
         ({"host": "10.0.0.1", "keys_file": "keys"}, ["without TLS"]),
