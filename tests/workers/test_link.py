@@ -170,6 +170,47 @@ async def test_control_overtakes_payloads():
         assert [type(message) for message in messages] == [Cancel, Item]
 
 
+class Writes:
+    """Stands before a link's transport and counts what it is asked to write."""
+
+    def __init__(self, link: SocketLink) -> None:
+        self._transport = link._data._transport
+        self.sizes: list[int] = []
+        link._data._transport = self  # pyright: ignore[reportAttributeAccessIssue]
+
+    def write(self, data: bytes) -> None:
+        self.sizes.append(len(data))
+        self._transport.write(data)  # pyright: ignore[reportOptionalMemberAccess]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._transport, name)
+
+
+@on_loop
+async def test_a_worker_writes_chunks_that_are_ready_together_at_once_and_the_first_waits_for_nobody():
+    async with Joined() as joined:
+        writes = Writes(joined.peer)
+        joined.peer.send(Item(1, b"first"))
+        await asyncio.sleep(0)  # one turn
+        assert len(writes.sizes) == 1
+        for number in range(50):
+            joined.peer.send(Item(number % 3, b"ready"))
+        joined.peer.send(Result(1, b""))
+        await joined.near.count(52)
+        assert len(writes.sizes) == 2
+
+
+@on_loop
+async def test_the_server_gathers_what_a_few_turns_bring():
+    async with Joined() as joined:
+        writes = Writes(joined.link)
+        for number in range(5):
+            joined.link.send(Item(number, b"one in each turn"))
+            await asyncio.sleep(0)
+        await joined.far.count(5)
+        assert len(writes.sizes) == 1
+
+
 LONG = 64 * 1024 * 1024
 """bytes of a message of which a socket holds a small part."""
 
