@@ -136,7 +136,7 @@ async def leave(model: AsyncModel, port: int, how: str, method: str, number: int
     await model.report()
     await WAYS[how](model, port, method, number, chance)
     if not await model.wait_open(0):
-        raise RuntimeError(f"{how}: streams are still open 30 s after they were left")
+        raise RuntimeError(f"{how}: streams are still open 40 s after they were left")
     report = await model.report()
     latency = (await model.statistics()).cancel_latency_seconds
     return Outcome(

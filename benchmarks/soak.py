@@ -337,7 +337,7 @@ async def fill(model: AsyncModel) -> None:
     async with contextlib.AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(model.served(1, 10**9)) for _ in range(STREAMS)]
         await asyncio.gather(*(anext(stream) for stream in streams))
-        await asyncio.gather(*(_awaited(model.limited(0.02)) for _ in range(THREADS)), return_exceptions=True)
+        await asyncio.gather(*(_awaited(model.meet()) for _ in range(THREADS)))
 
 
 async def read(model: AsyncModel, server: Server, patience: float) -> Reading:

@@ -92,6 +92,7 @@ class GrpcioTransport:
             ]
         )
         self._server.add_generic_rpc_handlers((self._handlers,))
+        logging.getLogger("grpc._cython.cygrpc").addFilter(_concerns_us)  # once, however often it is added
 
     async def listen(self, host: str, port: int, certificates: Certificates | None = None) -> int:
         """See `Transport`."""
@@ -123,6 +124,11 @@ class GrpcioTransport:
     async def close(self) -> None:
         """See `Transport`."""
         await self._server.stop(None)
+
+
+def _concerns_us(record: logging.LogRecord) -> bool:
+    """Tell whether a line of grpcio's log says more than that a reply found nobody: its caller left as it was sent."""
+    return not (record.exc_info and isinstance(record.exc_info[1], grpc.aio.InternalError))
 
 
 async def _sent(requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

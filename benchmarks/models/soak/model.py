@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -18,6 +19,7 @@ class Soak(ModelClass):
     def load_model(self) -> None:
         """Make the rows that streams hold."""
         self.slots = Slots(16)
+        self.all_threads = threading.Barrier(4)  # as many as config.yaml says
 
     @ModelClass.method
     def unary(self, data: bytes, seed: int, place: int) -> bytes:
@@ -49,6 +51,11 @@ class Soak(ModelClass):
             self.context.raise_if_cancelled()
             time.sleep(0.005)
         return "in time"
+
+    @ModelClass.method
+    def meet(self) -> int:
+        """Return when every thread is in such a call."""
+        return self.all_threads.wait(timeout=60)
 
     @ModelClass.method
     def served(self, seed: int, count: int, fail_at: int = -1) -> Iterator[bytes]:

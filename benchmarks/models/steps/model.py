@@ -59,7 +59,7 @@ class Steps(ModelClass):
 
     @ModelClass.method
     async def wait_open(self, count: int) -> bool:
-        """Return True once exactly so many streams are open, False after 30 seconds."""
+        """Return True once exactly so many streams are open, False after 40 seconds."""
         import asyncio
 
         return await asyncio.to_thread(self._wait_open, count)
@@ -87,7 +87,7 @@ class Steps(ModelClass):
 
     def _wait_open(self, count: int) -> bool:
         with self._changed:
-            return self._changed.wait_for(lambda: self._open == count, timeout=30)
+            return self._changed.wait_for(lambda: self._open == count, timeout=40)
 
     def _counted(self) -> _Open:
         return _Open(self)

@@ -83,7 +83,7 @@ class Leaving(ModelClass):
 
     def _wait(self, predicate) -> bool:
         with self._changed:
-            return self._changed.wait_for(predicate, timeout=10)
+            return self._changed.wait_for(predicate, timeout=40)
 
     @contextlib.contextmanager
     def _noted(self, name: str, folder: str) -> Iterator[None]:
