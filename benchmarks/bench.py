@@ -3,7 +3,7 @@
 Each row is measured in rounds, and in each round the servers take turns, so that a slow minute of the machine falls on
 all of them. Figures are medians over the rounds; `of raw` is the median of the rounds' own ratios.
 
-    python benchmarks/bench.py [--rounds 5] [--seconds 2] [--only echo,arrays,streams]
+    python benchmarks/bench.py [--rounds 5] [--seconds 2] [--only echo,connections,arrays,streams]
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Row:
     title: str
     in_flight: int
     contestants: Sequence[Contestant]
+    connections: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,15 @@ def raw_job(message: bytes, *, repeat: bool = False) -> Job:
     return Job(path=f"/bench.Raw/{rpc}", request=message, reply_bytes=times * (5 + len(message)), streamed=repeat)
 
 
-def rows(raw: Server, ours: Server, only: Sequence[str]) -> list[Row]:
-    """Return the rows of the table."""
+def rows(raw: Server, ours: Server, native: Server, only: Sequence[str]) -> list[Row]:
+    """Return the rows of the table.
+
+    Args:
+        raw: grpc.aio with nothing behind it.
+        ours: the model behind the grpcio transport.
+        native: the same behind our own.
+        only: which groups of rows.
+    """
     text = pb.Data(string_value="hello")
     table: list[Row] = []
     if "echo" in only:
@@ -96,14 +104,25 @@ def rows(raw: Server, ours: Server, only: Sequence[str]) -> list[Row]:
             Contestant("raw grpc.aio", raw, raw_job(echo)),
             Contestant("runner, async def", ours, runner_job(ours, "PostModelOutputs", echo)),
             Contestant("runner, def", ours, runner_job(ours, "PostModelOutputs", plain)),
+            Contestant("native, async def", native, runner_job(native, "PostModelOutputs", echo)),
+            Contestant("native, def", native, runner_job(native, "PostModelOutputs", plain)),
         ]
         table += [Row("echo, 5 characters", in_flight, contestants) for in_flight in (1, 16, 64)]
+    if "connections" in only:
+        echo = request("echo", text=text)
+        contestants = [
+            Contestant("raw grpc.aio", raw, raw_job(echo)),
+            Contestant("runner, async def", ours, runner_job(ours, "PostModelOutputs", echo)),
+            Contestant("native, async def", native, runner_job(native, "PostModelOutputs", echo)),
+        ]
+        table.append(Row("echo over 64 connections", 64, contestants, connections=64))
     if "arrays" in only:
         array = pb.Data(ndarray=pb.NDArray(buffer=bytes(150_000), shape=[37_500], dtype="float32"))
         message = request("echo_array", array=array)
         contestants = [
             Contestant("raw grpc.aio", raw, raw_job(message)),
             Contestant("runner, async def", ours, runner_job(ours, "PostModelOutputs", message)),
+            Contestant("native, async def", native, runner_job(native, "PostModelOutputs", message)),
         ]
         table += [Row("echo, array of 150 KB", in_flight, contestants) for in_flight in (1, 16)]
     if "streams" in only:
@@ -111,15 +130,18 @@ def rows(raw: Server, ours: Server, only: Sequence[str]) -> list[Row]:
         contestants = [
             Contestant("raw grpc.aio", raw, raw_job(message, repeat=True)),
             Contestant("runner, async def", ours, runner_job(ours, "GenerateModelOutputs", message)),
+            Contestant("native, async def", native, runner_job(native, "GenerateModelOutputs", message)),
         ]
         table += [Row(f"stream of {REPEATS} chunks", in_flight, contestants) for in_flight in (1, 16)]
     return table
 
 
-def run(contestant: Contestant, in_flight: int, calls: int) -> Sample:
+def run(contestant: Contestant, row: Row, calls: int) -> Sample:
     """Measure once."""
     before = contestant.server.cpu_seconds()
-    measured = measure(contestant.server.port, contestant.job, calls=calls, in_flight=in_flight)
+    measured = measure(
+        contestant.server.port, contestant.job, calls=calls, in_flight=row.in_flight, connections=row.connections
+    )
     return Sample(measured, (contestant.server.cpu_seconds() - before) / calls)
 
 
@@ -128,12 +150,12 @@ def measure_row(row: Row, *, rounds: int, seconds: float) -> list[list[Sample]]:
     low, high = CALLS_BOUNDS
     calls: list[int] = []
     for contestant in row.contestants:
-        warm_up = run(contestant, row.in_flight, low)
+        warm_up = run(contestant, row, low)
         calls.append(int(min(high, max(low, warm_up.measured.calls_per_second * seconds))))
     samples: list[list[Sample]] = [[] for _ in row.contestants]
     for _ in range(rounds):
         for index, contestant in enumerate(row.contestants):
-            samples[index].append(run(contestant, row.in_flight, calls[index]))
+            samples[index].append(run(contestant, row, calls[index]))
     return samples
 
 
@@ -174,15 +196,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="runs of each contestant in each row (default 5)")
     parser.add_argument("--seconds", type=float, default=2.0, help="aimed length of one run (default 2)")
-    parser.add_argument("--only", default="echo,arrays,streams", help="comma-separated groups of rows")
+    parser.add_argument("--only", default="echo,connections,arrays,streams", help="comma-separated groups of rows")
     options = parser.parse_args()
     raw_command = [sys.executable, str(HERE / "raw_echo.py")]
     our_command = [sys.executable, "-m", "runner", "serve", str(HERE / "models" / "echo"), "--port", "0"]
-    with running(raw_command) as raw, running(our_command) as ours:
-        print(f"{machine()}; load from {client_name()} over one connection; medians of {options.rounds} rounds\n")
+    native_command = [*our_command, "--transport", "native"]
+    with running(raw_command) as raw, running(our_command) as ours, running(native_command) as native:
+        print(f"{machine()}; load from {client_name()}; medians of {options.rounds} rounds\n")
         print("| calls | in flight | server | calls/s | of raw | p50 ms | p99 ms | CPU µs/call |")
         print("| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |")
-        for row in rows(raw, ours, options.only.split(",")):
+        for row in rows(raw, ours, native, options.only.split(",")):
             for line in lines(row, measure_row(row, rounds=options.rounds, seconds=options.seconds)):
                 print(line, flush=True)
 

@@ -15,10 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-CONNECTIONS = 1
 TIMEOUT = 60.0  # seconds for one run, whatever the server does
 
 
@@ -44,10 +44,18 @@ class Measured:
     p99: float
 
 
-def measure(port: int, job: Job, *, calls: int, in_flight: int) -> Measured:
-    """Send `calls` calls, `in_flight` of them at any time, and raise RuntimeError unless every answer is right."""
+def measure(port: int, job: Job, *, calls: int, in_flight: int, connections: int = 1) -> Measured:
+    """Send `calls` calls, and raise RuntimeError unless every answer is right.
+
+    Args:
+        port: of the server, on this machine.
+        job: what is called.
+        calls: how many.
+        in_flight: how many at any time.
+        connections: over which they are spread evenly.
+    """
     send = _h2load if shutil.which("h2load") else _own_client
-    seconds, latencies = send(port, job, calls, in_flight)
+    seconds, latencies = send(port, job, calls, in_flight, connections)
     latencies.sort()
     return Measured(calls / seconds, statistics.median(latencies), latencies[min(calls - 1, calls * 99 // 100)])
 
@@ -57,11 +65,12 @@ def client_name() -> str:
     return "h2load" if shutil.which("h2load") else "a grpc.aio client (no h2load on this machine: it costs more CPU)"
 
 
-def _h2load(port: int, job: Job, calls: int, in_flight: int) -> tuple[float, list[float]]:
+def _h2load(port: int, job: Job, calls: int, in_flight: int, connections: int) -> tuple[float, list[float]]:
     with tempfile.TemporaryDirectory() as folder:
         body, log = Path(folder, "body"), Path(folder, "log")
         body.write_bytes(b"\0" + len(job.request).to_bytes(4, "big") + job.request)
-        command = ["h2load", f"--requests={calls}", f"--clients={CONNECTIONS}", f"--max-concurrent-streams={in_flight}"]
+        command = ["h2load", f"--requests={calls}", f"--clients={connections}"]
+        command += [f"--max-concurrent-streams={in_flight // connections}"]
         command += [f"--data={body}", f"--log-file={log}", "--threads=1"]
         command += ["--header=content-type: application/grpc", "--header=te: trailers"]
         command += [f"http://127.0.0.1:{port}{job.path}"]
@@ -76,28 +85,35 @@ def _h2load(port: int, job: Job, calls: int, in_flight: int) -> tuple[float, lis
     return (end - begin) / 1e6, [int(line[2]) / 1e6 for line in lines]
 
 
-def _own_client(port: int, job: Job, calls: int, in_flight: int) -> tuple[float, list[float]]:
+def _own_client(port: int, job: Job, calls: int, in_flight: int, connections: int) -> tuple[float, list[float]]:
     with tempfile.NamedTemporaryFile() as body:
         body.write(job.request)
         body.flush()
         kind = "stream" if job.streamed else "unary"
-        arguments = [str(port), job.path, kind, str(job.reply_bytes), str(calls), str(in_flight), body.name]
+        arguments = [str(port), job.path, kind, str(job.reply_bytes), str(calls), str(in_flight), str(connections)]
+        arguments.append(body.name)
         command = [sys.executable, __file__, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=True)
     report = json.loads(done.stdout)
     return report["seconds"], report["latencies"]
 
 
-async def _drive(port: int, job: Job, calls: int, in_flight: int) -> dict[str, object]:
+async def _drive(port: int, job: Job, calls: int, in_flight: int, connections: int) -> dict[str, object]:
     import grpc
 
     latencies: list[float] = []
     left = iter(range(calls))
 
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        unary, stream = channel.unary_unary(job.path), channel.unary_stream(job.path)
+    async with AsyncExitStack() as stack:
+        # Channels with the same options share a connection, unless told not to.
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        channels = [
+            await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options))
+            for _ in range(connections)
+        ]
 
-        async def lane() -> None:
+        async def lane(channel: grpc.aio.Channel) -> None:
+            unary, stream = channel.unary_unary(job.path), channel.unary_stream(job.path)
             for _ in left:
                 started = time.perf_counter()
                 if job.streamed:
@@ -109,14 +125,16 @@ async def _drive(port: int, job: Job, calls: int, in_flight: int) -> dict[str, o
                     raise RuntimeError(f"{received} bytes from {job.path}, expected {job.reply_bytes}")
 
         started = time.perf_counter()
-        await asyncio.gather(*[lane() for _ in range(in_flight)])
+        await asyncio.gather(*[lane(channels[number % connections]) for number in range(in_flight)])
         return {"seconds": time.perf_counter() - started, "latencies": latencies}
 
 
-def _main(port: str, path: str, kind: str, reply_bytes: str, calls: str, in_flight: str, body: str) -> None:
+def _main(
+    port: str, path: str, kind: str, reply_bytes: str, calls: str, in_flight: str, connections: str, body: str
+) -> None:
     request = Path(body).read_bytes()
     job = Job(path=path, request=request, reply_bytes=int(reply_bytes), streamed=kind == "stream")
-    print(json.dumps(asyncio.run(_drive(int(port), job, int(calls), int(in_flight)))))
+    print(json.dumps(asyncio.run(_drive(int(port), job, int(calls), int(in_flight), int(connections)))))
 
 
 if __name__ == "__main__":
