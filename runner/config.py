@@ -61,6 +61,7 @@ class Listen:
         port: 0: a free one.
         http_port: answers HTTP probes; 0: a free one; None: not at all.
         transport: what carries calls, `grpcio` or `native`.
+        reuse_port: share the port with other servers of this machine. Native transport only.
         max_connection_age: seconds until clients are asked to connect again; 0: never. Native transport only.
     """
 
@@ -69,6 +70,7 @@ class Listen:
     http_port: int | None = None
     transport: str = "grpcio"
     max_message_bytes: int = GIB // 4
+    reuse_port: bool = False
     max_connection_age: float = 0.0
 
 
@@ -201,6 +203,7 @@ _KEYS = tuple(
         ("port", as_int(0, 65535), "listen.port"),
         ("http_port", as_int(0, 65535), "listen.http_port"),
         ("transport", as_choice("grpcio", "native"), "listen.transport"),
+        ("reuse_port", as_bool, "listen.reuse_port"),
         ("max_connection_age_ms", as_seconds(0), "listen.max_connection_age"),
         ("tls.certificate", as_path, "tls.certificate"),
         ("tls.key", as_path, "tls.key"),

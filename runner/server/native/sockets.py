@@ -16,12 +16,13 @@ _FIRST_FD = 3
 UNIX = "unix:"
 
 
-def open_sockets(host: str, port: int) -> list[socket.socket]:
+def open_sockets(host: str, port: int, *, reuse_port: bool = False) -> list[socket.socket]:
     """Return listening sockets: for each address of the host, at one port.
 
     Args:
         host: a name or an address of this machine; `unix:PATH` is a socket in the file system, without a port.
         port: 0: a free one.
+        reuse_port: share it with other processes that do so too; the kernel spreads connections over them.
 
     Raises:
         OSError: the port or the path cannot be had.
@@ -37,6 +38,8 @@ def open_sockets(host: str, port: int) -> list[socket.socket]:
             sockets.append(opened)
             # A port of a server that has just ended may be taken; one that is in use may not.
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if reuse_port:
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             opened.bind((address[0], port, *address[2:]))

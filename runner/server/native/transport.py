@@ -45,6 +45,7 @@ class NativeTransport:
         max_message_bytes: requests up to twice as long are received.
         hide_model_errors: do not tell callers what the model's own exceptions say.
         http_app: answers HTTP/1.1 on the same port.
+        reuse_port: share the port with other servers.
         limits: of HTTP/2 connections.
         patience: of all connections.
     """
@@ -56,6 +57,7 @@ class NativeTransport:
         max_message_bytes: int,
         hide_model_errors: bool,
         http_app: HttpApp,
+        reuse_port: bool = False,
         limits: Limits | None = None,
         patience: Patience | None = None,
     ) -> None:
@@ -63,6 +65,7 @@ class NativeTransport:
         self.limits = limits or Limits()
         self.patience = patience or Patience()
         self._http_app = http_app
+        self._reuse_port = reuse_port
         self._http: dict[HttpProtocol, None] = {}
         self._connections: dict[_Open, None] = {}
         self._servers: list[asyncio.Server] = []
@@ -72,7 +75,7 @@ class NativeTransport:
         """See `Transport`. Sockets that systemd has opened take the place of host and port."""
         loop = asyncio.get_running_loop()
         context: ssl.SSLContext | None = None if certificates is None else server_context(certificates)
-        sockets = inherited_sockets(os.environ) or open_sockets(host, port)
+        sockets = inherited_sockets(os.environ) or open_sockets(host, port, reuse_port=self._reuse_port)
         for each in sockets:
             server = await loop.create_server(
                 self._accept,

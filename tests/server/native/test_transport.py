@@ -157,6 +157,14 @@ def test_a_taken_port() -> None:
     one.close()
 
 
+def test_a_port_that_is_shared() -> None:
+    (one,) = open_sockets("127.0.0.1", 0, reuse_port=True)
+    (two,) = open_sockets("127.0.0.1", one.getsockname()[1], reuse_port=True)
+    assert one.getsockname() == two.getsockname()
+    one.close()
+    two.close()
+
+
 def test_a_name_with_two_addresses_has_one_port() -> None:
     sockets = open_sockets("localhost", 0)
     assert len({each.getsockname()[1] for each in sockets}) == 1
