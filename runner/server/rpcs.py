@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 from runner.server.service import CallInfo, Service, TellReply
 from runner.signature.dialect import Dialect
+from runner.wire.payload import Payload
 
 UNARY = (
     "GetModel",
@@ -29,7 +30,7 @@ class UnaryRpc(NamedTuple):
     """One request, one reply."""
 
     answer: Callable[[bytes, CallInfo], Awaitable[bytes]]
-    begin: Callable[[bytes, CallInfo, TellReply], Callable[[], None] | None] | None = None
+    begin: Callable[[Payload, CallInfo, TellReply], Callable[[], None] | None] | None = None
     """Answers without a coroutine, as `Service.begin_unary` does; None: it cannot."""
     times: bool = False
     """It can say where its time went, in the trailing metadata."""

@@ -39,6 +39,7 @@ from runner.signature.method import Cardinality
 from runner.signature.published import Published
 from runner.wire import reply
 from runner.wire.envelope import Envelope, scan
+from runner.wire.payload import Payload
 from runner.wire.statistics import TIMES_KEY, encode_statistics
 
 GET_SIGNATURES = "_GET_SIGNATURES"
@@ -126,7 +127,7 @@ class Service:
             return self._replies.refusal(dialect, exc)
 
     def begin_unary(
-        self, dialect: Dialect, rpc: str, request: bytes, call: CallInfo, tell: TellReply
+        self, dialect: Dialect, rpc: str, request: Payload, call: CallInfo, tell: TellReply
     ) -> Callable[[], None] | None:
         """Answer as `unary` does, without a coroutine: what most calls want needs no waiting on the way.
 
@@ -276,7 +277,7 @@ class Service:
             await self._loaded(call)
         return envelope
 
-    def _check_size(self, request: bytes) -> None:
+    def _check_size(self, request: Payload) -> None:
         if len(request) > self._options.max_message_bytes:
             raise MessageTooLarge(
                 f"the message has {len(request)} bytes; this server takes {self._options.max_message_bytes}"

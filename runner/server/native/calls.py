@@ -294,8 +294,7 @@ class _UnaryCall(_Call):
         if self._rpc is not None:
             self._fail(CallFailure(StatusCode.INTERNAL, "the request ended before its message"))
 
-    def _begin(self, rpc: UnaryRpc, message: Message) -> None:
-        request = bytes(message)  # whole ones are already
+    def _begin(self, rpc: UnaryRpc, request: Message) -> None:
         self._rpc = None
         calls = self._calls
         self._trailers = [] if rpc.times else None
@@ -316,7 +315,7 @@ class _UnaryCall(_Call):
                 return
             self._cancel = None
             calls.count(-1)
-        self._task = calls.start(self._run(rpc, request, info))
+        self._task = calls.start(self._run(rpc, bytes(request), info))
 
     def _told(self, reply: bytes | CallError) -> None:
         if self._cancel is None:

@@ -18,6 +18,7 @@ from runner.server.http_app import HttpApp
 from runner.server.native.transport import NativeTransport
 from runner.server.rpcs import BidiRpc, ClientStreamRpc, Rpc, RpcFailed, ServerStreamRpc, UnaryRpc
 from runner.server.service import CallInfo, TellReply
+from runner.wire.payload import Payload
 from tests.http2.peer import Frame, split
 
 
@@ -63,8 +64,8 @@ class Rpcs:
     async def by_a_coroutine(self, request: bytes, call: CallInfo) -> bytes:
         return b"by a coroutine"
 
-    def begin(self, request: bytes, call: CallInfo, tell: TellReply) -> Callable[[], None] | None:
-        match request:
+    def begin(self, request: Payload, call: CallInfo, tell: TellReply) -> Callable[[], None] | None:
+        match bytes(request):
             case b"cannot":
                 return None
             case b"later":
@@ -75,7 +76,7 @@ class Rpcs:
             case b"bug":
                 raise ZeroDivisionError("a bug")
             case _:
-                tell(request)
+                tell(bytes(request))
         return self.cancel
 
     def cancel(self) -> None:
