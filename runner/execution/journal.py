@@ -68,7 +68,7 @@ class Journal:
     def __init__(self, memory: mmap.mmap | bytearray | None = None) -> None:
         """Use memory of `JOURNAL_BYTES`; None: memory of this process alone."""
         self._memory = bytearray(JOURNAL_BYTES) if memory is None else memory
-        self._free = list(range(_RUNS))
+        self._free = list(range(_RUNS - 1, -1, -1))  # the first ones are used first
 
     # The worker's side.
 
@@ -110,8 +110,10 @@ class Journal:
 
     def pulse(self) -> Pulse:
         """Return the signs of life."""
-        runs = self._memory[_RUNS_AT:JOURNAL_BYTES]
-        began = {call: instant for instant, call in _RUN.iter_unpack(runs) if instant} if any(runs) else {}
+        # What is used stands at the front, and is mostly nothing: this is called on the server's loop.
+        runs = bytes(self._memory[_RUNS_AT:JOURNAL_BYTES]).rstrip(b"\0")
+        runs += bytes(-len(runs) % _RUN.size)
+        began = {call: instant for instant, call in _RUN.iter_unpack(runs) if instant}
         (beats,), (turns,) = _COUNTER.unpack_from(self._memory, 0), _COUNTER.unpack_from(self._memory, 8)
         return Pulse(beats, turns, began)
 
