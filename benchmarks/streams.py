@@ -51,13 +51,15 @@ async def ping_pong(server: Server, path: str, first: bytes, message: bytes, ite
     return times[WARM_UP:]
 
 
-def print_ping_pong(raw: Server, ours: Server, *, rounds: int, items: int) -> None:
+def print_ping_pong(raw: Server, ours: Server, native: Server, *, rounds: int, items: int) -> None:
     """Measure and print the first table."""
     ours_path, message = "/clarifai.api.V2/StreamModelOutputs", item("hello")
     contestants = [
         ("raw grpc.aio", raw, "/bench.Raw/Chat", b""),
         ("runner, async def", ours, ours_path, request("chat")),
         ("runner, def", ours, ours_path, request("plain_chat")),
+        ("native, async def", native, ours_path, request("chat")),
+        ("native, def", native, ours_path, request("plain_chat")),
     ]
     p50: dict[str, list[float]] = {}
     p99: dict[str, list[float]] = {}
@@ -78,17 +80,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="runs of each contestant (default 5)")
     parser.add_argument("--items", type=int, default=2000, help="round trips in a run (default 2000)")
     parser.add_argument("--seconds", type=float, default=2.0, help="aimed length of a run of chunks (default 2)")
-    parser.add_argument("flags", nargs="*", help="flags of `runner serve`, behind --")
+    parser.add_argument("flags", nargs="*", help="more flags of `runner serve`, behind --")
     options = parser.parse_args()
     raw_command = [sys.executable, str(HERE / "raw_echo.py")]
     our_command = [sys.executable, "-m", "runner", "serve", str(HERE / "models" / "echo"), "--port", "0"]
-    with running(raw_command) as raw, running([*our_command, *options.flags]) as ours:
-        print(f"{machine()}; {' '.join(options.flags) or 'no flags'}; medians of {options.rounds} rounds\n")
-        print_ping_pong(raw, ours, rounds=options.rounds, items=options.items)
+    our_command += options.flags
+    native_command = [*our_command, "--transport", "native"]
+    with running(raw_command) as raw, running(our_command) as ours, running(native_command) as native:
+        print(f"{machine()}; medians of {options.rounds} rounds\n")
+        print_ping_pong(raw, ours, native, rounds=options.rounds, items=options.items)
         print(f"\nLoad from {client_name()} over one connection:\n")
         print("| calls | in flight | server | calls/s | of raw | p50 ms | p99 ms | CPU µs/call |")
         print("| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |")
-        for row in rows(raw, ours, ["streams"]):
+        for row in rows(raw, ours, native, ["streams"]):
             for line in lines(row, measure_row(row, rounds=options.rounds, seconds=options.seconds)):
                 print(line, flush=True)
 
