@@ -35,7 +35,7 @@ from runner.wire.pb import inference_pb2 as pb
 from runner.wire.statistics import decode_statistics
 from runner.workers import link
 from runner.workers.frames import pack, unpack
-from tests.fuzz import seeds
+from tests.fuzz import protocol, seeds
 from tests.fuzz.seeds import CODECS, SIGNATURES
 
 Run = Callable[[int, bytes], None]
@@ -315,4 +315,8 @@ TARGETS: Sequence[Target] = (
     Target("question", _question, _numbered(seeds.questions)),
     Target("frame", _frame, _numbered(seeds.frames)),
     Target("link", _stream, _numbered(seeds.frames)),
+    Target("headers", protocol.header_blocks, protocol.recorded),
+    Target("head", protocol.call_head, protocol.heads),
+    Target("body", protocol.body, protocol.bodies),
+    Target("value", protocol.value, protocol.values),
 )
