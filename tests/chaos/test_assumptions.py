@@ -18,8 +18,12 @@ OF_THE_LOOP = ("server", "engine", "dispatch", "workers/link.py", "workers/frame
 
 FILES = ("read_text", "read_bytes", "write_text", "write_bytes", "fsync")
 
-READS_FILES = {"server/changing_files.py", "server/certificates.py"}
-"""Small files that say who may call, looked at once a second at most."""
+READS_FILES = {
+    "server/changing_files.py",  # small files that say who may call, looked at once a second at most
+    "server/certificates.py",
+    "server/signals.py",  # whether there is a terminal, once a signal has come
+    "server/watched_directory.py",  # what inotify tells, which the kernel has in memory
+}
 
 
 def calls(path: Path) -> Iterator[tuple[str, str, int]]:
