@@ -131,14 +131,17 @@ class BlockingCall(RunningCall):
 
     def _stream(self, outputs: Iterator[object], gate: BlockingGate) -> None:
         codec, call, executor = self._method.codec, self._call, self._executor
-        limit = executor.limit(self._method, call.id)
+        limit = executor.limit(self._method, call.id) if self._method.limited else None
         try:
             while True:
                 # Credit first: a generator is never ahead of its reader by more than the window.
                 gate.wait()
                 try:
-                    with limit:
+                    if limit is None:
                         value = next(outputs)
+                    else:
+                        with limit:
+                            value = next(outputs)
                 except StopIteration:
                     return
                 output = codec.encode_output(value, call.context.take_usage(), old_style=self._old_style)

@@ -95,15 +95,18 @@ class CoroutineCall(RunningCall):
 
     async def _stream(self, outputs: AsyncIterator[object], gate: AsyncGate) -> None:
         codec, call, executor = self._method.codec, self._call, self._executor
-        limit = executor.limit(self._method, call.id)
+        limit = executor.limit(self._method, call.id) if self._method.limited else None
         try:
             while True:
                 # Credit first: a generator is never ahead of its reader by more than the window.
                 if not gate.open:
                     await gate.wait()
                 try:
-                    with limit:
+                    if limit is None:
                         value = await anext(outputs)
+                    else:
+                        with limit:
+                            value = await anext(outputs)
                 except StopAsyncIteration:
                     return
                 output = codec.encode_output(value, call.context.take_usage(), old_style=self._old_style)
