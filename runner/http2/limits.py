@@ -40,7 +40,7 @@ class Limits:
 
     max_concurrent_streams: int = 4096
     max_frame_bytes: int = 65_536
-    initial_window: int = 256 * 1024
+    initial_window: int = 512 * 1024
     connection_window: int = 4 * 1024 * 1024
     max_unread_bytes: int = 16 * 1024 * 1024
     max_header_list_bytes: int = 64 * 1024

@@ -24,10 +24,10 @@ TURN_BYTES: Final = 256 * 1024
 _FRAME_BYTES: Final = 65_536
 """The longest frame we send, whatever the peer would take: the unit of taking turns."""
 
-LOW_WATER: Final = 32 * 1024
+LOW_WATER: Final = 8 * 1024
 """A stream with no more than this in its queue is told that it may write on."""
 
-HIGH_WATER: Final = 64 * 1024
+HIGH_WATER: Final = 16 * 1024
 """A stream with more than this in its queue should wait. Nothing enforces it: one message may be much longer."""
 
 
