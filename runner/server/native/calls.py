@@ -82,6 +82,7 @@ class Calls:
         self._id_count = itertools.count(1)
         self._idle: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._lasting: set[_StreamCall] = set()
 
     def opener(self, peer: str) -> Callable[[Connection, int, RequestHead], Stream]:
         """Return what makes the streams of a connection.
@@ -142,6 +143,18 @@ class Calls:
         if self.active:
             self._idle = asyncio.get_running_loop().create_future()
             await self._idle
+
+    def last(self, call: _StreamCall, lasts: bool) -> None:
+        """A call that goes on until its client leaves has begun, or has ended."""
+        if lasts:
+            self._lasting.add(call)
+        else:
+            self._lasting.discard(call)
+
+    def dismiss(self) -> None:
+        """End the calls for which nobody waits."""
+        for call in list(self._lasting):
+            call.dismiss()
 
     async def ended(self) -> None:
         """Wait until the tasks of all calls have ended. Each was cancelled with its stream."""
@@ -436,6 +449,10 @@ class _StreamCall(_Call):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def dismiss(self) -> None:
+        """End the call: the server stops."""
+        self._fail(CallFailure(StatusCode.UNAVAILABLE, "the server is shutting down"))
+
     def _expire(self) -> None:
         self._fail(CallFailure(StatusCode.DEADLINE_EXCEEDED, "the deadline passed"))
 
@@ -443,6 +460,8 @@ class _StreamCall(_Call):
         rpc = self._rpc
         counted = isinstance(rpc, ClientStreamRpc) or not rpc.lasting
         self._calls.count(counted)
+        if not counted:
+            self._calls.last(self, True)
         try:
             match rpc:
                 case ClientStreamRpc():
@@ -466,6 +485,7 @@ class _StreamCall(_Call):
             if self._timer is not None:
                 self._timer.cancel()
             self._calls.count(-counted)
+            self._calls.last(self, False)
 
     async def _write(self, replies: AsyncIterator[bytes]) -> None:
         # Closed here and not by the garbage collector: the client may leave while the generator waits for room.

@@ -100,6 +100,11 @@ class Doorway(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    @property
+    def sent(self) -> bool:
+        """Nothing is ever under way here."""
+        return True
+
     def _leave(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -182,6 +187,12 @@ class Http2Protocol(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    @property
+    def sent(self) -> bool:
+        """True if no call is open, and all that was said is with the kernel or on its way there."""
+        connection = self._connection
+        return connection is None or not (connection.active or connection.sender.pending)
+
     def _wake(self) -> None:
         if not self._scheduled:
             self._scheduled = True
@@ -201,6 +212,8 @@ class Http2Protocol(asyncio.Protocol):
                 return
         if connection.finished:
             transport.close()
+        elif connection.draining:
+            self._server.flushed()
 
     def _look(self) -> None:
         """Look whether the client is there."""

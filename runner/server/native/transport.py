@@ -36,6 +36,11 @@ class _Open(Protocol):
     def close(self) -> None:
         """Close."""
 
+    @property
+    def sent(self) -> bool:
+        """True if nothing is under way, and all that was said has left."""
+        ...
+
 
 class NativeTransport:
     """See `Transport`.
@@ -70,6 +75,7 @@ class NativeTransport:
         self._connections: dict[_Open, None] = {}
         self._servers: list[asyncio.Server] = []
         self._gone: asyncio.Future[None] | None = None
+        self._sent: asyncio.Future[None] | None = None
 
     async def listen(self, host: str, port: int, certificates: Certificates | None = None) -> int:
         """See `Transport`. Sockets that systemd has opened take the place of host and port."""
@@ -95,8 +101,16 @@ class NativeTransport:
         try:
             async with asyncio.timeout(grace):
                 await self.calls.idle()
+                self.calls.dismiss()
+                # Answers may still wait for a client that reads slowly.
+                if not self._all_sent():
+                    self._sent = asyncio.get_running_loop().create_future()
+                    await self._sent
         except TimeoutError:
             logger.warning("%d calls did not end within the grace of %g s and are cancelled", self.calls.active, grace)
+        # Clients that have heard that there is no more close their connections. What is under way from them would be
+        # answered with a reset by the kernel, and could cost them the last answer.
+        await self._all_gone()
         await self.close()
 
     async def close(self) -> None:
@@ -107,6 +121,9 @@ class NativeTransport:
         for http in list(self._http):
             http.abort()
         await self.calls.ended()
+        await self._all_gone()
+
+    async def _all_gone(self) -> None:
         if self._connections:
             self._gone = asyncio.get_running_loop().create_future()
             try:
@@ -115,7 +132,15 @@ class NativeTransport:
             except TimeoutError:
                 pass  # somebody does not read its last words
 
+    def _all_sent(self) -> bool:
+        return all(connection.sent for connection in self._connections)
+
     # What connections say.
+
+    def flushed(self) -> None:
+        """A connection has written what it had, or is gone."""
+        if self._sent is not None and not self._sent.done() and self._all_sent():
+            self._sent.set_result(None)
 
     def admit(self, connection: _Open) -> bool:
         """Count a new connection; return False if there are too many."""
@@ -127,6 +152,7 @@ class NativeTransport:
     def leave(self, connection: _Open) -> None:
         """Forget a connection that is closed, or that another one takes the place of."""
         self._connections.pop(connection, None)
+        self.flushed()
         if not self._connections and self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
 

@@ -10,6 +10,7 @@ import pytest
 
 from runner.grpc_protocol.messages import frame
 from runner.http2.frames import DATA, PING, RST_STREAM, WINDOW_UPDATE
+from runner.http2.limits import Limits
 from runner.http2.sender import HIGH_WATER
 from tests.http2.peer import Frame, word
 from tests.running import on_loop
@@ -204,10 +205,11 @@ async def test_a_slow_method_stops_the_client() -> None:
         client = await Client.connect(server.port)
         client.ask(1, b"/t/Chat", b"hold", end=False)
         message = frame(bytes(16_379))
-        for _ in range(15):  # all but a part of the stream's window
+        for _ in range(Limits().initial_window // 16_384 - 1):  # all but a part of the stream's window
             client.write(Frame(DATA, 0, 1, message))
         client.write(Frame(PING, 0, 0, bytes(8)))
         assert 1 not in await client.granted_until_ping()
+        client.write(Frame(WINDOW_UPDATE, 0, 0, word(1_000_000)), Frame(WINDOW_UPDATE, 0, 1, word(1_000_000)))
         server.rpcs.release.set()
         while (update := await client.next(WINDOW_UPDATE)) is not None and update.stream != 1:
             pass

@@ -13,13 +13,13 @@ import grpc
 import grpc.aio
 import pytest
 
-from runner.http2.frames import ACK, GOAWAY, PING
+from runner.http2.frames import ACK, DATA, GOAWAY, PING, WINDOW_UPDATE
 from runner.server.fitness import Fitness
 from runner.server.http_app import HttpApp
 from runner.server.native.protocol import Patience
 from runner.server.native.sockets import open_sockets
 from runner.server.native.transport import NativeTransport
-from tests.http2.peer import Frame
+from tests.http2.peer import Frame, settings, word
 from tests.running import on_loop
 from tests.server.native.serving import Client, Rpcs, served
 
@@ -43,6 +43,32 @@ async def test_drain() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as failed:
             await watch.read()
         assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@on_loop
+async def test_a_drain_waits_until_answers_have_left() -> None:
+    """A call is over for its method while its answers still wait for a client that reads slowly."""
+    async with served() as server:
+        client = await Client.connect(server.port)
+        client.write(settings((4, 1000)))
+        client.ask(1, b"/t/Echo", bytes(60_000))
+        received = 0
+        while received < 1000:
+            piece = await client.next(DATA)
+            assert piece is not None
+            received += len(piece.payload)
+        assert server.transport.calls.active == 0
+        draining = asyncio.ensure_future(server.transport.drain(20.0))
+        ping = await client.next(PING)
+        assert ping is not None
+        client.write(Frame(PING, ACK, 0, ping.payload))
+        client.write(Frame(WINDOW_UPDATE, 0, 0, word(500_000)), Frame(WINDOW_UPDATE, 0, 1, word(500_000)))
+        while received < 60_005:
+            piece = await client.next(DATA)
+            assert piece is not None
+            received += len(piece.payload)
+        await draining
+        client.close()
 
 
 @on_loop
