@@ -20,6 +20,8 @@ from runner.grpc_protocol.messages import MessageReader, frame
 from runner.grpc_protocol.metadata import encode_binary
 from runner.http2 import frames
 from runner.http2.hpack import HeaderDecoder, HeaderEncoder
+from runner.server.fitness import Fitness
+from runner.server.http_app import HttpApp
 from runner.server.native.transport import NativeTransport
 from runner.server.rpcs import BidiRpc, ClientStreamRpc, Rpc, RpcFailed, ServerStreamRpc, UnaryRpc
 from runner.server.service import CallInfo
@@ -260,9 +262,17 @@ class Both:
         self.clients: list[Client] = []
 
     async def start(self) -> None:
-        for kind in (NativeTransport, GrpcioTransport):
-            served = Served()
-            transport = kind(served.table(), max_message_bytes=LIMIT // 2, hide_model_errors=False)
+        natives, others = Served(), Served()
+        transports = (
+            NativeTransport(
+                natives.table(),
+                max_message_bytes=LIMIT // 2,
+                hide_model_errors=False,
+                http_app=HttpApp(Fitness()),
+            ),
+            GrpcioTransport(others.table(), max_message_bytes=LIMIT // 2, hide_model_errors=False),
+        )
+        for transport, served in zip(transports, (natives, others), strict=True):
             client = Client(served)
             await client.connect(await transport.listen("127.0.0.1", 0))
             self.transports.append(transport)
