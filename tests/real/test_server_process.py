@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import resource
 import select
 import signal
 import socket
@@ -17,6 +18,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from runner.client import Model, Unreachable
+from runner.errors import DeadlineExceeded
 from runner.wire.pb import inference_pb2 as pb
 
 pytestmark = pytest.mark.real
@@ -196,3 +198,17 @@ def test_a_server_that_drains_replaces_nothing(launch):
     server.process.send_signal(signal.SIGTERM)
     server.process.send_signal(signal.SIGHUP)
     assert server.wait() == 0
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="changes another process's limits")
+def test_more_connections_than_descriptors_wait_until_others_have_left(launch):
+    server = launch("confiding")
+    server.wait_ready()
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (64, 64))
+    with contextlib.ExitStack() as stack:
+        for _ in range(128):  # the kernel takes those that the server cannot
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+        with Model(base_url=server.base_url, timeout=0.2) as model, pytest.raises((Unreachable, DeadlineExceeded)):
+            model.pid()
+    assert worker_of(server) > 0
+    assert server.terminate() == 0
