@@ -5,7 +5,7 @@ and the server's transport can do on two cores. Calls are offered in an open loo
 one after the other against one server. Goodput is what was answered with a result, without the first second of a step;
 refused calls have to hear so at once, and accepted ones may wait for the configured queue and no longer.
 
-    python benchmarks/overload.py [--seconds 8] [--batch 2] [--queue 20]
+    python benchmarks/overload.py [--seconds 8] [--batch 2] [--queue 20] [--transport native]
 
 Exits with 1 if goodput at ten times the capacity is under 90% of the best step's, a refusal took longer than 50 ms (the
 99th percentile), an accepted call longer than the queue explains, or memory grew.
@@ -114,13 +114,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=8.0, help="length of each step (default 8)")
     parser.add_argument("--batch", type=int, default=2, help="calls in a batch, which takes 20 ms (default 2)")
     parser.add_argument("--queue", type=int, default=20, help="calls that may wait (default 20)")
+    parser.add_argument("--transport", default="grpcio", help="grpcio (default) or native")
     options = parser.parse_args()
     capacity = options.batch / BATCH_SECONDS
-    # What waits, what is decoded beside the running batch, that batch, and a call's own.
-    longest = (options.queue + 2 * options.batch) / capacity + 2 * BATCH_SECONDS
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder, "config.yaml")
         settings = {"max_queued_calls": options.queue, "methods": {"predict": {"max_batch_size": options.batch}}}
+        settings["transport"] = options.transport
         config.write_text(json.dumps(settings))
         body = Path(folder, "body")
         body.write_bytes(request("predict", text=pb.Data(string_value="hello")))
@@ -130,7 +130,11 @@ def main() -> int:
             steps = [run_step(server, body, capacity * multiple, options.seconds) for multiple in STEPS]
     peak = max(step.goodput for step in steps)
     worst = steps[-1]
-    print(f"{machine()}; {capacity:.0f} calls/s at most, {options.queue} may wait; {options.seconds:g} s each\n")
+    # What waits, what is decoded beside the running batch, and that batch, at the rate that was seen; then the call's
+    # own batch, and one for the way there and back.
+    longest = (options.queue + 2 * options.batch) / peak + 2 * BATCH_SECONDS
+    setting = f"{capacity:.0f} calls/s at most, {options.queue} may wait; {options.transport} transport"
+    print(f"{machine()}; {setting}; {options.seconds:g} s each\n")
     print(
         "| offered/s | goodput/s | of peak | refused/s | refusal p50 ms | p99 | accepted p50 ms | p99 | server MB "
         "| server CPU | callers CPU | callers late ms |"

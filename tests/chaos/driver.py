@@ -80,6 +80,7 @@ class Plan:
         period: seconds between two faults.
         seed: of all that is drawn.
         full_shm: there is no room in /dev/shm.
+        transport: the server's.
     """
 
     seconds: float = 0.0
@@ -90,6 +91,7 @@ class Plan:
     period: float = 2.0
     seed: int = 0
     full_shm: bool = False
+    transport: str = "grpcio"
 
 
 class Server:
@@ -135,7 +137,8 @@ def serving(plan: Plan) -> Iterator[Server]:
         ledger = Path(folder, "ledger")
         ledger.mkdir()
         config = Path(folder, "config.yaml")
-        config.write_text(json.dumps({"replicas": plan.replicas, "num_threads": 8, "max_streams": 32}))
+        settings = {"replicas": plan.replicas, "num_threads": 8, "max_streams": 32, "transport": plan.transport}
+        config.write_text(json.dumps(settings))
         command = [sys.executable, "-m", "runner", "serve", str(MODEL), "--port", "0", "--config", str(config)]
         if plan.full_shm:
             command = [*FULL_SHM, _FILL, "sh", *command]
@@ -336,6 +339,7 @@ def main() -> int:
     parser.add_argument("--faults", default="kill", help=f"of {', '.join(FAULTS)}, or all (default kill)")
     parser.add_argument("--period", type=float, default=2.0, help="seconds between two faults (default 2)")
     parser.add_argument("--full-shm", action="store_true", help="with a full /dev/shm; needs the right to mount")
+    parser.add_argument("--transport", default="grpcio", help="the server's: grpcio (default) or native")
     parser.add_argument("--seed", type=int, default=0, help="another one draws other calls")
     options = parser.parse_args()
     faults = FAULTS if options.faults == "all" else tuple(options.faults.split(","))
@@ -350,6 +354,7 @@ def main() -> int:
         period=options.period,
         seed=options.seed,
         full_shm=options.full_shm,
+        transport=options.transport,
     )
     verdict, caused, seconds = run(plan)
     print(f"{os.cpu_count()} cores; Python {platform.python_version()}; {datetime.date.today()}")
