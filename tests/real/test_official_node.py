@@ -25,6 +25,7 @@ pytestmark = [
 VERSION = "0.4.0"
 HOME = Path(__file__).parents[2] / ".cache" / f"clarifai-nodejs-{VERSION}"
 DRIVER = Path(__file__).parent / "node" / "driver.cjs"
+INSTALLED_WITHIN = 150.0  # seconds; mostly 20 are enough
 ANSWER_WITHIN = 10.0  # seconds; the client itself retries some failures for ten minutes
 
 
@@ -35,7 +36,10 @@ def home() -> Path:
         HOME.mkdir(parents=True, exist_ok=True)
         quiet = ["--no-save", "--no-audit", "--no-fund", "--ignore-scripts"]
         command = ["npm", "install", *quiet, "--prefix", str(HOME), f"clarifai-nodejs@{VERSION}"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALLED_WITHIN, check=False)
+        except subprocess.TimeoutExpired:
+            pytest.skip(f"npm did not install clarifai-nodejs@{VERSION} within {INSTALLED_WITHIN:g} s")
         if done.returncode != 0:
             pytest.skip(f"npm could not install clarifai-nodejs@{VERSION}: {done.stderr.strip()[-300:]}")
         (HOME / "installed").touch()
