@@ -40,7 +40,8 @@ What *we* may send is the sender's business. What the *peer* may send:
 
   - A stream's window holds `initial_window`. It is given back as the stream's owner says that bytes are done with
     (`keep`, `consumed`), in halves of a window. A reader that stops stops its sender, and no other stream. An owner
-    that knows how much will come and has room for it says so with `expect`, and the peer need not stop on the way.
+    that knows how much will come and has room for it says so with `expect`, and the peer need not stop on the way. So
+    what a stream has sent unread is a window and one message at most.
   - The connection's window is given back as bytes arrive, whoever reads them, so that a stream that nobody reads does
     not take the others' share; but not while more than `max_unread_bytes` are unread.
 
@@ -249,8 +250,12 @@ class Connection:
                 self._refill()
 
     def expect(self, stream: Stream, size: int) -> None:
-        """So many bytes will come on a stream and have room: open its window for them."""
-        if stream.remote_open and stream.receive_window < size:
+        """So many bytes will come on a stream and have room: open its window for them.
+
+        Not while a window of its bytes is unread, or each message would make room for the next one. To be said again
+        when some were consumed.
+        """
+        if stream.remote_open and stream.receive_window < size and stream.unread < self.limits.initial_window:
             self._grant(stream, size - stream.receive_window)
 
     def reset(self, stream: Stream, code: ErrorCode) -> None:

@@ -201,6 +201,18 @@ def test_what_is_known_to_come_need_not_stop() -> None:
     assert stream.receive_window == 1_000_000
 
 
+def test_what_is_known_to_come_has_no_room_behind_a_window_that_nobody_reads() -> None:
+    peer = Peer(keeps=True)
+    stream = peer.open(1)
+    window = peer.connection.limits.initial_window
+    peer.connection.keep(stream, window)
+    peer.connection.expect(stream, 1_000_000)
+    assert peer.heard() == []
+    peer.connection.consumed(stream, 1)
+    peer.connection.expect(stream, 1_000_000)
+    assert [each.stream for each in peer.heard()] == [1]
+
+
 def test_only_so_many_resets_are_remembered() -> None:
     peer = Peer(limits=Limits(resets_burst=10_000))
     for each in range(600):

@@ -212,12 +212,14 @@ class _Call(Stream):
         if reader is None:
             reader = self._reader = MessageReader(self._calls.max_message_bytes, self._meaning.head.decompress)
         messages = reader.feed(data, start, stop)
-        if ended:
-            if not reader.between:
-                raise CallFailure(StatusCode.INTERNAL, "the request ended in the middle of a message")
-        elif reader.missing:
-            self.connection.expect(self, reader.missing)  # it fits: the reader has looked at its length
+        if ended and not reader.between:
+            raise CallFailure(StatusCode.INTERNAL, "the request ended in the middle of a message")
         return messages
+
+    def _expect(self) -> None:
+        """Make room for the rest of a message that has begun. It fits: the reader has looked at its length."""
+        if self._reader is not None and (missing := self._reader.missing):
+            self.connection.expect(self, missing)
 
     def _send(self, message: Message) -> None:
         """Send one message of the response."""
@@ -301,6 +303,8 @@ class _UnaryCall(_Call):
         else:
             if messages:
                 self._begin(rpc, messages[0])
+            else:
+                self._expect()
 
     def on_trailers(self, fields: Fields) -> None:
         """See `Stream`."""
@@ -419,6 +423,7 @@ class _StreamCall(_Call):
         for message in messages:
             self._requests.append(message)
             self.connection.keep(self, len(message))
+        self._expect()
         self._ended = ended
         self._wake()
 
@@ -443,6 +448,7 @@ class _StreamCall(_Call):
             await self._waiter
         message = self._requests.popleft()
         self.connection.consumed(self, len(message))
+        self._expect()  # before, there was perhaps no room
         return bytes(message)  # short ones are already
 
     def _wake(self) -> None:

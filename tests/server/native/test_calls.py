@@ -9,7 +9,7 @@ import grpc.aio
 import pytest
 
 from runner.grpc_protocol.messages import frame
-from runner.http2.frames import DATA, PING, RST_STREAM, WINDOW_UPDATE
+from runner.http2.frames import DATA, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE
 from runner.http2.limits import Limits
 from runner.http2.sender import HIGH_WATER
 from tests.http2.peer import Frame, word
@@ -214,6 +214,39 @@ async def test_a_slow_method_stops_the_client() -> None:
         while (update := await client.next(WINDOW_UPDATE)) is not None and update.stream != 1:
             pass
         client.close()
+
+
+@pytest.mark.parametrize("size", [1000, 100_000, 400_000, 1_000_000])
+def test_a_client_is_ahead_by_a_window_and_a_message(size: int) -> None:
+    @on_loop
+    async def scenario() -> None:
+        async with served() as server:
+            client = await Client.connect(server.port)
+            client.ask(1, b"/t/Chat", b"hold", end=False)
+            client.write(Frame(WINDOW_UPDATE, 0, 0, word(2**30)), Frame(SETTINGS, 0, 0, b"\0\4" + word(2**30)))
+            count = 4_000_000 // size
+            body = memoryview(frame(bytes(size)) * count)
+            sent, window, connection_window = 0, Limits().initial_window - 9, Limits().connection_window - 9
+            while True:  # for as long as the windows let it
+                while length := min(16_384, window, connection_window, len(body) - sent):
+                    client.write(Frame(DATA, 0, 1, body[sent : sent + length]))
+                    sent, window, connection_window = sent + length, window - length, connection_window - length
+                client.write(Frame(PING, 0, 0, bytes(8)))
+                more = 0
+                while (update := await client.next(WINDOW_UPDATE, PING)) is not None and update.kind != PING:
+                    if update.stream == 1:
+                        window += update.number
+                        more += update.number
+                    else:
+                        connection_window += update.number
+                if not more and not server.rpcs.release.is_set():
+                    assert sent <= Limits().initial_window + size + 5
+                    server.rpcs.release.set()
+                if sent == len(body):
+                    break
+            client.close()
+
+    scenario()
 
 
 @on_loop
