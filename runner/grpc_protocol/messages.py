@@ -1,7 +1,8 @@
 """Messages in the body of a stream: a flag, four bytes of length, and the message, joined and split anywhere.
 
 A message that came in one piece is cut out of it, or left in it if it is long. A longer one is collected in one buffer,
-which holds memory for what has come and not for what was announced: the length is the peer's word.
+which holds memory for what has come and not for what was announced: the length is the peer's word. So is what becomes
+of a compressed one, up to a thousand times its length, and it stays `Packed` until somebody takes it.
 """
 
 from __future__ import annotations
@@ -43,12 +44,43 @@ def head(length: int, *, compressed: bool = False) -> bytes:
     return (b"\1" if compressed else b"\0") + length.to_bytes(4, "big")
 
 
+class Packed:
+    """A compressed message, as it came. Its length is what it takes of our memory."""
+
+    __slots__ = ("_data", "_decompress", "_max_bytes")
+
+    def __init__(self, data: Message, decompress: Decompress, max_bytes: int) -> None:
+        self._data = data
+        self._decompress = decompress
+        self._max_bytes = max_bytes
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def plain(self) -> bytes:
+        """Return the message.
+
+        Raises:
+            CallFailure: it is longer than it may be, or cannot be decompressed.
+        """
+        return self._decompress(self._data, self._max_bytes)
+
+
+def plain(message: Message | Packed) -> Message:
+    """Return a message as it was before it was compressed, if it was.
+
+    Raises:
+        CallFailure: see `Packed.plain`.
+    """
+    return message.plain() if isinstance(message, Packed) else message
+
+
 class MessageReader:
     """Cuts the body of one stream into messages.
 
     Args:
-        max_bytes: a longer message ends the call, before there is memory for it, and so does one that would be longer
-            than this once it is decompressed.
+        max_bytes: a longer message ends the call, before there is memory for it. What would be longer than this once it
+            is decompressed cannot be taken.
         decompress: reads compressed messages; None: there may be none.
     """
 
@@ -77,14 +109,13 @@ class MessageReader:
         """True if no message is under way, so that the stream may end."""
         return self._buffer is None and not self._head
 
-    def feed(self, data: bytes, start: int, stop: int) -> list[Message]:
+    def feed(self, data: bytes, start: int, stop: int) -> list[Message | Packed]:
         """Take `data[start:stop]` and return the messages that end in it.
 
         Raises:
-            CallFailure: a message is too long, is compressed without a word about how, or cannot be decompressed.
-                Nothing may be fed after that.
+            CallFailure: a message is too long, or compressed without a word about how. Nothing may be fed after that.
         """
-        messages: list[Message] = []
+        messages: list[Message | Packed] = []
         while start < stop:
             if self._buffer is not None:
                 start = self._collect(self._buffer, data, start, stop, messages)
@@ -109,7 +140,7 @@ class MessageReader:
                 self._buffer = bytearray() if length < _MAPPED_FROM else mmap.mmap(-1, length)
                 continue
             message: Message = data[start:end] if length < _VIEW_FROM else _cut(data, start, end)
-            messages.append(message if not flag else self._plain(message))
+            messages.append(message if not flag else self._packed(message))
             start = end
         return messages
 
@@ -124,7 +155,7 @@ class MessageReader:
             raise CallFailure(StatusCode.INTERNAL, "a compressed message, and no grpc-encoding to say how")
 
     def _collect(
-        self, buffer: bytearray | mmap.mmap, data: bytes, start: int, stop: int, messages: list[Message]
+        self, buffer: bytearray | mmap.mmap, data: bytes, start: int, stop: int, messages: list[Message | Packed]
     ) -> int:
         """Move bytes into the buffer; return the position behind them."""
         stop = min(stop, start + self.missing)
@@ -134,14 +165,14 @@ class MessageReader:
         self._filled = filled
         if filled == self._length:
             message = bytes(buffer) if filled < _VIEW_FROM else memoryview(buffer).toreadonly()
-            messages.append(self._plain(message) if self._compressed else message)
+            messages.append(self._packed(message) if self._compressed else message)
             self._buffer = None
             self._filled = self._length = 0
         return stop
 
-    def _plain(self, message: Message) -> bytes:
+    def _packed(self, message: Message) -> Packed:
         assert self._decompress is not None  # `_check`
-        return self._decompress(message, self._max_bytes)
+        return Packed(message, self._decompress, self._max_bytes)
 
 
 def _cut(data: bytes, start: int, end: int) -> Message:

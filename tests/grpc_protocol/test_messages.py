@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from runner.grpc_protocol import messages as module
 from runner.grpc_protocol.compression import compress, decompressor
-from runner.grpc_protocol.messages import HEAD, MessageReader, frame
+from runner.grpc_protocol.messages import HEAD, MessageReader, Packed, frame, plain
 from runner.grpc_protocol.status import CallFailure, StatusCode
 
 MESSAGES = st.lists(st.binary(max_size=40) | st.sampled_from([15_000, 16_384, 40_000, 300_000]).map(bytes), max_size=6)
@@ -19,7 +19,7 @@ def fed(reader: MessageReader, data: bytes, sizes: list[int] | None = None) -> l
     position = 0
     for size in [*(sizes or []), len(data)]:
         piece = data[position : position + size]
-        messages += reader.feed(b"before" + piece + b"behind", 6, 6 + len(piece))
+        messages += map(plain, reader.feed(b"before" + piece + b"behind", 6, 6 + len(piece)))
         position += size
     return messages
 
@@ -92,6 +92,14 @@ def test_a_message_over_the_limit_once_decompressed():
     with pytest.raises(CallFailure) as raised:
         fed(reader, frame(compress("gzip", bytes(1001)), compressed=True))
     assert raised.value.code is StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_a_message_stays_compressed_until_it_is_taken():
+    data = frame(compress("gzip", bytes(1_000_000)), compressed=True)
+    (message,) = MessageReader(1 << 20, decompressor("gzip")).feed(data, 0, len(data))
+    assert isinstance(message, Packed)
+    assert len(message) == len(data) - HEAD
+    assert message.plain() == bytes(1_000_000)
 
 
 @pytest.mark.parametrize("size", [1, 100])

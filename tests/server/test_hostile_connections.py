@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import resource
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import NamedTuple
 
 import grpc
@@ -20,7 +18,7 @@ from runner.server import transport_grpcio
 from runner.server.rpcs import ServerStreamRpc, UnaryRpc
 from runner.server.service import CallInfo
 from runner.server.transport_grpcio import GrpcioTransport
-from tests.running import on_loop
+from tests.running import on_loop, resident_bytes
 
 pytestmark = pytest.mark.real
 
@@ -134,10 +132,6 @@ async def served() -> AsyncIterator[Served]:
         for peer in under_test.peers:
             peer.writer.close()
         await transport.close()
-
-
-def resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 @pytest.mark.parametrize(

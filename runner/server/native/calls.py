@@ -18,7 +18,7 @@ from typing import Any, Final, cast
 
 from runner.errors import CallError, InternalError
 from runner.grpc_protocol.messages import HEAD as MESSAGE_HEAD
-from runner.grpc_protocol.messages import Message, MessageReader, head
+from runner.grpc_protocol.messages import Message, MessageReader, Packed, head, plain
 from runner.grpc_protocol.metadata import Pair
 from runner.grpc_protocol.request import CallHead, Refusal, read_head
 from runner.grpc_protocol.response import HEAD, OK, response_trailers, trailers_only
@@ -202,7 +202,7 @@ class _Call(Stream):
         self._task: asyncio.Task[None] | None = None
         self._begun = False  # the head of the response was sent
 
-    def _feed(self, data: bytes, start: int, stop: int, ended: bool) -> list[Message]:
+    def _feed(self, data: bytes, start: int, stop: int, ended: bool) -> list[Message | Packed]:
         """Return the messages that end in a piece of the body.
 
         Raises:
@@ -298,13 +298,14 @@ class _UnaryCall(_Call):
             messages = self._feed(data, start, stop, ended)
             if ended and not messages:
                 raise CallFailure(StatusCode.INTERNAL, "the request has no message")
+            request = plain(messages[0]) if messages else None
         except CallFailure as failure:
             self._fail(failure)
         else:
-            if messages:
-                self._begin(rpc, messages[0])
-            else:
+            if request is None:
                 self._expect()
+            else:
+                self._begin(rpc, request)
 
     def on_trailers(self, fields: Fields) -> None:
         """See `Stream`."""
@@ -396,7 +397,9 @@ class _StreamCall(_Call):
     ) -> None:
         super().__init__(connection, stream_id, calls, meaning, peer)
         self._rpc = rpc
-        self._requests: deque[Message] = deque()  # bounded by the stream's window: what waits here is kept from it
+        self._requests: deque[Message | Packed] = (
+            deque()
+        )  # bounded by the stream's window: what waits here is kept from it
         self._ended = False
         self._waiter: asyncio.Future[None] | None = None  # of the next request
         self._room: asyncio.Future[None] | None = None  # to write
@@ -449,7 +452,12 @@ class _StreamCall(_Call):
         message = self._requests.popleft()
         self.connection.consumed(self, len(message))
         self._expect()  # before, there was perhaps no room
-        return bytes(message)  # short ones are already
+        try:
+            return bytes(plain(message))  # short ones are already
+        except CallFailure as failure:
+            self._fail(failure)
+            await asyncio.get_running_loop().create_future()  # which cancels whoever reads
+            raise AssertionError("the call's task was cancelled") from failure
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

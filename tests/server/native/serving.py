@@ -12,7 +12,7 @@ import grpc.aio
 from runner.errors import InvalidInput, Overloaded
 from runner.grpc_protocol.messages import frame
 from runner.http2.frames import DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, SETTINGS, WINDOW_UPDATE
-from runner.http2.hpack import HeaderEncoder
+from runner.http2.hpack import HeaderDecoder, HeaderEncoder
 from runner.server.fitness import Fitness
 from runner.server.http_app import HttpApp
 from runner.server.native.transport import NativeTransport
@@ -158,6 +158,7 @@ class Client:
         self.reader = reader
         self.writer = writer
         self._encoder = HeaderEncoder()
+        self._decoder = HeaderDecoder()
 
     @classmethod
     async def connect(cls, port: int) -> Client:
@@ -169,12 +170,17 @@ class Client:
         """Send frames."""
         self.writer.write(b"".join(map(bytes, frames)))
 
-    def ask(self, stream: int, path: bytes, message: bytes, *, end: bool = True) -> None:
-        """Begin a call with one message."""
+    def ask(self, stream: int, path: bytes, *messages: bytes, end: bool = True, coding: bytes = b"identity") -> None:
+        """Begin a call with some messages."""
         fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b":authority", b"x")]
         fields += [(b"content-type", b"application/grpc"), (b"te", b"trailers")]
+        fields += [(b"grpc-encoding", coding)]
         head = Frame(HEADERS, END_HEADERS, stream, self._encoder.encode(fields))
-        self.write(head, Frame(DATA, END_STREAM if end else 0, stream, frame(message)))
+        self.write(head, Frame(DATA, END_STREAM if end else 0, stream, b"".join(map(frame, messages))))
+
+    def fields(self, head: Frame) -> dict[bytes, bytes]:
+        """Return what is in a HEADERS frame. Each of them has to be read, in order."""
+        return dict(self._decoder.decode(head.payload))
 
     async def granted_until_ping(self) -> set[int]:
         """Return the streams whose window was opened before the answer to a PING."""

@@ -8,12 +8,13 @@ import grpc
 import grpc.aio
 import pytest
 
+from runner.grpc_protocol.compression import compress
 from runner.grpc_protocol.messages import frame
-from runner.http2.frames import DATA, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE
+from runner.http2.frames import DATA, END_STREAM, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE
 from runner.http2.limits import Limits
 from runner.http2.sender import HIGH_WATER
 from tests.http2.peer import Frame, word
-from tests.running import on_loop
+from tests.running import on_loop, resident_bytes
 from tests.server.native.serving import Client, served
 
 pytestmark = pytest.mark.real
@@ -54,6 +55,44 @@ async def test_compressed_requests() -> None:
         for coding in (grpc.Compression.Gzip, grpc.Compression.Deflate):
             async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", compression=coding) as channel:
                 assert await channel.unary_unary("/t/Echo")(bytes(100_000)) == bytes(100_000)
+
+
+@on_loop
+async def test_messages_of_a_stream_stay_compressed_until_they_are_taken() -> None:
+    async with served() as server, server.channel() as channel:
+        client = await Client.connect(server.port)
+        client.ask(1, b"/t/Chat", b"hold", end=False, coding=b"gzip")
+        bomb = frame(compress("gzip", bytes(1 << 20)), compressed=True)
+        most = Limits().initial_window // len(bomb) - 1
+        before = resident_bytes()
+        for _ in range(most):  # each becomes more than two hundred times as much
+            client.write(Frame(DATA, 0, 1, bomb))
+        client.write(Frame(PING, 0, 0, bytes(8)))
+        await client.next(PING)
+        assert most > 100
+        assert resident_bytes() - before < 32e6
+        client.close()
+        assert await channel.unary_unary("/t/Echo")(b"hello") == b"hello"
+
+
+@pytest.mark.parametrize("path", [b"/t/Chat", b"/t/Collect", b"/t/Repeat", b"/t/Echo"])
+@pytest.mark.parametrize("before", [0, 2])
+def test_a_message_that_cannot_be_decompressed_ends_its_call_only(path: bytes, before: int) -> None:
+    @on_loop
+    async def scenario() -> None:
+        async with served() as server, server.channel() as channel:
+            client = await Client.connect(server.port)
+            streams = path in (b"/t/Chat", b"/t/Collect")
+            client.ask(1, path, *[b"well"] * (before if streams else 0), end=False, coding=b"gzip")
+            client.write(Frame(DATA, 0, 1, frame(b"no gzip", compressed=True)))
+            while (found := await client.next(HEADERS)) is not None and not found.flags & END_STREAM:
+                pass
+            assert found is not None
+            assert client.fields(found)[b"grpc-status"] == b"13"
+            client.close()
+            assert await channel.unary_unary("/t/Echo")(b"hello") == b"hello"
+
+    scenario()
 
 
 @on_loop
