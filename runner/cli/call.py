@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from runner.cli.connection import connect, connection_options
 from runner.cli.show import save, show
 from runner.cli.usage import Parser, Subcommands, UsageError
-from runner.signature.tree import OptionalOf
+from runner.signature.tree import Kind, Leaf, Node, OptionalOf
 
 if TYPE_CHECKING:
     from runner.signature.method import Argument, MethodSignature
@@ -44,7 +44,8 @@ def add(subcommands: Subcommands) -> None:
         allow_abbrev=False,
     )
     command.add_argument("method", metavar="METHOD", help="see `runner methods`")
-    command.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help=argparse.SUPPRESS)
+    rest = command.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help=argparse.SUPPRESS)
+    rest.required = False  # otherwise a command line without METHOD is told that `...` is missing too
     command.set_defaults(run=_run)
 
 
@@ -145,9 +146,11 @@ def _method_parser(signature: MethodSignature) -> Parser:
     for argument in signature.arguments:
         # An argument of the method may be called `help` or `arg` too: --arg NAME=VALUE reaches those.
         if argument.name not in ("help", "arg"):
+            alone: dict[str, Any] = {"nargs": "?", "const": "true"} if _is_flag(argument.node) else {}
             group.add_argument(
                 f"--{argument.name}",
                 action="append",
+                **alone,
                 metavar="VALUE",
                 dest=f"argument {argument.name}",
                 help=_describe(argument).replace("%", "%%"),
@@ -159,6 +162,11 @@ def _method_parser(signature: MethodSignature) -> Parser:
         help="the same, for an argument whose name is also an option of this command: --arg timeout=5",
     )
     return parser
+
+
+def _is_flag(node: Node) -> bool:
+    """Tell whether the option alone says enough: that of a bool."""
+    return node == Leaf(Kind.BOOL) or (isinstance(node, OptionalOf) and node.item == Leaf(Kind.BOOL))
 
 
 def _describe(argument: Argument) -> str:

@@ -9,21 +9,54 @@ from runner.cli.usage import Subcommands
 
 __all__ = ["add"]
 
+_METHODS = """\
+List the methods of a served model, one signature a line, as Python would write it.
+
+`runner signature METHOD` has a method's docstring too, and `runner call METHOD --help` its arguments with their bounds.
+"""
+
+_SIGNATURE = """\
+Print the signature and the docstring of a method of a served model.
+
+  runner signature predict
+"""
+
+_SCRIPT = """\
+Print a Python program that calls each method of a served model once, with example values for its arguments.
+
+  runner client-script > try.py; python try.py
+"""
+
 
 def add(subcommands: Subcommands) -> None:
     """Add the three subcommands."""
     options = connection_options()
     methods = subcommands.add_parser(
-        "methods", parents=[options], help="list the methods of a served model", allow_abbrev=False
+        "methods",
+        parents=[options],
+        help="list the methods of a served model",
+        description=_METHODS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     methods.set_defaults(run=_methods)
     signature = subcommands.add_parser(
-        "signature", parents=[options], help="print the signature and the docstring of a method", allow_abbrev=False
+        "signature",
+        parents=[options],
+        help="print the signature and the docstring of a method",
+        description=_SIGNATURE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
-    signature.add_argument("method", metavar="METHOD")
+    signature.add_argument("method", metavar="METHOD", help="see `runner methods`")
     signature.set_defaults(run=_signature)
     script = subcommands.add_parser(
-        "client-script", parents=[options], help="print a Python program that calls each method", allow_abbrev=False
+        "client-script",
+        parents=[options],
+        help="print a Python program that calls each method",
+        description=_SCRIPT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     script.set_defaults(run=_script)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 from pathlib import Path
 from typing import cast
 
@@ -80,12 +81,15 @@ def add(subcommands: Subcommands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    command.add_argument("directory", metavar="DIR", type=Path, help="it gives the model its name")
+    command.add_argument("directory", metavar="DIR", help="it gives the model its name")
     command.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    directory = cast(Path, arguments.directory)
+    given = cast(str, arguments.directory)
+    if not given:  # as a path that would be this directory
+        raise UsageError("DIR: got an empty name; give a new directory")
+    directory = Path(given)
     name = directory.resolve().name
     words = [word for word in re.split(r"[^0-9A-Za-z]+", name) if word]
     if not words or not words[0][0].isalpha():
@@ -99,10 +103,14 @@ def _run(arguments: argparse.Namespace) -> int:
     there = [file for file in files if (directory / file).exists()]
     if there:
         raise UsageError(f"{directory / there[0]} exists; give a new directory")
-    directory.mkdir(parents=True, exist_ok=True)
-    for file, text in files.items():
-        (directory / file).write_text(text, encoding="utf-8")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for file, text in files.items():
+            (directory / file).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{given}: cannot be written: {error.strerror}; give another directory") from None
     print(f"Wrote {', '.join(files)} to {directory}. What to type next:\n")
-    print(f"  pytest {directory}\n  runner check {directory}\n  runner serve {directory}")
+    typed = shlex.quote(given)
+    print(f"  pytest {typed}\n  runner check {typed}\n  runner serve {typed}")
     print('  runner call predict --prompt "Ada"      (in another terminal)')
     return 0

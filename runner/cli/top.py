@@ -14,6 +14,17 @@ from runner.statistics import EngineStatistics, MethodStatistics, PointStatistic
 
 __all__ = ["add", "render"]
 
+_DESCRIPTION = """\
+Show what a served model does, live, until Ctrl-C. Rates and means are of the time between two looks.
+
+  waiting      calls in the server, by lane, and how old the oldest is
+  METHOD       calls that have ended, and those that failed
+  BATCHES OF   batched methods and coalescing points: how many batches, how large, how long they ran, and why they left:
+               idle (the device was free), full, delay (they had waited for company as long as they may), deadline,
+               turn (it was theirs, before full batches of others)
+  REPLICA      workers, and the share of the time in which a batch ran
+"""
+
 _CLEAR = "\x1b[H\x1b[J"
 
 _NO_METHOD = MethodStatistics(name="", ended=0, failed=0)
@@ -22,7 +33,12 @@ _NO_METHOD = MethodStatistics(name="", ended=0, failed=0)
 def add(subcommands: Subcommands) -> None:
     """Add the subcommand."""
     parser = subcommands.add_parser(
-        "top", parents=[connection_options()], help="show what a served model does, live", allow_abbrev=False
+        "top",
+        parents=[connection_options()],
+        help="show what a served model does, live",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument(
         "--interval", metavar="SECONDS", type=float, default=1.0, help="between two looks; default 1, at least 0.1"

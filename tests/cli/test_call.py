@@ -54,6 +54,14 @@ def test_arguments_named_like_our_options(call):
     assert call(*argv) == (0, "5.0 h a\n", "")
 
 
+@pytest.mark.parametrize(
+    ("said", "printed"),
+    [(["--shout"], "5.0 H "), (["--shout", "true"], "5.0 H "), (["--shout", "no"], "5.0 h "), ([], "5.0 h ")],
+)
+def test_a_bool_may_be_an_option_alone(call, said, printed):
+    assert call("named", "--arg", "timeout=5", "--arg", "help=h", *said) == (0, f"{printed}\n", "")
+
+
 def test_a_method_explains_itself(call):
     code, out, _ = call("add", "--help")
     assert code == 0
@@ -73,11 +81,12 @@ def test_a_method_explains_itself(call):
         (["add", "--start", "1", "--start", "2"], 2, "runner: --start: given 2 times"),
         (["add", "--items", "1", "--start", "-1"], 1, "runner: start: "),
         (["named", "--arg", "nope=1"], 2, "runner: --arg nope=1: needs NAME=VALUE, with a name among timeout, help"),
+        (["named", "--arg", "timeout=5", "--shout", "very"], 2, "runner: --shout: got very, needs true or false"),
         (["nope"], 1, "runner: the model has no method 'nope'; it has size, flip, add"),
         (["picky", "--prompt", "x"], 1, "runner: RuntimeError: not today"),
         (["--url", "127.0.0.1:1", "size"], 1, "runner: no answer from http://127.0.0.1:1"),
         (["--url", "ftp://x", "size"], 2, "the scheme 'ftp' is none of http and https"),
-        ([], 2, "METHOD"),
+        ([], 2, "runner: the following arguments are required: METHOD; see `runner call --help`"),
     ],
 )
 def test_an_error_is_one_line(call, argv, code, message):

@@ -26,10 +26,13 @@ def test_client_script(runner, served):
 def test_help_is_there(runner):
     code, out, _ = runner("--help")
     assert code == 0
-    for command in ("serve", "methods", "signature", "call", "client-script", "check", "init"):
+    for command in ("serve", "swap", "methods", "signature", "call", "client-script", "check", "init", "top"):
         assert command in out
         code, text, _ = runner(command, "--help")
         assert (code, text[:6]) == (0, "usage:")
+        said = text.partition("\n\n")[2]  # what it is for comes before its options
+        assert said[0].isupper()
+        assert not said.startswith(("Positional", "Options"))
 
 
 def test_a_wrong_command_line_is_one_line(runner):

@@ -43,3 +43,24 @@ def test_nothing_is_overwritten(runner, tmp_path):
 
 def test_a_name_begins_with_a_letter(runner, tmp_path):
     assert runner("init", str(tmp_path / "2fast"))[0] == 2
+
+
+def test_an_empty_name_is_no_directory(runner, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = runner("init", "")
+    assert code == 2
+    assert "give a new directory" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_to_type_next_is_quoted(runner, tmp_path):
+    out = runner("init", str(tmp_path / "my first"))[1]
+    assert f"runner serve '{tmp_path}/my first'" in out
+
+
+def test_a_directory_that_cannot_be_made(runner, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = runner("init", str(tmp_path / "file" / "model"))
+    assert code == 2
+    assert "cannot be written: Not a directory; give another directory" in err
+    assert err.count("\n") == 1

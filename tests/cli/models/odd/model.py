@@ -36,5 +36,6 @@ class Odd(ModelClass):
             yield "x"
 
     @ModelClass.method
-    def named(self, timeout: float, help: str = "", arg: str = "") -> str:
-        return f"{timeout} {help} {arg}"
+    def named(self, timeout: float, help: str = "", arg: str = "", shout: bool = False) -> str:
+        text = f"{timeout} {help} {arg}"
+        return text.upper() if shout else text
