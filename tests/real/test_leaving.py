@@ -41,9 +41,14 @@ asyncio.run(main())
 """
 
 
+@pytest.fixture(params=["grpcio", "native"])
+def flags(request):
+    return "--transport", request.param
+
+
 @pytest.fixture
-def server(serve):
-    return serve("leaving")
+def server(serve, flags):
+    return serve("leaving", *flags)
 
 
 async def silence() -> AsyncIterator[str]:
@@ -119,8 +124,8 @@ def test_the_caller_is_killed(server):
     asyncio.run(run())
 
 
-def test_the_server_drains(launch, config_file, tmp_path):
-    server = launch("leaving", "--config", config_file("grace_ms: 100\n"))
+def test_the_server_drains(launch, flags, config_file, tmp_path):
+    server = launch("leaving", *flags, "--config", config_file("grace_ms: 100\n"))
     server.wait_ready()
 
     async def run() -> None:
