@@ -3,7 +3,7 @@
 The loop calls the model in a process of its own with full batches, one after the other. Rounds alternate loop and
 server. `efficiency` is the median of the rounds' ratios; the batch sizes are what the server says about itself.
 
-    python benchmarks/batching.py [--rounds 5] [--seconds 3] [--only mlp,embedder]
+    python benchmarks/batching.py [--rounds 5] [--seconds 3] [--only mlp,embedder] [--transports grpcio,native]
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ def batches(server: Server, name: str) -> tuple[int, int]:
     return 0, 0
 
 
-def measure_case(case: Case, rounds: int, seconds: float, in_flight: int) -> list[str]:
-    """Return the lines of the table."""
-    command = [sys.executable, "-m", "runner", "serve", str(case.directory), "--port", "0"]
+def measure_case(case: Case, transport: str, rounds: int, seconds: float, in_flight: int) -> str:
+    """Return a line of the table."""
+    command = [sys.executable, "-m", "runner", "serve", str(case.directory), "--port", "0", "--transport", transport]
     rates: list[float] = []
     loops: list[float] = []
     p50s: list[float] = []
@@ -111,12 +111,11 @@ def measure_case(case: Case, rounds: int, seconds: float, in_flight: int) -> lis
     size = (after[1] - before[1]) / max(after[0] - before[0], 1)
     ratio = statistics.median(rate / loop for rate, loop in zip(rates, loops, strict=True))
     beside = f"{statistics.median(alones) * 1e3:.2f}" if alones else "-"
-    line = (
-        f"| {case.name} | {statistics.median(loops):,.0f} | {statistics.median(rates):,.0f} | {ratio:.2f} "
+    return (
+        f"| {case.name} | {transport} | {statistics.median(loops):,.0f} | {statistics.median(rates):,.0f} | {ratio:.2f} "
         f"| {size:.1f} | {statistics.median(p50s) * 1e3:.1f} | {statistics.median(p99s) * 1e3:.1f} "
         f"| {statistics.median(singles) * 1e3:.2f} | {beside} |"
     )
-    return [line]
 
 
 def _p50(server: Server, job: Job, calls: int) -> float:
@@ -130,20 +129,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="aimed length of one run (default 3)")
     parser.add_argument("--in-flight", type=int, default=64, help="calls in flight (default 64)")
     parser.add_argument("--only", default="mlp,embedder", help="comma-separated cases")
+    parser.add_argument("--transports", default="grpcio,native", help="comma-separated; what the servers speak with")
     options = parser.parse_args(argv)
     print(
         f"{machine()}; load from {client_name()} over one connection, {options.in_flight} in flight; "
         f"medians of {options.rounds} pairs\n"
     )
     print(
-        "| model | loop, items/s | served, items/s | efficiency | mean batch | p50 ms | p99 ms | p50 ms, 1 in flight "
+        "| model | transport | loop, items/s | served, items/s | efficiency | mean batch | p50 ms | p99 ms | p50 ms, 1 in flight "
         "| same, not batched |"
     )
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for case in CASES:
         if case.name in options.only.split(","):
-            for line in measure_case(case, options.rounds, options.seconds, options.in_flight):
-                print(line, flush=True)
+            for transport in options.transports.split(","):
+                print(measure_case(case, transport, options.rounds, options.seconds, options.in_flight), flush=True)
 
 
 if __name__ == "__main__":

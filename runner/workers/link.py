@@ -29,6 +29,11 @@ WORKER_QUIET_TURNS = 0
 part of sending. The server's calls trickle in over several turns of a loop that is busy with gRPC; a worker's answers
 come together in one turn, and an empty one costs it about as much as an answer."""
 
+_ENOUGH = 16
+"""pieces before a call, or before an answer, that leave with it and wait for no more: the other process begins with them
+while this one goes on. With 64 calls in flight that keeps both busy, where they would take turns. The chunks of streams
+do wait for each other: a write for each few of them would cost more than it gives."""
+
 _LAST_READ = 0.05
 """seconds in which payloads are still read after the other channel has ended: both end together when a process dies."""
 
@@ -118,7 +123,9 @@ class SocketLink:
         size = pack(message, channel.outbox)
         if (size > PIECE_BYTES or channel.cutter.calls) and channel.cut(message, begin, size):
             return
-        if not begin:
+        if begin >= _ENOUGH and type(message) is not Item:
+            channel.flush()
+        elif not begin:
             channel.hold()
 
     def close(self) -> None:
@@ -165,17 +172,21 @@ class _Channel(asyncio.BufferedProtocol):
         self.cutter = Cutter()
         self._paused = False
         self._pumping = False
+        self._holding = False
         self._until = 0.0
 
     def hold(self) -> None:
         """Write soon: after `quiet_turns` of the loop in which nothing was added, or after `_HOLD`."""
         self._until = time.monotonic() + _HOLD
-        self._link.loop.call_soon(self._next_turn, 0, self._link.quiet_turns)
+        if not self._holding:
+            self._holding = True
+            self._link.loop.call_soon(self._next_turn, 0, self._link.quiet_turns)
 
     def _next_turn(self, pieces: int, quiet: int) -> None:
         if len(self.outbox) != pieces:
             quiet = self._link.quiet_turns
-        if quiet <= 0 or time.monotonic() >= self._until:
+        if not self.outbox or quiet <= 0 or time.monotonic() >= self._until:
+            self._holding = False
             self.flush()
         else:
             self._link.loop.call_soon(self._next_turn, len(self.outbox), quiet - 1)

@@ -211,6 +211,19 @@ async def test_the_server_gathers_what_a_few_turns_bring():
         assert len(writes.sizes) == 1
 
 
+@on_loop
+async def test_the_worker_begins_with_many_calls_while_more_are_sent():
+    async with Joined() as joined:
+        writes = Writes(joined.link)
+        for number in range(40):
+            joined.link.send(Call(number, 0, b"small", b"", None, "", b""))
+        assert len(writes.sizes) == 2  # of 17 calls each, in this very turn
+        assert writes.sizes[0] == writes.sizes[1]
+        await joined.far.count(40)
+        assert len(writes.sizes) == 3
+        assert [call.id for call in joined.far.messages] == list(range(40))
+
+
 LONG = 64 * 1024 * 1024
 """bytes of a message of which a socket holds a small part."""
 
