@@ -3,7 +3,7 @@
 Each line is one method: calls per second, and the CPU that the driver and the worker spend on one. The driver is this
 process, with the server's own link and nothing else.
 
-    python benchmarks/worker.py [--seconds 3] [--in-flight 64] [--only echo,arrays,mlp]
+    python benchmarks/worker.py [--seconds 3] [--in-flight 64] [--only echo,arrays,mlp] [--shared-bytes 0]
 """
 
 from __future__ import annotations
@@ -99,9 +99,9 @@ class _Driver:
             self.over.set_exception(RuntimeError("the worker has gone"))
 
 
-async def _measure(case: Case, in_flight: int, seconds: float) -> str:
+async def _measure(case: Case, in_flight: int, seconds: float, shared_bytes: int) -> str:
     driver = _Driver()
-    worker = await WorkerProcess.spawn(driver, {})
+    worker = await WorkerProcess.spawn(driver, {}, shared_bytes=shared_bytes)
     try:
         driver.attach(worker)
         worker.link.send(
@@ -141,6 +141,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one run (default 3)")
     parser.add_argument("--in-flight", type=int, default=64, help="calls under way (default 64)")
+    parser.add_argument(
+        "--shared-bytes",
+        type=int,
+        default=64 << 20,
+        help="memory for long payloads, each way; 0: none (default 64 MiB)",
+    )
     parser.add_argument("--only", default=",".join(case.name for case in CASES), help="comma-separated cases")
     options = parser.parse_args()
     print(f"{machine()}\n")
@@ -149,7 +155,7 @@ def main() -> None:
     for case in CASES:
         if case.name in options.only.split(","):
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                print(runner.run(_measure(case, options.in_flight, options.seconds)), flush=True)
+                print(runner.run(_measure(case, options.in_flight, options.seconds, options.shared_bytes)), flush=True)
 
 
 if __name__ == "__main__":

@@ -99,6 +99,7 @@ class Workers:
 
     `gpu_memory_bytes`: what one replica takes of its GPU's memory, compared with what is free before any starts; 0:
     not compared. `max_calls`, `max_memory`: answers and bytes after which a fresh worker takes its place; 0: never.
+    `shared_memory`: bytes that the server shares with each for long payloads, in each direction; 0: none.
     """
 
     replicas: int = 1
@@ -109,6 +110,7 @@ class Workers:
     max_coroutines: int = 1024
     max_calls: int = 0
     max_memory: int = 0
+    shared_memory: int = GIB // 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +219,7 @@ _KEYS = tuple(
         ("max_coroutines", as_int(1, 1 << 20), "workers.max_coroutines"),
         ("max_calls_per_worker", as_int(0), "workers.max_calls"),
         ("max_worker_memory_bytes", as_int(0), "workers.max_memory"),
+        ("shared_memory_bytes", as_int(0, 4 * GIB), "workers.shared_memory"),
         ("max_queued_calls", as_int(1), "admission.max_queued_calls"),
         ("max_queued_bytes", as_int(1), "admission.max_queued_bytes"),
         ("max_queued_wait_ms", as_seconds(0), "admission.max_queued_wait"),

@@ -157,6 +157,8 @@ class BatchedCall(RunningCall, Job):
         except BaseException as exc:
             self._executor.fail(call.id, failure.of_model(exc, method.name, cancelled=call.context.cancelled))
             return
+        finally:
+            del result  # an exception's traceback leads to this frame
         times = Times(
             max(fate.started - self.offered, 0.0),
             self._decoding,

@@ -84,7 +84,7 @@ class BlockingCall(RunningCall):
         call, method = self._call, self._method
         token = context.current.set(call.context)
         error: CallError | None = None
-        output = b""
+        output: Payload = b""
         self._executor.journal.mark(call.id, Mark.RUNS)
         began = time.perf_counter()
         try:
@@ -106,6 +106,7 @@ class BlockingCall(RunningCall):
             mailbox.post(self._executor.end, call.id, output, UNTIMED if self._gate is not None else times)
         else:
             mailbox.post(self._executor.fail, call.id, error)
+            del error  # its traceback leads to this frame: they would keep each other, and what the call was sent
 
     def _prepare(self) -> dict[str, object]:
         """Decode the arguments, and put the iterator of inputs where the first input was decoded to."""
@@ -118,7 +119,7 @@ class BlockingCall(RunningCall):
         self._bind_inputs(arguments)
         return arguments
 
-    def _run(self, arguments: dict[str, object]) -> bytes:
+    def _run(self, arguments: dict[str, object]) -> Payload:
         """Run the method; return the serialized output, or nothing after a stream."""
         codec, call = self._method.codec, self._call
         with self._executor.limit(self._method, call.id):

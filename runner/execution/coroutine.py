@@ -42,6 +42,7 @@ class CoroutineCall(RunningCall):
         if self.task is not None:
             self.task.cancel()
             if not self._entered:  # nor will it be: a task that is cancelled before its first step has none
+                self.task = None  # it keeps the exception, whose traceback leads to this call and what it was sent
                 self._executor.fail(self._call.id, Cancelled("the call was cancelled"))
 
     async def _run(self) -> None:

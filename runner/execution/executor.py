@@ -52,13 +52,13 @@ class Incoming(NamedTuple):
 class Outlet(Protocol):
     """Who is told what calls have to say. Called on the loop's thread."""
 
-    def item(self, call_id: int, output: bytes) -> None:
+    def item(self, call_id: int, output: Payload) -> None:
         """One element of an output stream."""
 
     def consumed(self, call_id: int, items: int, size: int) -> None:
         """The method has taken so many inputs of so many bytes; as much more may be sent."""
 
-    def ended(self, call_id: int, output: bytes, times: Times) -> None:
+    def ended(self, call_id: int, output: Payload, times: Times) -> None:
         """The call ended well. `output` is empty after an output stream. Nothing more is said of it."""
 
     def failed(self, call_id: int, error: CallError) -> None:
@@ -194,7 +194,7 @@ class Executor:
         task.add_done_callback(forget)
         return task
 
-    def emit(self, call_id: int, output: bytes) -> None:
+    def emit(self, call_id: int, output: Payload) -> None:
         """Send one element of an output stream."""
         if call_id in self._calls:
             self._outlet.item(call_id, output)
@@ -204,15 +204,17 @@ class Executor:
         if call_id in self._calls:
             self._outlet.consumed(call_id, items, size)
 
-    def end(self, call_id: int, output: bytes, times: Times = UNTIMED) -> None:
+    def end(self, call_id: int, output: Payload, times: Times = UNTIMED) -> None:
         """Say that a call ended well."""
-        if self._calls.pop(call_id, None) is not None:
+        if (call := self._calls.pop(call_id, None)) is not None:
+            call.ended()
             self._batches.ended(call_id)
             self._outlet.ended(call_id, output, times)
 
     def fail(self, call_id: int, error: CallError) -> None:
         """Say that a call ended badly."""
-        if self._calls.pop(call_id, None) is not None:
+        if (call := self._calls.pop(call_id, None)) is not None:
+            call.ended()
             self._batches.ended(call_id)
             self._outlet.failed(call_id, error)
 

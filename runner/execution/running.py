@@ -79,6 +79,12 @@ class RunningCall:
         if self._fed is not None:
             self._fed.close()
 
+    def ended(self) -> None:
+        """Its last word was said."""
+        # The inputs know the call that decodes them. Whatever it was sent would otherwise wait for the garbage
+        # collector, and with it the place where that lies.
+        self._fed = None
+
     def _bind_inputs(self, arguments: dict[str, object]) -> None:
         """Put the iterator of inputs where the first input was decoded to."""
         streamed = self._method.streamed

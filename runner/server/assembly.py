@@ -26,11 +26,12 @@ from runner.workers.process import WorkerProcess
 HostFor = Callable[[Placement], StartHost]
 
 
-def process_host(keyring: Keyring, *, quiet_turns: int = SERVER_QUIET_TURNS) -> HostFor:
+def process_host(keyring: Keyring, *, shared_bytes: int = 0, quiet_turns: int = SERVER_QUIET_TURNS) -> HostFor:
     """Run each replica in a process of its own, in whose environment there is none of these keys.
 
     Args:
         keyring: the keys.
+        shared_bytes: of memory for long payloads that the server shares with each of them, in each direction.
         quiet_turns: of the loop without a new message before what has gathered for a replica is written.
     """
 
@@ -40,6 +41,7 @@ def process_host(keyring: Keyring, *, quiet_turns: int = SERVER_QUIET_TURNS) -> 
             environment=placement.environment,
             withholds=keyring.withholds,
             quiet_turns=quiet_turns,
+            shared_bytes=shared_bytes,
         )
 
     return host_for

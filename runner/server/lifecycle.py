@@ -163,8 +163,8 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
 def _process_host(config: ServerConfig, keyring: Keyring) -> HostFor:
     if config.listen.transport == "native":
         # It brings all calls of a connection in one turn of the loop, so that there is nothing to wait for.
-        return process_host(keyring, quiet_turns=0)
-    return process_host(keyring)
+        return process_host(keyring, shared_bytes=config.workers.shared_memory, quiet_turns=0)
+    return process_host(keyring, shared_bytes=config.workers.shared_memory)
 
 
 def _transport(config: ServerConfig, rpcs: Rpcs, http_app: HttpApp) -> Transport:

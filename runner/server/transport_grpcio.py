@@ -213,7 +213,9 @@ class _Handlers(grpc.GenericRpcHandler):
 
     def _bidi(self, rpc: BidiRpc) -> Callable[..., Awaitable[None]]:
         async def handle(requests: AsyncIterator[bytes], context: _Context) -> None:
-            await self._write(rpc.answer(_sent(requests, context), self._info(context)), context, counted=not rpc.lasting)
+            await self._write(
+                rpc.answer(_sent(requests, context), self._info(context)), context, counted=not rpc.lasting
+            )
 
         return handle
 

@@ -16,7 +16,7 @@ Nothing here takes time or needs a process, so that all of it runs on a `runner.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from runner.engine import Place
@@ -25,6 +25,7 @@ from runner.execution.journal import Journal, Mark
 from runner.model import ModelClass
 from runner.signature.publish import publish
 from runner.signature.published import Published
+from runner.wire.payload import Payload
 from runner.workers.link import Receiver
 from runner.workers.messages import Call, Credit, Failed, Item, Load, LoadFailed, Message, Ready, Result
 from runner.workers.vitals import Vitals
@@ -97,6 +98,10 @@ class ScriptedWorker:
             if self.begins and isinstance(message, Call):
                 self.begin(message)
             self._changed.set()
+
+    def join(self, pieces: Sequence[Payload]) -> Payload:
+        """See `workers.link.Link`."""
+        return b"".join(pieces)
 
     def close(self) -> None:
         """See `workers.link.Link`."""

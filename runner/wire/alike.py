@@ -55,12 +55,18 @@ class Memory(Generic[T]):
         if not value or self._size >= _MAX_REMEMBERED or len(payload) - len(value) > _MAX_AROUND:
             return
         message = bytes(payload)
-        others = self._known.get(len(message), ())
         start = message.find(value)
-        if start < 0 or message.find(value, start + 1) >= 0 or len(others) >= _MAX_OF_A_LENGTH:
+        if start >= 0 and message.find(value, start + 1) < 0:
+            self.learn_at(message, start, start + len(value), meaning)
+
+    def learn_at(self, payload: Payload, start: int, end: int, meaning: T) -> None:
+        """Remember a message whose value is known to be `payload[start:end]`."""
+        size = len(payload)
+        others = self._known.get(size, ())
+        if self._size >= _MAX_REMEMBERED or size - (end - start) > _MAX_AROUND or len(others) >= _MAX_OF_A_LENGTH:
             return
-        end = start + len(value)
-        self._known[len(message)] = (*others, Known(message[:start], start, end, message[end:], meaning))
+        known = Known(bytes(payload[:start]), start, end, bytes(payload[end:]), meaning)
+        self._known[size] = (*others, known)
         self._size += 1
 
     def __repr__(self) -> str:
@@ -79,11 +85,16 @@ class Frames:
 
     def learn(self, key: Hashable, message: bytes, value: Payload) -> None:
         """Remember a written message if its value's bytes are in it just once."""
-        if not value or len(self._known) >= _MAX_REMEMBERED or len(message) - len(value) > _MAX_AROUND:
+        if not value or len(message) - len(value) > _MAX_AROUND:
             return
         start = message.find(value)
         if start >= 0 and message.find(value, start + 1) < 0:
-            self._known[key] = message[:start], message[start + len(value) :]
+            self.put(key, message[:start], message[start + len(value) :])
+
+    def put(self, key: Hashable, before: bytes, after: bytes) -> None:
+        """Remember what stands before and after the value."""
+        if len(self._known) < _MAX_REMEMBERED and len(before) + len(after) <= _MAX_AROUND:
+            self._known[key] = before, after
 
     def __repr__(self) -> str:
         return f"<Frames of {len(self._known)} kinds of messages>"

@@ -15,6 +15,7 @@ import numpy as np
 from runner.errors import InvalidInput
 from runner.wire.message import APART_FROM
 from runner.wire.mismatch import EncodeError, misplaced, needs
+from runner.wire.payload import VIEW_FROM
 from runner.wire.value import ApartCodec, ContentCodec, ValueCodec
 
 if TYPE_CHECKING:
@@ -78,13 +79,19 @@ def _filling(declared: str | None, data: pb.Data) -> Filling:
 
 
 def _kind(value: object) -> Hashable:
-    if type(value) is not np.ndarray or not value.dtype.isnative or value.nbytes >= APART_FROM:
+    if type(value) is not np.ndarray or not value.dtype.isnative:
         return None
     return value.dtype, value.shape
 
 
-def _content(value: object) -> bytes:
-    return cast("NDArray[Any]", value).tobytes()
+def _content(value: object) -> Payload:
+    array = cast("NDArray[Any]", value)
+    return array.tobytes() if array.nbytes < VIEW_FROM else _bytes_of(array)
+
+
+def _bytes_of(array: NDArray[Any]) -> memoryview:
+    """Return the numbers of an array in C's order, where they lie if they lie so."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def reader(declared: str | None) -> Callable[[pb.NDArray, Payload], NDArray[Any]]:
@@ -165,7 +172,7 @@ def encode_apart(value: object, data: pb.Data) -> memoryview | None:
     if array.nbytes < APART_FROM:
         message.buffer = array.tobytes()
         return None
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+    return _bytes_of(array)
 
 
 def _described(value: object, message: pb.NDArray) -> NDArray[Any]:

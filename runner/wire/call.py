@@ -20,10 +20,10 @@ from runner.wire.alike import Frames, Known, Memory
 from runner.wire.argument import IMMUTABLE, CompiledArgument, encode_value
 from runner.wire.codec import compile_codec
 from runner.wire.json import decode_value
-from runner.wire.message import INVALID_MESSAGE, MessageReader, parse, serialize
+from runner.wire.message import INVALID_MESSAGE, MessageReader, Range, parse, serialize
 from runner.wire.mismatch import EncodeError
 from runner.wire.old_style import METHOD_KEY, LooseValues, is_old_style, text_url
-from runner.wire.payload import Payload
+from runner.wire.payload import VIEW_FROM, Join, Payload
 from runner.wire.pb import inference_pb2 as pb
 from runner.wire.value import Filling, ValueCodec
 from runner.wire.walk import Media, Unresolved, is_unresolved
@@ -55,9 +55,14 @@ class _Alike(NamedTuple):
 
 
 class CallCodec:
-    """Encode and decode one method's calls; compiled once from its signature."""
+    """Encode and decode one method's calls; compiled once from its signature.
+
+    Attributes:
+        join: puts a long output together; whoever sends outputs may have a better place for them than bytes.
+    """
 
     def __init__(self, signature: MethodSignature) -> None:
+        self.join: Join = b"".join
         self._name = signature.name
         self._arguments = [CompiledArgument(argument) for argument in signature.arguments]
         self._by_name = {argument.name: argument for argument in self._arguments}
@@ -95,7 +100,7 @@ class CallCodec:
         data = message.data
         arguments = Arguments()
         parts = {part.id: part.data for part in data.parts}
-        numbers = {data.parts[index].id: view for index, view in apart.items()} if apart else _NO_NUMBERS
+        ranges = {data.parts[index].id: place for index, place in apart.items()} if apart else _NO_RANGES
         if len(parts) != len(data.parts) or not parts.keys() <= self._by_name.keys():
             parts = self._inlined(data, parts)
         loose = None
@@ -114,28 +119,37 @@ class CallCodec:
                 if arguments.old_style and argument.is_str and (url := text_url(sent)):
                     arguments[name] = Text(url=url)  # `finish` makes a str of it
                 else:
-                    arguments[name] = argument.decode(sent, numbers.get(name))
+                    arguments[name] = argument.decode(sent, _numbers(payload, ranges.get(name)))
             elif not argument.streamed:
                 arguments[name] = argument.default(self._name)
         if loose is not None:
             loose.expect_none_left()
         elif not params:
-            self._learn(payload, parts, arguments)
+            self._learn(payload, parts, ranges, arguments)
         return arguments
 
-    def _learn(self, payload: Payload, parts: Mapping[str, pb.Data], arguments: Arguments) -> None:
+    def _learn(
+        self, payload: Payload, parts: Mapping[str, pb.Data], ranges: Mapping[str, Range], arguments: Arguments
+    ) -> None:
         """Remember a call, to read those that are like it but for one argument: the longest of those that may be it."""
-        longest, content = None, b""
+        longest, content, most = None, b"", 0
         for name in parts:
             argument = self._by_name[name]
-            if argument.inner is not None and len(sent := argument.inner.sent(parts[name])) > len(content):
-                longest, content = argument, sent
+            if argument.inner is None:
+                continue
+            sent = argument.inner.sent(parts[name])
+            start, end = ranges.get(name, (0, len(sent)))
+            if end - start > most:
+                longest, content, most = argument, sent, end - start
         if longest is None or longest.inner is None:
             return
         others = {name: None if name == longest.name else value for name, value in arguments.items()}
         if all(isinstance(value, IMMUTABLE) for value in others.values()):
-            filling = longest.inner.filling(parts[longest.name])
-            self._alike.learn(payload, content, _Alike(others, longest, filling))
+            alike = _Alike(others, longest, longest.inner.filling(parts[longest.name]))
+            if longest.name in ranges:
+                self._alike.learn_at(payload, *ranges[longest.name], alike)
+            else:
+                self._alike.learn(payload, content, alike)
 
     def _filled(self, known: Known[_Alike], payload: Payload) -> Arguments:
         others, argument, filling = known.meaning
@@ -157,7 +171,7 @@ class CallCodec:
         data = message.data
         for index, part in enumerate(data.parts):
             if part.id == argument.name:
-                return argument.decode(part.data, apart.get(index))
+                return argument.decode(part.data, _numbers(payload, apart.get(index)))
         sent = None if data.parts else LooseValues(data).take(argument.loose_fields)
         if sent is None:
             raise InvalidInput("the message holds no item of it", path=argument.name)
@@ -165,8 +179,8 @@ class CallCodec:
 
     def encode_output(
         self, value: object, usage: tuple[int, int, int] | None = None, *, old_style: bool = False
-    ) -> bytes:
-        """Return a successful, serialized Output.
+    ) -> Payload:
+        """Return a successful, serialized Output, as `join` has put it together if it is long.
 
         Args:
             value: what the method returned or yielded.
@@ -184,7 +198,8 @@ class CallCodec:
             except UnicodeEncodeError:  # it is told below what is wrong with it
                 kind = None
             if content is not None and (frame := self._frames.get(kind)) is not None:
-                return b"".join((frame[0], content, frame[1]))
+                pieces = frame[0], content, frame[1]
+                return b"".join(pieces) if len(content) < VIEW_FROM else self.join(pieces)
         output = pb.Output()
         if old_style:
             data = output.data
@@ -199,10 +214,13 @@ class CallCodec:
             encode_value(self._result, value, data, None if old_style else apart)
             if old_style and data.string_value:
                 data.text.raw = data.string_value
-            message = serialize(output, apart, _SUCCESS)
+            pieces = serialize(output, apart, _SUCCESS)
             if content is not None:
-                self._frames.learn(kind, message, content)
-            return message
+                if len(apart) == 1:
+                    self._frames.put(kind, bytes(pieces[0]), bytes(pieces[2]))
+                else:
+                    self._frames.learn(kind, bytes(pieces[0]), content)
+            return self.join(pieces) if apart else bytes(pieces[0])
         except EncodeError as error:
             told = f"{self._name}() returned what it does not declare: {error.message}"
             raise EncodeError(told, path=error.path and RESULT + error.path) from None
@@ -256,7 +274,7 @@ class CallCodec:
         try:
             for index, part in enumerate(data.parts):
                 if part.id == RESULT:
-                    return self._result.read(part.data, apart.get(index))
+                    return self._result.read(part.data, _numbers(payload, apart.get(index)))
             return self._result.read(data, None)
         except InvalidInput as error:
             error.path = RESULT + error.path
@@ -356,12 +374,16 @@ def _result_codec(signature: MethodSignature) -> ValueCodec:
     return codec
 
 
-_NO_NUMBERS: Final[Mapping[str, memoryview]] = {}
+_NO_RANGES: Final[Mapping[str, Range]] = {}
 _STR: Final[Node] = Leaf(Kind.STR)
+
+
+def _numbers(payload: Payload, place: Range | None) -> memoryview | None:
+    return None if place is None else memoryview(payload)[place[0] : place[1]]
 
 
 def _serialize_for_caller(message: pb.Input, apart: Mapping[int, memoryview]) -> bytes:
     try:
-        return serialize(message, apart)
+        return b"".join(serialize(message, apart))
     except EncodeError as error:
         raise InvalidInput(error.message) from None

@@ -1,6 +1,6 @@
 """Inputs and outputs from bytes and to bytes; the numbers of large arrays go around protobuf.
 
-Such numbers are *apart*: the message has their array without them, and they come beside it, as a view.
+Such numbers are *apart*: the message has their array without them, and where they lie is said beside it.
 
 Looking for them takes as long as protobuf takes to copy 100 KB. But one call of a method is mostly like another, in
 everything but its numbers: what was found out before is looked at first, by exact bytes.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from google.protobuf.message import DecodeError
 from google.protobuf.message import EncodeError as ProtobufEncodeError
@@ -44,7 +44,10 @@ are no numbers among them."""
 _MAX_BYTES: Final = 2**31 - 1
 """The longest message there is."""
 
-_NONE: Final[Mapping[int, memoryview]] = {}
+Range: TypeAlias = tuple[int, int]
+"""Where the numbers of an array lie in a message: start and end."""
+
+_NONE: Final[Mapping[int, Range]] = {}
 
 _DATA_TAGS: Final = {pb.Input: array_scan.INPUT_DATA, pb.Output: array_scan.OUTPUT_DATA}
 
@@ -77,8 +80,8 @@ class MessageReader:
         self._names = frozenset(name.encode() for name in arrays)
         self._seen: dict[tuple[int, bytes], _Seen] = {}  # by the size of the message, and its last bytes
 
-    def read(self, payload: Payload) -> tuple[Any, Mapping[int, memoryview]]:
-        """Return a message, and the numbers of its large arrays by the index of their part.
+    def read(self, payload: Payload) -> tuple[Any, Mapping[int, Range]]:
+        """Return a message, and where the numbers of its large arrays lie, by the index of their part.
 
         Raises:
             InvalidInput: the bytes are no such message.
@@ -86,13 +89,10 @@ class MessageReader:
         if self._names and len(payload) >= APART_FROM:
             seen = self._seen.get((len(payload), bytes(payload[-_END:])))
             if seen is not None and payload[: seen.start] == seen.before and payload[seen.end :] == seen.after:
-                numbers = {seen.index: memoryview(payload)[seen.start : seen.end]}
-                return parse(self._kind, seen.message), numbers
+                return parse(self._kind, seen.message), {seen.index: (seen.start, seen.end)}
             found = self._cut(payload)
             if found is not None:
-                view = memoryview(payload)
-                numbers = {index: view[start:end] for index, (start, end) in found.ranges.items()}
-                return parse(self._kind, found.message), numbers
+                return parse(self._kind, found.message), found.ranges
         return parse(self._kind, payload), _NONE
 
     def _cut(self, payload: Payload) -> array_scan.Cut | None:
@@ -127,8 +127,8 @@ def parse(kind: type[Any], payload: Payload) -> Any:
         raise InvalidInput(INVALID_MESSAGE) from None
 
 
-def serialize(message: pb.Output | pb.Input, apart: Mapping[int, memoryview], head: bytes = b"") -> bytes:
-    """Return the bytes of a message.
+def serialize(message: pb.Output | pb.Input, apart: Mapping[int, memoryview], head: bytes = b"") -> list[Payload]:
+    """Return the bytes of a message, in pieces: numbers that are apart are a piece each, between two others.
 
     Args:
         message: an Input or Output.
@@ -143,17 +143,17 @@ def serialize(message: pb.Output | pb.Input, apart: Mapping[int, memoryview], he
     except ProtobufEncodeError as exc:
         raise EncodeError(f"it cannot be sent as one message: {exc}") from exc
     if not apart:
-        return head + serialized
+        return [head + serialized]
     sizes = tuple((index, len(numbers)) for index, numbers in apart.items())
     spread = _spread if len(serialized) <= _MAX_REMEMBERED else array_scan.spread
     first, *others = spread(serialized, _DATA_TAGS[type(message)], sizes)
-    pieces: list[Payload] = [head, first]
+    pieces: list[Payload] = [head + first]
     for numbers, piece in zip(apart.values(), others, strict=True):
         pieces += (numbers, piece)
     size = sum(map(len, pieces))
     if size > _MAX_BYTES:
         raise EncodeError(f"it cannot be sent as one message: it has {size} bytes")
-    return b"".join(pieces)
+    return pieces
 
 
 _spread = functools.lru_cache(maxsize=64)(array_scan.spread)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 Payload: TypeAlias = bytes | memoryview
@@ -9,3 +10,6 @@ Payload: TypeAlias = bytes | memoryview
 
 VIEW_FROM: Final = 16 * 1024
 """bytes from which on a payload is left where it lies: below, a copy costs less than what keeps a view."""
+
+Join: TypeAlias = Callable[[Sequence[Payload]], Payload]
+"""Puts the pieces of a message together. From any thread."""

@@ -1,4 +1,4 @@
-"""The main module of a worker process: `python -m runner.workers.child PARENT DATA CONTROL JOURNAL`.
+"""The main module of a worker process: `python -m runner.workers.child PARENT DATA CONTROL JOURNAL [PAYLOADS]`.
 
 Loads the model that the first message names, then serves calls until the link closes. It never outlives the server:
 end-of-file on the link ends it, whatever the model's threads are doing, and so does the server's death.
@@ -27,6 +27,7 @@ from runner.workers.cpu_list import keep_to, read_cpus
 from runner.workers.link import WORKER_QUIET_TURNS, SocketLink
 from runner.workers.messages import Load, LoadFailed, Message
 from runner.workers.prctl import die_with_parent, set_timer_slack
+from runner.workers.shared import Shared, open_pair
 from runner.workers.watchdog import Watchdog
 from runner.workers.worker import Worker
 
@@ -72,11 +73,11 @@ class _Child:
             self.first.cancel()
 
 
-async def serve(data: socket.socket, control: socket.socket, journal: Journal) -> int:
+async def serve(data: socket.socket, control: socket.socket, journal: Journal, shared: Shared | None) -> int:
     """Load and serve; return the process's exit code."""
     child = _Child()
     watchdog = Watchdog(asyncio.get_running_loop(), journal)
-    link = await SocketLink.open(data, control, child, WORKER_QUIET_TURNS)
+    link = await SocketLink.open(data, control, child, WORKER_QUIET_TURNS, shared)
     load = await child.first
     _keep_to(load.cpus)
     try:
@@ -105,8 +106,13 @@ def _keep_to(cpus: str) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Take over what the server has made, its process id, two sockets and a journal; serve until the sockets close."""
-    parent, *sockets, shared = map(int, argv)
+    """Take over what the server has made, and serve until the sockets close.
+
+    Args:
+        argv: the server's process id, and descriptors: two sockets, a journal, and memory for long payloads to us and
+            from us if there is some.
+    """
+    parent, data_end, control_end, journal, *payloads = map(int, argv)
     if not die_with_parent(signal.SIGKILL, parent):
         return EXIT_ORPHANED
     keep_freed_memory()
@@ -119,11 +125,11 @@ def main(argv: list[str]) -> int:
     if len(os.sched_getaffinity(0)) > 1:
         sys.setswitchinterval(_SWITCH_INTERVAL)
         set_timer_slack(1)
-    data, control = (socket.socket(fileno=descriptor) for descriptor in sockets)
+    data, control = socket.socket(fileno=data_end), socket.socket(fileno=control_end)
     for end in (data, control):
         end.set_inheritable(False)  # a program that the model starts must not hold the link open after our death
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(serve(data, control, open_shared(shared)))
+        return runner.run(serve(data, control, open_shared(journal), open_pair(*payloads) if payloads else None))
 
 
 def _leave_stopping_to_the_server() -> None:

@@ -3,6 +3,9 @@
 A frame is `u32 length, u8 tag, body`; the length counts what follows it. Numbers are little-endian. `pack` appends the
 frame's pieces to a list, so that a large payload is never joined or copied; `unpack` is its inverse. Nothing is
 pickled, and nothing here knows sockets or loops.
+
+A payload that lies in shared memory (`shared.py`) is left out of its message's frame, and another head comes before
+that: `u32 length, u8 SHARED_TAG, u64 position, u32 size`.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from runner.workers.messages import (
     Result,
     Room,
 )
+from runner.workers.shared import SharedReader, SharedWriter
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -47,13 +51,22 @@ _COUNT = struct.Struct("<IBQIQ")
 _RESULT = struct.Struct("<IBQffffH")
 NO_DEADLINE = -1.0
 
+SHARED_TAG = 239
+_SHARED = struct.Struct("<IBQI")
+
 _ITEM = Item.TAG
 _new_item = cast(Callable[[tuple[int, Payload]], Item], functools.partial(tuple.__new__, Item))  # pyright: ignore[reportUnknownMemberType]: the items of tuples are open
 """Makes an item in half of the time that its class takes."""
 
 
-def pack(message: Message, out: list[Payload]) -> int:
-    """Append the frame of a message to `out`; return its length in bytes."""
+def pack(message: Message, out: list[Payload], shared: SharedWriter | None = None) -> int:
+    """Append the frame of a message to `out`; return its length in bytes.
+
+    Args:
+        message: what to send.
+        out: gets the pieces.
+        shared: where long payloads may be laid down.
+    """
     match message:
         case Call():
             request_id = message.request_id.encode()
@@ -69,17 +82,18 @@ def pack(message: Message, out: list[Payload]) -> int:
                 len(message.metadata),
                 len(message.params),
             )
-            return _append(out, b"".join((head, request_id, message.metadata, message.params)), message.payload)
+            head = b"".join((head, request_id, message.metadata, message.params))
+            return _append(out, head, message.payload, shared)
         case Result():
             payload = message.payload
             head = _RESULT.pack(_RESULT.size - 4 + len(payload), Result.TAG, message.id, *message.times)
             if not payload or len(payload) >= JOIN_BELOW:
-                return _append(out, head, payload)
+                return _append(out, head, payload, shared)
             out.append(head + payload)
             return _RESULT.size + len(payload)
         case Item():
             head = _ID.pack(_ID.size - 4 + len(message.payload), Item.TAG, message.id)
-            return _append(out, head, message.payload)
+            return _append(out, head, message.payload, shared)
         case Credit():
             return _append(out, _COUNT.pack(_COUNT.size - 4, Credit.TAG, message.id, message.items, message.size), b"")
         case EndInput() | Cancel():
@@ -96,10 +110,14 @@ def pack(message: Message, out: list[Payload]) -> int:
             return _append_text(out, LoadFailed.TAG, {"message": message.message, "details": message.details})
 
 
-def unpack(frame: memoryview) -> Message:
+def unpack(frame: memoryview, shared: SharedReader | None = None) -> Message:
     """Return the message of one whole frame, its length prefix included.
 
-    A payload of `JOIN_BELOW` bytes or more is a view into `frame`; a smaller one is copied out of it.
+    A payload of `JOIN_BELOW` bytes or more is a view into `frame`, or into shared memory; a smaller one is copied out.
+
+    Args:
+        frame: the frame.
+        shared: where payloads may lie that are not in their frames.
 
     Raises:
         ValueError: the frame is not one of ours.
@@ -111,6 +129,9 @@ def unpack(frame: memoryview) -> Message:
             return _new_item((_ID.unpack_from(frame)[2], payload if len(payload) >= JOIN_BELOW else bytes(payload)))
         if (reader := _READERS.get(tag)) is not None:
             return reader(frame)
+        if tag == SHARED_TAG and shared is not None:
+            _, _, position, size = _SHARED.unpack_from(frame)
+            return _with_payload(unpack(frame[_SHARED.size :]), shared.view(position, size))
     except (struct.error, TypeError, KeyError, ValueError) as exc:
         raise ValueError(f"a message on the link to a worker cannot be read: {exc!r}") from exc
     raise ValueError(f"unknown message tag {'none' if tag < 0 else tag} on the link to a worker")
@@ -126,15 +147,25 @@ def unpack_pairs(data: bytes) -> Pairs:
     return tuple((key, value) for key, value in json.loads(data)) if data else ()
 
 
-def _append(out: list[Payload], head: bytes, payload: Payload) -> int:
+def _append(out: list[Payload], head: bytes, payload: Payload, shared: SharedWriter | None = None) -> int:
     if not payload:
         out.append(head)
     elif len(payload) < JOIN_BELOW:
         out.append(head + payload)
+    elif shared is not None and (position := shared.put(payload)) >= 0:
+        head = LENGTH.pack(len(head) - 4) + head[4:]
+        out.append(_SHARED.pack(_SHARED.size - 4 + len(head), SHARED_TAG, position, len(payload)) + head)
+        return _SHARED.size + len(head)
     else:
         out.append(head)
         out.append(payload)
     return len(head) + len(payload)
+
+
+def _with_payload(message: Message, payload: memoryview) -> Message:
+    if not isinstance(message, Call | Item | Result) or message.payload:
+        raise ValueError(f"{type(message).__name__} has no payload to lie elsewhere")
+    return message._replace(payload=payload)
 
 
 def _append_text(out: list[Payload], tag: int, fields: dict[str, object]) -> int:

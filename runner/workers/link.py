@@ -13,12 +13,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import Sequence
 from typing import Protocol, cast
 
 from runner.wire.payload import Payload
 from runner.workers.frames import JOIN_BELOW, LENGTH, pack, unpack
 from runner.workers.messages import Call, EndInput, Failed, Item, Message, Result
 from runner.workers.pieces import FIRST_TAG, HEAD_BYTES, PIECE_BYTES, Cutter, Joiner, body
+from runner.workers.shared import Shared
 
 _READ_BYTES = 256 * 1024
 """bytes read at once. What is longer is read to where it is to lie."""
@@ -61,6 +63,10 @@ class Link(Protocol):
     def send(self, message: Message) -> None:
         """Send a message; what is sent after the other end has gone is dropped."""
 
+    def join(self, pieces: Sequence[Payload]) -> Payload:
+        """Put together a payload that is to be sent over this link. From any thread."""
+        ...
+
     def close(self) -> None:
         """Close both directions."""
 
@@ -86,6 +92,10 @@ class MemoryLink:
         if self._peer is not None:
             self._loop.call_soon(self._peer.on_message, message)
 
+    def join(self, pieces: Sequence[Payload]) -> Payload:
+        """See `Link`."""
+        return b"".join(pieces)
+
     def close(self) -> None:
         """See `Link`."""
         if self._peer is not None:
@@ -96,9 +106,16 @@ class MemoryLink:
 class SocketLink:
     """One end of a link over two connected sockets. What is sent in neighbouring turns leaves in one write."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, receiver: Receiver, quiet_turns: int) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        receiver: Receiver,
+        quiet_turns: int,
+        shared: Shared | None = None,
+    ) -> None:
         self.loop = loop
         self.quiet_turns = quiet_turns
+        self.writer, self.reader = (None, None) if shared is None else shared
         self._receiver = receiver
         self._data = _Channel(self)
         self._control = _Channel(self)
@@ -107,11 +124,16 @@ class SocketLink:
 
     @classmethod
     async def open(
-        cls, data: socket.socket, control: socket.socket, receiver: Receiver, quiet_turns: int
+        cls,
+        data: socket.socket,
+        control: socket.socket,
+        receiver: Receiver,
+        quiet_turns: int,
+        shared: Shared | None = None,
     ) -> SocketLink:
-        """Take over two connected stream sockets."""
+        """Take over two connected stream sockets, and memory for long payloads if there is some."""
         loop = asyncio.get_running_loop()
-        link = cls(loop, receiver, quiet_turns)
+        link = cls(loop, receiver, quiet_turns, shared)
         await loop.create_connection(lambda: link._control, sock=control)
         await loop.create_connection(lambda: link._data, sock=data)
         return link
@@ -120,13 +142,17 @@ class SocketLink:
         """See `Link`."""
         channel = self._control if message.CONTROL else self._data
         begin = len(channel.outbox)
-        size = pack(message, channel.outbox)
+        size = pack(message, channel.outbox, self.writer)
         if (size > PIECE_BYTES or channel.cutter.calls) and channel.cut(message, begin, size):
             return
         if begin >= _ENOUGH and type(message) is not Item:
             channel.flush()
         elif not begin:
             channel.hold()
+
+    def join(self, pieces: Sequence[Payload]) -> Payload:
+        """See `Link`."""
+        return b"".join(pieces) if self.writer is None else self.writer.join(pieces)
 
     def close(self) -> None:
         """See `Link`. What was sent before is still written."""
@@ -269,19 +295,19 @@ class _Channel(asyncio.BufferedProtocol):
                 frame, self._long, self._filled = self._long, None, 0
                 whole = self._joiner.close() if self._is_piece else frame
                 if whole is not None:
-                    self._link.received(unpack(whole))
+                    self._link.received(unpack(whole, self._link.reader))
             return
         buffer, filled, start = self._buffer, self._filled, 0
-        received, length = self._link.received, LENGTH.unpack_from
+        received, shared, length = self._link.received, self._link.reader, LENGTH.unpack_from
         while filled - start >= 4:
             end = start + 4 + length(buffer, start)[0]
             if end > filled:
                 break
             frame = buffer[start:end]
             if end - start == 4 or frame[4] < FIRST_TAG:
-                received(unpack(frame if end - start < JOIN_BELOW else _detached(frame)))
+                received(unpack(frame if end - start < JOIN_BELOW else _detached(frame), shared))
             elif (whole := self._joiner.take(frame)) is not None:
-                received(unpack(whole))
+                received(unpack(whole, shared))
             start = end
         self._keep(start)
 

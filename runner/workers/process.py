@@ -18,6 +18,7 @@ from pathlib import Path
 from runner.execution.journal import Journal, create_shared
 from runner.workers.last_words import LastWords
 from runner.workers.link import SERVER_QUIET_TURNS, Receiver, SocketLink
+from runner.workers.shared import create_pair
 from runner.workers.vitals import Vitals, read_vitals
 
 _WORDS_GRACE = 0.1
@@ -55,6 +56,7 @@ class WorkerProcess:
         environment: Mapping[str, str],
         withholds: Callable[[str, str], bool] = lambda name, value: False,
         quiet_turns: int = SERVER_QUIET_TURNS,
+        shared_bytes: int = 0,
     ) -> WorkerProcess:
         """Start a worker; `receiver` is told what comes over its link.
 
@@ -65,30 +67,37 @@ class WorkerProcess:
             environment: variables for the worker; those that the server's own environment sets win.
             withholds: says which variables of the server's own environment are none of a model's business.
             quiet_turns: of our end of the link.
+            shared_bytes: of memory for long payloads, in each direction; 0: they go over the link's socket.
         """
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as childs:
             data, child_data = _pair(ours, childs)
             control, child_control = _pair(ours, childs)
-            journal, shared = create_shared()
-            childs.callback(os.close, shared)
+            journal, journal_end = create_shared()
+            childs.callback(os.close, journal_end)
             words, child_words = os.pipe()
             ours.callback(os.close, words)
             childs.callback(os.close, child_words)
-            passed = (child_data.fileno(), child_control.fileno(), shared)
+            ends = [child_data.fileno(), child_control.fileno(), journal_end]
+            payloads = None
+            if shared_bytes and hasattr(os, "memfd_create"):  # elsewhere there is no memory without a name
+                payloads, memory = create_pair(shared_bytes)
+                for descriptor in memory:
+                    childs.callback(os.close, descriptor)
+                ends += memory
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *_safe_path(),
                 "-m",
                 "runner.workers.child",
-                *map(str, (os.getpid(), *passed)),
+                *map(str, (os.getpid(), *ends)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=child_words,
                 stderr=child_words,
-                pass_fds=passed,
+                pass_fds=ends,
                 env=_environment(environment, withholds),
             )
             try:
-                link = await SocketLink.open(data, control, receiver, quiet_turns)
+                link = await SocketLink.open(data, control, receiver, quiet_turns, payloads)
             except BaseException:  # a cancel too: nobody else knows of the process yet
                 process.kill()
                 raise

@@ -22,6 +22,7 @@ from runner.execution.method import load_methods
 from runner.execution.times import Times
 from runner.limits import FetchLimits
 from runner.model import ModelClass
+from runner.wire.payload import Payload
 from runner.workers.frames import unpack_pairs
 from runner.workers.link import Link
 from runner.workers.messages import (
@@ -69,6 +70,8 @@ class Worker:
         limits = FetchLimits(
             timeout=load.fetch_timeout, max_bytes=load.fetch_max_bytes, max_redirects=load.fetch_max_redirects
         )
+        for method in methods:
+            method.codec.join = link.join
         self._link = link
         self._debug = load.debug
         self._executor = Executor(
@@ -143,7 +146,7 @@ class Worker:
 
     # What the executor says (see `Outlet`).
 
-    def item(self, call_id: int, output: bytes) -> None:
+    def item(self, call_id: int, output: Payload) -> None:
         """Send one element of an output stream."""
         self._link.send(Item(call_id, output))
 
@@ -151,7 +154,7 @@ class Worker:
         """Give input credits back."""
         self._link.send(Credit(call_id, items, size))
 
-    def ended(self, call_id: int, output: bytes, times: Times) -> None:
+    def ended(self, call_id: int, output: Payload, times: Times) -> None:
         """Send a call's last message."""
         self._link.send(Result(call_id, output, times))
 

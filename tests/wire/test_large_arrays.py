@@ -181,6 +181,24 @@ def test_equal_sizes_with_another_number_name_or_type_are_told_apart():
         codec.decode_call(unknown)
 
 
+def test_an_output_is_put_together_once_and_by_whoever_sends_it():
+    codec = method(ARRAY)
+    joined: list[list[int]] = []
+
+    def join(pieces: Any) -> bytes:
+        joined.append([len(piece) for piece in pieces])
+        return b"".join(pieces)
+
+    expected = codec.encode_output(PIXELS)
+    codec.join = join
+    for usage in (None, None, (1, 2, 3)):
+        output = codec.encode_output(PIXELS, usage)
+        assert (output == expected) is (usage is None)
+    assert [sizes[1] for sizes in joined] == [SIZE] * 3
+    assert codec.encode_output(PIXELS[:, :5]) == method(ARRAY).encode_output(PIXELS[:, :5])
+    assert len(joined) == 3  # a short one is nobody's business
+
+
 def test_what_is_remembered_is_bounded_and_free_of_numbers():
     reader = MessageReader(pb.Input, ["a"])
     for value in range(3):

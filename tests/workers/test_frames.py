@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from runner.errors import ErrorKind, call_error
 from runner.execution.times import Times
 from runner.signature.method import Cardinality
 from runner.signature.published import Lane, Published
-from runner.workers.frames import JOIN_BELOW, pack, pack_pairs, unpack, unpack_pairs
+from runner.workers.frames import JOIN_BELOW, SHARED_TAG, pack, pack_pairs, unpack, unpack_pairs
 from runner.workers.messages import (
     Call,
     Cancel,
@@ -124,6 +125,56 @@ def test_a_large_payload_is_neither_joined_nor_copied() -> None:
     assert isinstance(arrived, Item)
     assert isinstance(arrived.payload, memoryview)
     assert arrived.payload.obj is frame
+
+
+class Memory:
+    """Both ends of shared memory, of which there is always enough."""
+
+    def __init__(self) -> None:
+        self.payloads: list[Payload] = []
+
+    def put(self, payload: Payload) -> int:
+        self.payloads.append(payload)
+        return 4096 * len(self.payloads)
+
+    def view(self, position: int, size: int) -> memoryview:
+        payload = memoryview(self.payloads[position // 4096 - 1])
+        if len(payload) != size:
+            raise ValueError("another size")
+        return payload
+
+
+@given(messages)
+def test_a_payload_in_shared_memory_is_not_in_the_frame(message: Message) -> None:
+    memory: Any = Memory()
+    pieces: list[Payload] = []
+    size = pack(message, pieces, memory)
+    frame = b"".join(pieces)
+    assert len(frame) == size
+    assert int.from_bytes(frame[:4], "little") + 4 == size
+    long = isinstance(message, Call | Item | Result) and len(message.payload) >= JOIN_BELOW
+    assert len(memory.payloads) == long
+    assert size < JOIN_BELOW or not long
+    assert unpack(memoryview(frame), memory) == message
+    if long:
+        with pytest.raises(ValueError, match="unknown message tag 239"):
+            unpack(memoryview(frame))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [Cancel(1), EndInput(1), Credit(1, 2, 3), Room(Lane("a"), 1), Item(1, b"has one"), Result(1, b"has one")],
+    ids=lambda message: type(message).__name__,
+)
+def test_what_has_no_payload_elsewhere_is_refused(message: Message) -> None:
+    memory: Any = Memory()
+    memory.put(b"elsewhere")
+    pieces: list[Payload] = []
+    pack(message, pieces)
+    for inner in (b"".join(pieces), b"", b"\0\0\0\0", b"\1\0\0\0" + bytes([SHARED_TAG])):
+        head = struct.pack("<IBQI", 13 + len(inner), SHARED_TAG, 4096, len(b"elsewhere"))
+        with pytest.raises(ValueError, match="on the link to a worker"):
+            unpack(memoryview(head + inner), memory)
 
 
 def test_an_unknown_tag_is_refused() -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import struct
 
 import pytest
 
 from runner.errors import InvalidInput
 from runner.wire.payload import Payload
-from runner.workers.frames import JOIN_BELOW, pack
+from runner.workers.frames import JOIN_BELOW, SHARED_TAG, pack
 from runner.workers.link import (
     _READ_BYTES,
     MAX_UNCUT_BYTES,
@@ -20,6 +22,7 @@ from runner.workers.link import (
 )
 from runner.workers.messages import Call, Cancel, Credit, EndInput, Failed, Item, Message, Result
 from runner.workers.pieces import HEAD_BYTES, PIECE_BYTES
+from runner.workers.shared import MAX_SHARED, Shared, create_pair, open_pair
 from tests.running import on_loop, turns
 
 SIZES = [
@@ -72,7 +75,14 @@ class Reader:
 
 
 class Joined:
-    """Two links over two socket pairs, as between the server and a worker."""
+    """Two links over two socket pairs, as between the server and a worker; with memory for long payloads perhaps."""
+
+    def __init__(self, shared_bytes: int = 0) -> None:
+        self.ours: Shared | None = None
+        self.theirs: Shared | None = None
+        if shared_bytes:
+            self.ours, descriptors = create_pair(shared_bytes)
+            self.theirs = open_pair(*descriptors)
 
     async def __aenter__(self) -> Joined:
         data, self.data = socket.socketpair()
@@ -80,8 +90,8 @@ class Joined:
         for end in (data, control, self.data, self.control):
             end.setblocking(False)
         self.near, self.far = Reader(), Reader()
-        self.link = await SocketLink.open(data, control, self.near, SERVER_QUIET_TURNS)
-        self.peer = await SocketLink.open(self.data, self.control, self.far, WORKER_QUIET_TURNS)
+        self.link = await SocketLink.open(data, control, self.near, SERVER_QUIET_TURNS, self.ours)
+        self.peer = await SocketLink.open(self.data, self.control, self.far, WORKER_QUIET_TURNS, self.theirs)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -115,9 +125,10 @@ async def test_payloads_of_every_size_arrive_whole_and_in_order(size):
         assert messages == [Item(number, numbered(size, number)) for number in range(5)]
 
 
+@pytest.mark.parametrize("shared_bytes", [0, 1 << 20, 16 << 20])
 @on_loop
-async def test_sizes_may_be_mixed_and_each_call_keeps_its_order():
-    async with Joined() as joined:
+async def test_sizes_may_be_mixed_and_each_call_keeps_its_order(shared_bytes):
+    async with Joined(shared_bytes) as joined:
         sent = [Item(number % 4, numbered(size, number)) for number, size in enumerate(SIZES * 3)]
         for item in sent:
             joined.link.send(item)
@@ -222,6 +233,39 @@ async def test_the_worker_begins_with_many_calls_while_more_are_sent():
         await joined.far.count(40)
         assert len(writes.sizes) == 3
         assert [call.id for call in joined.far.messages] == list(range(40))
+
+
+@on_loop
+async def test_long_payloads_lie_in_shared_memory_as_far_as_it_goes():
+    async with Joined(2 << 20) as joined:
+        assert joined.theirs is not None
+        sent = [Item(number, numbered(300_000, number)) for number in range(10)]
+        for item in sent:
+            joined.link.send(item)
+        messages = await joined.far.count(10)
+        assert sorted(messages, key=lambda message: message.id) == sent  # pyright: ignore[reportAttributeAccessIssue]
+        assert joined.theirs.reader.lent == 6
+        messages.clear()
+        assert joined.theirs.reader.lent == 0
+        joined.link.send(Item(1, numbered(MAX_SHARED + 1, 1)))
+        assert await joined.far.count(1) == [Item(1, numbered(MAX_SHARED + 1, 1))]
+        assert joined.theirs.reader.lent == 0
+
+
+@on_loop
+async def test_what_a_worker_puts_together_is_read_where_it_lies():
+    async with Joined(2 << 20) as joined:
+        assert joined.ours is not None
+        payload = joined.peer.join([b"a" * 10, b"b" * 100_000])
+        assert isinstance(payload, memoryview)
+        joined.peer.send(Result(1, payload))
+        payload[0] = 7  # nobody does that; it shows whose memory it is
+        (message,) = await joined.near.count(1)
+        assert isinstance(message, Result)
+        assert message.payload[0] == 7
+        joined.near.messages.clear()
+        assert joined.peer.join([b"a", b"b"]) == b"ab"
+        assert joined.ours.reader.lent == 1  # `message`
 
 
 LONG = 64 * 1024 * 1024
@@ -362,8 +406,19 @@ async def test_the_end_of_either_channel_is_the_end_of_the_link(channel):
         b"\x40\x00\x00\x00\xf1" + bytes(64),
         (MAX_UNCUT_BYTES + 1).to_bytes(4, "little") + b"\x03",
         b"\xff\xff\xff\xff\xff",
+        struct.pack("<IBQI", 26, SHARED_TAG, 1 << 30, 20_000) + struct.pack("<IBQ", 9, Item.TAG, 1),
+        struct.pack("<IBQI", 26, SHARED_TAG, 4096, (1 << 20) + 1) + struct.pack("<IBQ", 9, Item.TAG, 1),
+        struct.pack("<IBQI", 22, SHARED_TAG, 4096, 20_000) + struct.pack("<IBQ", 9, EndInput.TAG, 1),
     ],
-    ids=["an unknown tag", "a piece of nothing", "too long", "the longest"],
+    ids=[
+        "an unknown tag",
+        "a piece of nothing",
+        "too long",
+        "the longest",
+        "elsewhere than the shared memory",
+        "more than lies there",
+        "no message",
+    ],
 )
 def test_garbage_ends_the_link(garbage):
     async def scenario() -> None:
@@ -374,7 +429,10 @@ def test_garbage_ends_the_link(garbage):
         for end in (data, control):
             end.setblocking(False)
         near = Reader()
-        await SocketLink.open(data, control, near, WORKER_QUIET_TURNS)
+        shared, descriptors = create_pair(1 << 20)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        await SocketLink.open(data, control, near, WORKER_QUIET_TURNS, shared)
         far_data.send(garbage)
         async with asyncio.timeout(20):
             await near.end()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import pytest
 
@@ -12,6 +12,7 @@ from runner.errors import Cancelled, DeadlineExceeded
 from runner.flow import STREAM_WINDOW
 from runner.model import instantiate
 from runner.signature.published import Lane
+from runner.wire.payload import Payload
 from runner.workers.frames import pack_pairs
 from runner.workers.inline import InlineWorker
 from runner.workers.messages import (
@@ -89,6 +90,9 @@ class Server:
     def send(self, message: Message) -> None:
         self.messages.append(message)
         self._changed.set()
+
+    def join(self, pieces: Sequence[Payload]) -> Payload:
+        return b"".join(pieces)
 
     def close(self) -> None:
         self.closed = True
