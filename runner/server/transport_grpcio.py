@@ -133,10 +133,10 @@ def _concerns_us(record: logging.LogRecord) -> bool:
 async def _sent(requests: AsyncIterator[bytes], context: _Context) -> AsyncIterator[bytes]:
     """Yield what a caller sends, until it has said that there is no more.
 
-    grpc.aio ends the iterator also for a caller that has gone, and cancels the handler a moment later; to a method, half
-    of a stream must not look like all of it. How long that moment is depends on when gRPC's thread runs. But what gRPC
-    does for one call is done in order, and the end of the call was on its way with the end of its messages. So whatever
-    is asked after that is answered after that: one more message, which there is not.
+    grpc.aio ends the iterator also for a caller that has gone, and cancels the handler a moment later; to a method,
+    half of a stream must not look like all of it. How long that moment is depends on when gRPC's thread runs. But what
+    gRPC does for one call is done in order, and the end of the call was on its way with the end of its messages. So
+    whatever is asked after that is answered after that: one more message, which there is not.
     """
     async for request in requests:
         yield request

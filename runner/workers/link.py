@@ -32,9 +32,9 @@ part of sending. The server's calls trickle in over several turns of a loop that
 come together in one turn, and an empty one costs it about as much as an answer."""
 
 _ENOUGH = 16
-"""pieces before a call, or before an answer, that leave with it and wait for no more: the other process begins with them
-while this one goes on. With 64 calls in flight that keeps both busy, where they would take turns. The chunks of streams
-do wait for each other: a write for each few of them would cost more than it gives."""
+"""pieces before a call, or before an answer, that leave with it and wait for no more: the other process begins with
+them while this one goes on. With 64 calls in flight that keeps both busy, where they would take turns. The chunks of
+streams do wait for each other: a write for each few of them would cost more than it gives."""
 
 _LAST_READ = 0.05
 """seconds in which payloads are still read after the other channel has ended: both end together when a process dies."""
