@@ -13,6 +13,7 @@ from runner.cli.usage import Parser, Subcommands, UsageError
 from runner.signature.tree import Kind, Leaf, Node, OptionalOf
 
 if TYPE_CHECKING:
+    from runner.client.stream import Stream
     from runner.signature.method import Argument, MethodSignature
 
 __all__ = ["add"]
@@ -65,15 +66,15 @@ def _run(arguments: argparse.Namespace) -> int:
     with connect(arguments) as model:
         method = model.method(cast(str, arguments.method))
         call = _parse(method.signature, rest)
-        if arguments.timing:
+        if method.signature.cardinality.streams_output:
+            stream = cast("Stream", method(**call))
+            _print_stream(stream, arguments)
+            times = stream.times
+        else:
             result, times = method.timed(**call)
             _print(result, arguments)
+        if arguments.timing:
             print("  ".join(f"{name} {_time(name, value)}" for name, value in times.items()), file=sys.stderr)
-            return 0
-        result = method(**call)
-        if method.signature.cardinality.streams_output:
-            return _print_stream(cast(Iterator[object], result), arguments)
-        _print(result, arguments)
     return 0
 
 
@@ -81,12 +82,11 @@ def _time(name: str, value: float) -> str:
     return f"{value:.0f}" if name == "batch" else f"{value:.3f} ms"
 
 
-def _print_stream(stream: Iterator[object], arguments: argparse.Namespace) -> int:
+def _print_stream(stream: Iterator[object], arguments: argparse.Namespace) -> None:
     for item in stream:
         _print(item, arguments, end="" if arguments.join else "\n")
     if arguments.join:
         print()
-    return 0
 
 
 def _print(result: object, arguments: argparse.Namespace, end: str = "\n") -> None:

@@ -17,6 +17,7 @@ from runner.client.settings import Settings
 from runner.client.transport import AsyncReplies
 from runner.errors import CallError
 from runner.signature.method import Cardinality
+from runner.wire.statistics import decode_times
 
 __all__ = ["AsyncCall", "AsyncStream"]
 
@@ -49,6 +50,11 @@ class AsyncStream(AsyncIterator[Any]):
             await self.aclose()
             raise
 
+    @property
+    def times(self) -> dict[str, float]:
+        """Where the time of the call went, as `AsyncMethod.timed` tells it; empty before the stream's end was read."""
+        return decode_times(self._replies.trailers())
+
     async def aclose(self) -> None:
         """Cancel the call unless it is over."""
         self._over = True
@@ -71,13 +77,21 @@ class AsyncCall(Coroutine[Any, Any, Any]):
     """
 
     def __init__(
-        self, name: str, session: AsyncSession, settings: Settings, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        name: str,
+        session: AsyncSession,
+        settings: Settings,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        trailers: dict[str, str] | None = None,
     ) -> None:
+        """`trailers`: filled with what the server sends behind the one reply of a method that does not stream them."""
         self.__name__ = self.__qualname__ = name  # tasks are named after their coroutine
         self._session = session
         self._settings = settings
         self._args = args
         self._kwargs = kwargs
+        self._trailers = trailers
         self._coroutine: Coroutine[Any, Any, Any] | None = None
         self._stream: AsyncStream | None = None
 
@@ -88,7 +102,9 @@ class AsyncCall(Coroutine[Any, Any, Any]):
         match calls.signature.cardinality:
             case Cardinality.UNARY:
                 try:
-                    reply = await transport.unary(calls.rpc, call.request, timeout=call.timeout, metadata=metadata)
+                    reply = await transport.unary(
+                        calls.rpc, call.request, timeout=call.timeout, metadata=metadata, trailers=self._trailers
+                    )
                 except CallError as error:
                     return calls.failed(call, error)
                 return calls.result(call, reply)
@@ -101,7 +117,9 @@ class AsyncCall(Coroutine[Any, Any, Any]):
                 return AsyncStream(replies, partial(calls.result, call), partial(calls.failed, call))
             case Cardinality.CLIENT_STREAM:
                 requests = _requests(calls, call)
-                reply = await transport.client_stream(calls.rpc, requests, timeout=call.timeout, metadata=metadata)
+                reply = await transport.client_stream(
+                    calls.rpc, requests, timeout=call.timeout, metadata=metadata, trailers=self._trailers
+                )
                 return calls.result(call, reply)
 
     async def _open(self) -> AsyncStream:

@@ -9,12 +9,13 @@ from typing import Any, Self
 
 from runner.client.async_call import AsyncCall
 from runner.client.base import ModelBase
+from runner.client.calls import check_timed
 from runner.client.session import AsyncSession, no_such_method
 from runner.client.settings import Settings
 from runner.client.transport import AsyncTransport
 from runner.signature.render import render
 from runner.statistics import EngineStatistics
-from runner.wire.statistics import decode_statistics
+from runner.wire.statistics import decode_statistics, decode_times
 
 __all__ = ["AsyncMethod", "AsyncModel"]
 
@@ -112,6 +113,14 @@ class AsyncMethod:
     def __call__(self, *args: Any, **kwargs: Any) -> AsyncCall:
         """Return the call, to be awaited, or read with `async for` if it streams results. Nothing is sent before."""
         return AsyncCall(self.__name__, self._session, self._settings, args, kwargs)
+
+    async def timed(self, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, float]]:
+        """Call a method of one output; see `Method.timed`."""
+        calls = await self._session.method(self.__name__, self._settings)
+        check_timed(calls.signature)
+        trailers: dict[str, str] = {}
+        result = await AsyncCall(self.__name__, self._session, self._settings, args, kwargs, trailers)
+        return result, decode_times(trailers)
 
     def __repr__(self) -> str:
         return f"<method {self.__name__}>"

@@ -20,7 +20,17 @@ from runner.wire import varint
 from runner.wire.call import CallCodec
 from runner.wire.pb import inference_pb2 as pb
 
-__all__ = ["ENDED", "Call", "Ended", "MethodCalls", "RequestHead", "Selector", "read_methods", "version_request"]
+__all__ = [
+    "ENDED",
+    "Call",
+    "Ended",
+    "MethodCalls",
+    "RequestHead",
+    "Selector",
+    "check_timed",
+    "read_methods",
+    "version_request",
+]
 
 _INPUTS_TAG = b"\x22"  # field 4 of PostModelOutputsRequest, length-delimited
 _OF_ONE_ENTRY = (FetchFailed, InvalidInput, ModelError, PoisonCall, WorkerLost)
@@ -256,6 +266,12 @@ class MethodCalls:
         if isinstance(items, (Iterable, AsyncIterable)):
             return cast("Iterable[object] | AsyncIterable[object]", items)
         return [items]  # a single Audio is a stream of one
+
+
+def check_timed(signature: MethodSignature) -> None:
+    """Raise TypeError if the method's outputs are a stream, which tells its times by itself."""
+    if signature.cardinality.streams_output:
+        raise TypeError(f"{signature.name}() streams its results: read it to its end, and then its `times`")
 
 
 def _batch(value: object) -> list[dict[str, Any]] | None:

@@ -18,6 +18,7 @@ from runner.client.grpc_channel import (
     credentials,
     deadline_of,
     path_of,
+    texts_of,
 )
 from runner.client.transport import AsyncReplies, Metadata
 from runner.errors import Cancelled
@@ -41,12 +42,24 @@ class AioGrpcTransport:
         else:
             self._channel = grpc.aio.insecure_channel(address.target, options)
 
-    async def unary(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> bytes:
+    async def unary(
+        self,
+        rpc: str,
+        request: bytes,
+        *,
+        timeout: float | None,
+        metadata: Metadata,
+        trailers: dict[str, str] | None = None,
+    ) -> bytes:
         """Send one request and wait for its reply."""
         stub = self._channel.unary_unary(path_of(rpc))
         deadline = deadline_of(timeout)
         try:
-            return cast(bytes, await stub(request, timeout=timeout, metadata=metadata))
+            call: Any = stub(request, timeout=timeout, metadata=metadata)
+            reply = cast(bytes, await call)
+            if trailers is not None:
+                trailers.update(texts_of(await call.trailing_metadata()))
+            return reply
         except grpc.aio.AioRpcError as error:
             raise call_error_of(cast(FailedCall, error), self._address, deadline) from None
 
@@ -65,7 +78,13 @@ class AioGrpcTransport:
         return _AioReplies(call, self._address, deadline_of(timeout), _Feed(call, requests))
 
     async def client_stream(
-        self, rpc: str, requests: AsyncIterator[bytes], *, timeout: float | None, metadata: Metadata
+        self,
+        rpc: str,
+        requests: AsyncIterator[bytes],
+        *,
+        timeout: float | None,
+        metadata: Metadata,
+        trailers: dict[str, str] | None = None,
     ) -> bytes:
         """Send all requests and wait for the one reply."""
         stub = self._channel.stream_unary(path_of(rpc))
@@ -73,7 +92,10 @@ class AioGrpcTransport:
         call: Any = stub(timeout=timeout, metadata=metadata)
         feed = _Feed(call, requests)
         try:
-            return cast(bytes, await call)
+            reply = cast(bytes, await call)
+            if trailers is not None:
+                trailers.update(texts_of(await call.trailing_metadata()))
+            return reply
         except grpc.aio.AioRpcError as error:
             raise feed.failure or call_error_of(cast(FailedCall, error), self._address, deadline) from None
         except asyncio.CancelledError:
@@ -154,6 +176,7 @@ class _AioReplies:
         self._address = address
         self._deadline = deadline
         self._feed = feed
+        self._trailers: dict[str, str] = {}
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -171,12 +194,16 @@ class _AioReplies:
         else:
             if isinstance(reply, bytes):  # otherwise it is grpc.aio.EOF
                 return reply
+            self._trailers = texts_of(await self._call.trailing_metadata())
         await self.aclose()
         if self._feed is not None and self._feed.failure is not None:
             raise self._feed.failure from None
         if failure is not None:
             raise failure
         raise StopAsyncIteration
+
+    def trailers(self) -> dict[str, str]:
+        return self._trailers
 
     async def aclose(self) -> None:
         self._call.cancel()

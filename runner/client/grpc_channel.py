@@ -15,7 +15,16 @@ from runner.client.address import Address, Trust
 from runner.client.failures import DETAILS_KEY, from_grpc
 from runner.errors import CallError, Cancelled, DeadlineExceeded
 
-__all__ = ["NO_TRUST", "FailedCall", "call_error_of", "channel_options", "credentials", "deadline_of", "path_of"]
+__all__ = [
+    "NO_TRUST",
+    "FailedCall",
+    "call_error_of",
+    "channel_options",
+    "credentials",
+    "deadline_of",
+    "path_of",
+    "texts_of",
+]
 
 SERVICE = "runner.v1.Inference"
 NO_TRUST = Trust()
@@ -31,6 +40,11 @@ than one probe in a while; ours allows this."""
 AHEAD_BYTES = 256 * 1024
 """What the server may be ahead of a stream's reader within HTTP/2; a longer message is let in when it is asked for. At
 a round trip of 100 ms that still is 2.5 MB/s for each stream."""
+
+
+def texts_of(metadata: Iterable[tuple[str, str | bytes]] | None) -> dict[str, str]:
+    """Return what of metadata is text."""
+    return {key: value for key, value in metadata or () if isinstance(value, str)}
 
 
 def path_of(rpc: str) -> str:

@@ -17,6 +17,7 @@ from runner.client.grpc_channel import (
     credentials,
     deadline_of,
     path_of,
+    texts_of,
 )
 from runner.client.transport import Metadata, Replies
 
@@ -52,8 +53,7 @@ class GrpcTransport:
             if trailers is None:
                 return cast(bytes, stub(request, timeout=timeout, metadata=metadata))
             reply, call = stub.with_call(request, timeout=timeout, metadata=metadata)
-            sent = cast("tuple[tuple[str, str | bytes], ...]", call.trailing_metadata() or ())
-            trailers.update((key, value) for key, value in sent if isinstance(value, str))
+            trailers.update(texts_of(call.trailing_metadata()))
             return cast(bytes, reply)
         except grpc.RpcError as error:
             raise call_error_of(cast(FailedCall, error), self._address, deadline) from None
@@ -72,7 +72,15 @@ class GrpcTransport:
         feed.started(call)
         return _GrpcReplies(call, self._address, deadline_of(timeout), feed)
 
-    def client_stream(self, rpc: str, requests: Iterator[bytes], *, timeout: float | None, metadata: Metadata) -> bytes:
+    def client_stream(
+        self,
+        rpc: str,
+        requests: Iterator[bytes],
+        *,
+        timeout: float | None,
+        metadata: Metadata,
+        trailers: dict[str, str] | None = None,
+    ) -> bytes:
         """Send all requests and wait for the one reply."""
         feed = _Feed(requests)
         stub = self._channel.stream_unary(path_of(rpc))
@@ -80,7 +88,10 @@ class GrpcTransport:
         call: Any = stub.future(iter(feed), timeout=timeout, metadata=metadata)
         feed.started(call)
         try:
-            return cast(bytes, call.result())
+            reply = cast(bytes, call.result())
+            if trailers is not None:
+                trailers.update(texts_of(call.trailing_metadata()))
+            return reply
         except (grpc.RpcError, grpc.FutureCancelledError) as error:
             if feed.failure is not None:
                 raise feed.failure from None
@@ -130,6 +141,7 @@ class _GrpcReplies:
         self._address = address
         self._deadline = deadline
         self._feed = feed
+        self._trailers: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -137,10 +149,16 @@ class _GrpcReplies:
     def __next__(self) -> bytes:
         try:
             return cast(bytes, next(self._call))
+        except StopIteration:
+            self._trailers = texts_of(self._call.trailing_metadata())
+            raise
         except grpc.RpcError as error:
             if self._feed is not None and self._feed.failure is not None:
                 raise self._feed.failure from None
             raise call_error_of(cast(FailedCall, error), self._address, self._deadline) from None
+
+    def trailers(self) -> dict[str, str]:
+        return self._trailers
 
     def close(self) -> None:
         self._call.cancel()

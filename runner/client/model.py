@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from runner.client.base import ModelBase
-from runner.client.calls import Call, MethodCalls
+from runner.client.calls import Call, MethodCalls, check_timed
 from runner.client.session import Session, no_such_method
 from runner.client.settings import Settings
 from runner.client.stream import Stream
@@ -18,7 +18,7 @@ from runner.errors import CallError
 from runner.signature.method import Cardinality
 from runner.signature.render import render
 from runner.statistics import EngineStatistics
-from runner.wire.statistics import TIMES_KEY, decode_statistics
+from runner.wire.statistics import decode_statistics, decode_times
 
 __all__ = ["Method", "Model"]
 
@@ -123,22 +123,23 @@ class Method:
         return self._call(args, kwargs, None)
 
     def timed(self, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, float]]:
-        """Call a method of one input and one output; return its result, and where the time went on the server's side.
+        """Call a method of one output; return its result, and where the time went on the server's side.
+
+        A stream of outputs tells that when its end was read, by `Stream.times`.
 
         Returns:
             The result, and milliseconds by name: `queue` (in the server), `wait` (in the worker), `decode`, `run`,
-            `encode`; and `batch`, the number of calls that ran together. Empty if the server did not say.
+            `encode`; and `batch`, the number of calls that ran together. Empty for a list, and if the server did not
+            say.
 
         Raises:
-            TypeError: the arguments do not fit the signature, or a side of the method is a stream.
+            TypeError: the arguments do not fit the signature, or the method streams its outputs.
             CallError: the call failed.
         """
-        if self.signature.cardinality is not Cardinality.UNARY:
-            raise TypeError(f"{self.__name__}() is a stream, and only calls with one answer are timed")
+        check_timed(self.signature)
         trailers: dict[str, str] = {}
         result = self._call(args, kwargs, trailers)
-        pairs = (part.partition("=") for part in trailers.get(TIMES_KEY, "").split(";") if part)
-        return result, {name: float(number) for name, _, number in pairs}
+        return result, decode_times(trailers)
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], trailers: dict[str, str] | None) -> Any:
         calls, transport, metadata = self._calls, self._transport, self._settings.metadata
@@ -161,7 +162,9 @@ class Method:
                 return Stream(replies, partial(calls.result, call), partial(calls.failed, call))
             case Cardinality.CLIENT_STREAM:
                 requests = _requests(calls, call)
-                reply = transport.client_stream(calls.rpc, requests, timeout=call.timeout, metadata=metadata)
+                reply = transport.client_stream(
+                    calls.rpc, requests, timeout=call.timeout, metadata=metadata, trailers=trailers
+                )
                 return calls.result(call, reply)
 
     def __repr__(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from runner.client.transport import Replies
 from runner.errors import CallError
+from runner.wire.statistics import decode_times
 
 __all__ = ["Stream"]
 
@@ -38,6 +39,11 @@ class Stream(Iterator[Any]):
             # A reply that cannot be decoded leaves the call running; the rest of it has no reader.
             self.close()
             raise
+
+    @property
+    def times(self) -> dict[str, float]:
+        """Where the time of the call went, as `Method.timed` tells it; empty before the end of the stream was read."""
+        return decode_times(self._replies.trailers())
 
     def close(self) -> None:
         """Cancel the call unless it is over."""

@@ -7,7 +7,7 @@ where replies are read.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Protocol
 
 __all__ = ["AsyncReplies", "AsyncTransport", "Metadata", "Replies", "Transport"]
@@ -25,6 +25,10 @@ class Replies(Protocol):
 
     def close(self) -> None:
         """Cancel the call unless it is over. May be called from any thread, and more than once."""
+        ...
+
+    def trailers(self) -> Mapping[str, str]:
+        """Return what the server sent behind the last reply; nothing before the end was read."""
         ...
 
 
@@ -51,8 +55,16 @@ class Transport(Protocol):
         """Send requests from a thread of the transport's while replies are read."""
         ...
 
-    def client_stream(self, rpc: str, requests: Iterator[bytes], *, timeout: float | None, metadata: Metadata) -> bytes:
-        """Send all requests and wait for the one reply."""
+    def client_stream(
+        self,
+        rpc: str,
+        requests: Iterator[bytes],
+        *,
+        timeout: float | None,
+        metadata: Metadata,
+        trailers: dict[str, str] | None = None,
+    ) -> bytes:
+        """Send all requests and wait for the one reply; `trailers` as for `unary`."""
         ...
 
     def close(self) -> None:
@@ -71,12 +83,24 @@ class AsyncReplies(Protocol):
         """Cancel the call unless it is over. May be called more than once."""
         ...
 
+    def trailers(self) -> Mapping[str, str]:
+        """See `Replies`."""
+        ...
+
 
 class AsyncTransport(Protocol):
     """The same for asyncio. Cancelling the task that waits cancels the call."""
 
-    async def unary(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> bytes:
-        """Send one request and wait for its reply."""
+    async def unary(
+        self,
+        rpc: str,
+        request: bytes,
+        *,
+        timeout: float | None,
+        metadata: Metadata,
+        trailers: dict[str, str] | None = None,
+    ) -> bytes:
+        """Send one request and wait for its reply; what the server sends behind it goes into `trailers`."""
         ...
 
     def server_stream(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> AsyncReplies:
@@ -90,9 +114,15 @@ class AsyncTransport(Protocol):
         ...
 
     async def client_stream(
-        self, rpc: str, requests: AsyncIterator[bytes], *, timeout: float | None, metadata: Metadata
+        self,
+        rpc: str,
+        requests: AsyncIterator[bytes],
+        *,
+        timeout: float | None,
+        metadata: Metadata,
+        trailers: dict[str, str] | None = None,
     ) -> bytes:
-        """Send all requests and wait for the one reply."""
+        """Send all requests and wait for the one reply; `trailers` as for `unary`."""
         ...
 
     async def aclose(self) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from runner.dispatch.dispatcher import CallId
 from runner.errors import CallError, Cancelled
-from runner.execution.times import Times
+from runner.execution.times import UNTIMED, Times
 from runner.flow import Consumption, Window
 from runner.limits import CallerLimits
 from runner.signature.published import Published
@@ -83,6 +83,11 @@ class EngineCall:
         raise NotImplementedError
 
     @property
+    def waited(self) -> float:
+        """Seconds in the server's queue, until a replica was chosen."""
+        return self.sent - self.arrived
+
+    @property
     def repeatable(self) -> bool:
         """True if the method may run from its beginning again, on the same input: nothing of the answer has left."""
         return self.request.method.idempotent
@@ -140,7 +145,7 @@ class UnaryCall(EngineCall):
         tell = self._tell
         if tell is not None:
             self._tell = None
-            tell(Answer(payload, self.sent - self.arrived, times))
+            tell(Answer(payload, self.waited, times))
 
     def fail(self, error: CallError) -> None:
         """See `EngineCall`."""
@@ -169,6 +174,7 @@ class StreamCall(EngineCall):
         "_sender",
         "_sent",
         "_window",
+        "times",
     )
 
     def __init__(self, call_id: CallId, request: Request, now: float, abandon: Callable[[StreamCall], None]) -> None:
@@ -185,6 +191,7 @@ class StreamCall(EngineCall):
         self._end: CallError | bool = False  # True: ended well
         self._reader: asyncio.Future[None] | None = None  # waits for an output, or the end
         self._sender: asyncio.Future[None] | None = None  # waits for a replica, for credit, or the end
+        self.times = UNTIMED  # what its worker says, once it has ended well
 
     # The caller's side.
 
@@ -293,6 +300,7 @@ class StreamCall(EngineCall):
         """See `EngineCall`."""
         if self._end is False:
             self._result = payload
+            self.times = times
             self._finish(True)
 
     def fail(self, error: CallError) -> None:

@@ -8,6 +8,7 @@ that should go at its own pace calls a coalescing point instead.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -22,6 +23,7 @@ from runner.errors import CallError, Cancelled
 from runner.execution import failure
 from runner.execution.batched import BatchedCall, BatchedWork
 from runner.execution.method import LoadedMethod
+from runner.execution.times import UNTIMED, Times
 from runner.flow import Window
 from runner.wire.call import EncodeError
 
@@ -56,6 +58,7 @@ class BatchedStreamCall(BatchedCall):
         super().__init__(executor, method, call, coalescer, point, self._gate)
         self._steps = steps
         self._over = False
+        self._fate: Fate | None = None  # of the batch that opened the stream
 
     @property
     def open(self) -> bool:
@@ -77,6 +80,7 @@ class BatchedStreamCall(BatchedCall):
     def deliver(self, result: Any, fate: Fate) -> None:
         """See `Job`. The result is the stream that this call is a member of."""
         self._waiting = False
+        self._fate = fate
         if isinstance(result, BatchStream):
             self._gate.stream = result
             if self._call.context.cancelled:
@@ -111,7 +115,11 @@ class BatchedStreamCall(BatchedCall):
         """The stream ended well."""
         if not self._over:
             self._over = True
-            self._executor.end(self._call.id, b"")
+            self._executor.end(self._call.id, b"", UNTIMED if self._fate is None else self._times(self._fate))
+
+    def _times(self, fate: Fate) -> Times:
+        run = time.monotonic() - fate.started
+        return Times(max(fate.started - self.offered, 0.0), self._decoding, run, 0.0, fate.size)
 
     def fail(self, exc: BaseException) -> None:
         """The stream ended badly."""

@@ -16,7 +16,7 @@ from runner.execution.method import LoadedMethod
 from runner.execution.running import RunningCall
 from runner.execution.streams import BlockingGate, BlockingInputs
 from runner.execution.threads import ThreadLane
-from runner.execution.times import UNTIMED, Times
+from runner.execution.times import Times
 from runner.wire.call import Arguments, EncodeError, Unresolved
 from runner.wire.payload import Payload
 
@@ -103,7 +103,7 @@ class BlockingCall(RunningCall):
         if error is None:
             run, ended = self._returned - self._decoded, time.perf_counter()
             times = Times(began - self._arrived, self._decoded - began, run, ended - self._returned)
-            mailbox.post(self._executor.end, call.id, output, UNTIMED if self._gate is not None else times)
+            mailbox.post(self._executor.end, call.id, output, times)
         else:
             mailbox.post(self._executor.fail, call.id, error)
             del error  # its traceback leads to this frame: they would keep each other, and what the call was sent
@@ -128,6 +128,7 @@ class BlockingCall(RunningCall):
         if self._gate is None:
             return codec.encode_output(result, call.context.take_usage(), old_style=self._old_style)
         self._stream(_iterator(result, self._method), self._gate)
+        self._returned = time.perf_counter()
         return b""
 
     def _stream(self, outputs: Iterator[object], gate: BlockingGate) -> None:

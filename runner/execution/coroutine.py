@@ -14,7 +14,7 @@ from runner.execution.journal import Mark
 from runner.execution.method import LoadedMethod
 from runner.execution.running import RunningCall
 from runner.execution.streams import AsyncGate, AsyncInputs
-from runner.execution.times import UNTIMED, Times
+from runner.execution.times import Times
 from runner.wire.call import EncodeError
 from runner.wire.payload import Payload
 
@@ -65,7 +65,6 @@ class CoroutineCall(RunningCall):
         except (Exception, asyncio.CancelledError) as exc:
             executor.fail(call.id, failure.of_ours(exc, "reading the arguments"))
             return
-        times = UNTIMED
         decoded_at = time.perf_counter()
         try:
             with executor.limit(method, call.id):
@@ -75,16 +74,16 @@ class CoroutineCall(RunningCall):
             returned = time.perf_counter()
             if self._gate is None:
                 output = method.codec.encode_output(result, call.context.take_usage(), old_style=self._old_style)
-                times = Times(
-                    began - self._arrived, decoded_at - began, returned - decoded_at, time.perf_counter() - returned
-                )
             else:
                 await self._stream(_iterator(result, method), self._gate)
                 output = b""
+                returned = time.perf_counter()
         except BaseException as exc:
             # Also what only a process should raise: a model's `sys.exit()` ends its own call.
             executor.fail(call.id, failure.of_model(exc, method.name, cancelled=call.context.cancelled))
         else:
+            encode = time.perf_counter() - returned
+            times = Times(began - self._arrived, decoded_at - began, returned - decoded_at, encode)
             executor.end(call.id, output, times)
 
     def _check_caller(self) -> None:

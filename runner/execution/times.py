@@ -12,8 +12,10 @@ class Times(NamedTuple):
     """From its arrival until it was run, without decoding."""
     decode: float = 0.0
     run: float = 0.0
-    """In the model's function; of a batch, the whole of it."""
+    """In the model's function; of a batch, the whole of it; of a stream, from its beginning to its end, what its reader
+    made it wait for included."""
     encode: float = 0.0
+    """Of a stream it is in `run`: a clock read twice for each item would cost more than most items do."""
     batch_size: int = 0
     """Calls that ran together; 0 if it ran by itself."""
 

@@ -42,6 +42,8 @@ class ServerStreamRpc(NamedTuple):
     answer: Callable[[bytes, CallInfo], AsyncIterator[bytes]]
     lasting: bool = False
     """It goes on until the client leaves: nobody waits for it when the server stops."""
+    times: bool = False
+    """As for `UnaryRpc`."""
 
 
 class BidiRpc(NamedTuple):
@@ -50,12 +52,16 @@ class BidiRpc(NamedTuple):
     answer: Callable[[AsyncIterator[bytes], CallInfo], AsyncIterator[bytes]]
     lasting: bool = False
     """As for `ServerStreamRpc`."""
+    times: bool = False
+    """As for `UnaryRpc`."""
 
 
 class ClientStreamRpc(NamedTuple):
     """Many requests, one reply."""
 
     answer: Callable[[AsyncIterator[bytes], CallInfo], Awaitable[bytes]]
+    times: bool = False
+    """As for `UnaryRpc`."""
 
 
 Rpc: TypeAlias = UnaryRpc | ServerStreamRpc | BidiRpc | ClientStreamRpc
@@ -82,9 +88,9 @@ def service_rpcs(service: Service) -> Rpcs:
             begin = partial(service.begin_unary, dialect, rpc) if rpc == "PostModelOutputs" else None
             rpcs[prefix + rpc] = UnaryRpc(partial(service.unary, dialect, rpc), begin, native)
         rpc = "GenerateModelOutputs"
-        rpcs[prefix + rpc] = ServerStreamRpc(partial(service.server_stream, dialect, rpc))
+        rpcs[prefix + rpc] = ServerStreamRpc(partial(service.server_stream, dialect, rpc), times=native)
         rpc = "StreamModelOutputs"
-        rpcs[prefix + rpc] = BidiRpc(partial(service.bidi, dialect, rpc))
+        rpcs[prefix + rpc] = BidiRpc(partial(service.bidi, dialect, rpc), times=native)
     rpc, dialect = "CollectModelOutputs", Dialect.NATIVE
-    rpcs[f"/{dialect.value}/{rpc}"] = ClientStreamRpc(partial(service.client_stream, dialect, rpc))
+    rpcs[f"/{dialect.value}/{rpc}"] = ClientStreamRpc(partial(service.client_stream, dialect, rpc), times=True)
     return rpcs

@@ -29,6 +29,7 @@ from runner.errors import (
     MethodNotFound,
     ModelLoading,
 )
+from runner.execution.times import Times
 from runner.server.access import Access, Caller
 from runner.server.catalog import Catalog
 from runner.server.metadata import MetadataPacker
@@ -73,7 +74,8 @@ class CallInfo(NamedTuple):
     peer: str = ""
     """The host that calls. Calls without a key share by it."""
     trailers: list[tuple[str, str]] | None = None
-    """Filled before a unary reply is returned: metadata to send behind it. None: the transport cannot send any."""
+    """Filled before the only reply is returned, or the stream of them ends: metadata to send behind it. None: the
+    transport cannot send any."""
 
 
 TellReply: TypeAlias = Callable[[bytes | CallError], None]
@@ -163,6 +165,7 @@ class Service:
             try:
                 async for output in stream:
                     yield reply.success((output,))
+                _tell_times(call, stream.waited, stream.times)
             finally:
                 stream.close()
         except Exception as exc:
@@ -176,6 +179,7 @@ class Service:
             async with self._opened(dialect, Cardinality.BIDI, requests, call) as stream:
                 async for output in stream:
                     yield reply.success((output,))
+                _tell_times(call, stream.waited, stream.times)
         except Exception as exc:
             yield self._replies.refusal(dialect, exc, streaming_input=True)
 
@@ -183,7 +187,9 @@ class Service:
         """Answer a stream of requests with one reply."""
         try:
             async with self._opened(dialect, Cardinality.CLIENT_STREAM, requests, call) as stream:
-                return reply.success((await stream.result(),))
+                result = await stream.result()
+                _tell_times(call, stream.waited, stream.times)
+                return reply.success((result,))
         except Exception as exc:
             return self._replies.refusal(dialect, exc, streaming_input=True)
 
@@ -356,9 +362,14 @@ class Service:
 
 def _reply_of(answer: Answer, call: CallInfo) -> bytes:
     """Return the reply of a call with one output."""
-    if call.trailers is not None:
-        call.trailers.append((TIMES_KEY, times_text(answer)))
+    _tell_times(call, answer.waited, answer.times)
     return reply.success((answer.payload,))
+
+
+def _tell_times(call: CallInfo, waited: float, times: Times) -> None:
+    """Have it told behind the last reply where the time of a call went, if that is possible."""
+    if call.trailers is not None:
+        call.trailers.append((TIMES_KEY, times_text(waited, times)))
 
 
 def _nothing() -> None:

@@ -192,11 +192,10 @@ class _Handlers(grpc.GenericRpcHandler):
 
         async def handle(request: bytes, context: _Context) -> bytes:
             self._count(1)
-            trailers: list[tuple[str, str]] | None = [] if rpc.times else None
+            info = self._info(context, times=rpc.times)
             try:
-                reply = await answer(request, self._info(context, trailers))
-                if trailers:
-                    context.set_trailing_metadata(tuple(trailers))
+                reply = await answer(request, info)
+                _tell_trailers(context, info)
                 return reply
             except Exception as exc:
                 return await self._abort(context, exc)
@@ -207,23 +206,26 @@ class _Handlers(grpc.GenericRpcHandler):
 
     def _server_stream(self, rpc: ServerStreamRpc) -> Callable[..., Awaitable[None]]:
         async def handle(request: bytes, context: _Context) -> None:
-            await self._write(rpc.answer(request, self._info(context)), context, counted=not rpc.lasting)
+            info = self._info(context, times=rpc.times)
+            await self._write(rpc.answer(request, info), context, info, counted=not rpc.lasting)
 
         return handle
 
     def _bidi(self, rpc: BidiRpc) -> Callable[..., Awaitable[None]]:
         async def handle(requests: AsyncIterator[bytes], context: _Context) -> None:
-            await self._write(
-                rpc.answer(_sent(requests, context), self._info(context)), context, counted=not rpc.lasting
-            )
+            info = self._info(context, times=rpc.times)
+            await self._write(rpc.answer(_sent(requests, context), info), context, info, counted=not rpc.lasting)
 
         return handle
 
     def _client_stream(self, rpc: ClientStreamRpc) -> Callable[..., Awaitable[bytes]]:
         async def handle(requests: AsyncIterator[bytes], context: _Context) -> bytes:
             self._count(1)
+            info = self._info(context, times=rpc.times)
             try:
-                return await rpc.answer(_sent(requests, context), self._info(context))
+                reply = await rpc.answer(_sent(requests, context), info)
+                _tell_trailers(context, info)
+                return reply
             except Exception as exc:
                 return await self._abort(context, exc)
             finally:
@@ -231,13 +233,14 @@ class _Handlers(grpc.GenericRpcHandler):
 
         return handle
 
-    async def _write(self, replies: Any, context: _Context, *, counted: bool) -> None:
+    async def _write(self, replies: Any, context: _Context, info: CallInfo, *, counted: bool) -> None:
         # Closed here and not by the garbage collector: the client may leave while the generator waits in a write.
         self._count(counted)
         try:
             async with aclosing(replies):
                 async for message in replies:
                     await context.write(message)
+            _tell_trailers(context, info)
         except grpc.aio.InternalError:
             # So a write ends that waited for room when the client left. That it has left is told a moment later.
             raise asyncio.CancelledError from None
@@ -264,7 +267,7 @@ class _Handlers(grpc.GenericRpcHandler):
             raise asyncio.CancelledError from None
         raise AssertionError("abort raises")
 
-    def _info(self, context: _Context, trailers: list[tuple[str, str]] | None = None) -> CallInfo:
+    def _info(self, context: _Context, *, times: bool) -> CallInfo:
         left = cast("float | None", context.time_remaining())  # the stubs do not know of calls without a deadline
         metadata = cast("tuple[tuple[str, str | bytes], ...]", context.invocation_metadata() or ())
         request_id = ""
@@ -276,8 +279,14 @@ class _Handlers(grpc.GenericRpcHandler):
             metadata,
             request_id or f"{self._id_prefix}-{next(self._id_count)}",
             context.peer().rpartition(":")[0],
-            trailers,
+            [] if times else None,
         )
+
+
+def _tell_trailers(context: _Context, info: CallInfo) -> None:
+    """Have what the service said of the call sent behind its last reply."""
+    if info.trailers:
+        context.set_trailing_metadata(tuple(info.trailers))
 
 
 def _bounds() -> list[tuple[str, int]]:

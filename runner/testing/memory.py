@@ -41,7 +41,7 @@ class _Gate:
     def info(self, timeout: float | None, metadata: Metadata) -> CallInfo:
         """Return what a transport tells the service about a call."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        return CallInfo(deadline=deadline, metadata=metadata, request_id=f"memory-{next(self._numbers)}")
+        return CallInfo(deadline, metadata, f"memory-{next(self._numbers)}", trailers=[])
 
     async def unary(
         self,
@@ -53,8 +53,6 @@ class _Gate:
     ) -> bytes:
         """Make a unary call; runs on the service's loop."""
         info = self.info(timeout, metadata)
-        if trailers is not None:
-            info = info._replace(trailers=[])
         try:
             async with asyncio.timeout(timeout):
                 reply = await self.service.unary(_NATIVE, rpc, request, info)
@@ -66,19 +64,16 @@ class _Gate:
         except CallError as error:
             raise self._told(error) from error
 
-    def server_stream(self, rpc: str, request: bytes, timeout: float | None, metadata: Metadata) -> Opener:
+    def server_stream(self, rpc: str, request: bytes, info: CallInfo) -> Opener:
         """Return what opens a server-stream call."""
-        info = self.info(timeout, metadata)
         return lambda _: self._replies(self.service.server_stream(_NATIVE, rpc, request, info))
 
-    def bidi(self, rpc: str, timeout: float | None, metadata: Metadata) -> Opener:
+    def bidi(self, rpc: str, info: CallInfo) -> Opener:
         """Return what opens a bidi call."""
-        info = self.info(timeout, metadata)
         return lambda requests: self._replies(self.service.bidi(_NATIVE, rpc, requests, info))
 
-    def client_stream(self, rpc: str, timeout: float | None, metadata: Metadata) -> Opener:
+    def client_stream(self, rpc: str, info: CallInfo) -> Opener:
         """Return what opens a client-stream call: a stream of one reply."""
-        info = self.info(timeout, metadata)
 
         async def only(requests: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
             yield await self.service.client_stream(_NATIVE, rpc, requests, info)
@@ -130,17 +125,31 @@ class MemoryTransport:
 
     def server_stream(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> Replies:
         """Send one request; the call has started when this returns."""
-        return _MemoryReplies(self._gate, self._gate.server_stream(rpc, request, timeout, metadata), timeout)
+        info = self._gate.info(timeout, metadata)
+        return _MemoryReplies(self._gate, self._gate.server_stream(rpc, request, info), timeout, info)
 
     def bidi(self, rpc: str, requests: Iterator[bytes], *, timeout: float | None, metadata: Metadata) -> Replies:
         """Send requests from a thread of our own while replies are read."""
-        return _MemoryReplies(self._gate, self._gate.bidi(rpc, timeout, metadata), timeout, requests)
+        info = self._gate.info(timeout, metadata)
+        return _MemoryReplies(self._gate, self._gate.bidi(rpc, info), timeout, info, requests)
 
-    def client_stream(self, rpc: str, requests: Iterator[bytes], *, timeout: float | None, metadata: Metadata) -> bytes:
+    def client_stream(
+        self,
+        rpc: str,
+        requests: Iterator[bytes],
+        *,
+        timeout: float | None,
+        metadata: Metadata,
+        trailers: dict[str, str] | None = None,
+    ) -> bytes:
         """Send all requests and wait for the one reply."""
-        replies = _MemoryReplies(self._gate, self._gate.client_stream(rpc, timeout, metadata), timeout, requests)
+        info = self._gate.info(timeout, metadata)
+        replies = _MemoryReplies(self._gate, self._gate.client_stream(rpc, info), timeout, info, requests)
         try:
-            return next(replies)
+            reply = next(replies)
+            if trailers is not None:
+                trailers.update(replies.trailers())
+            return reply
         finally:
             replies.close()
 
@@ -151,8 +160,14 @@ class MemoryTransport:
 
 class _MemoryReplies:
     def __init__(
-        self, gate: _Gate, opener: Opener, timeout: float | None, requests: Iterator[bytes] | None = None
+        self,
+        gate: _Gate,
+        opener: Opener,
+        timeout: float | None,
+        info: CallInfo,
+        requests: Iterator[bytes] | None = None,
     ) -> None:
+        self._info = info
         self._delivered: queue.SimpleQueue[Delivered] = queue.SimpleQueue()
         self._call = MemoryCall(gate.loop, opener, self._delivered.put, timeout)
         gate.calls.add(self._call)
@@ -172,6 +187,9 @@ class _MemoryReplies:
         if delivered is None:
             raise StopIteration
         raise delivered
+
+    def trailers(self) -> dict[str, str]:
+        return dict(self._info.trailers or ())  # the service fills them before it ends the stream
 
     def close(self) -> None:
         self._call.cancel()
@@ -196,30 +214,48 @@ class AsyncMemoryTransport:
     def __init__(self, server: InlineServer) -> None:
         self._gate = _Gate(server)
 
-    async def unary(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> bytes:
+    async def unary(
+        self,
+        rpc: str,
+        request: bytes,
+        *,
+        timeout: float | None,
+        metadata: Metadata,
+        trailers: dict[str, str] | None = None,
+    ) -> bytes:
         """Send one request and wait for its reply."""
-        return await asyncio.wrap_future(
-            asyncio.run_coroutine_threadsafe(self._gate.unary(rpc, request, timeout, metadata), self._gate.loop)
-        )
+        call = self._gate.unary(rpc, request, timeout, metadata, trailers)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self._gate.loop))
 
     def server_stream(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> AsyncReplies:
         """Send one request; the call has started when this returns."""
-        return _AsyncMemoryReplies(self._gate, self._gate.server_stream(rpc, request, timeout, metadata), timeout)
+        info = self._gate.info(timeout, metadata)
+        return _AsyncMemoryReplies(self._gate, self._gate.server_stream(rpc, request, info), timeout, info)
 
     def bidi(
         self, rpc: str, requests: AsyncIterator[bytes], *, timeout: float | None, metadata: Metadata
     ) -> AsyncReplies:
         """Send requests from a task of our own while replies are read."""
-        return _AsyncMemoryReplies(self._gate, self._gate.bidi(rpc, timeout, metadata), timeout, requests)
+        info = self._gate.info(timeout, metadata)
+        return _AsyncMemoryReplies(self._gate, self._gate.bidi(rpc, info), timeout, info, requests)
 
     async def client_stream(
-        self, rpc: str, requests: AsyncIterator[bytes], *, timeout: float | None, metadata: Metadata
+        self,
+        rpc: str,
+        requests: AsyncIterator[bytes],
+        *,
+        timeout: float | None,
+        metadata: Metadata,
+        trailers: dict[str, str] | None = None,
     ) -> bytes:
         """Send all requests and wait for the one reply."""
-        opener = self._gate.client_stream(rpc, timeout, metadata)
-        replies = _AsyncMemoryReplies(self._gate, opener, timeout, requests)
+        info = self._gate.info(timeout, metadata)
+        replies = _AsyncMemoryReplies(self._gate, self._gate.client_stream(rpc, info), timeout, info, requests)
         async with contextlib.aclosing(replies):
-            return await anext(replies)
+            reply = await anext(replies)
+            if trailers is not None:
+                trailers.update(replies.trailers())
+            return reply
 
     async def aclose(self) -> None:
         """Cancel what is in flight."""
@@ -228,8 +264,14 @@ class AsyncMemoryTransport:
 
 class _AsyncMemoryReplies:
     def __init__(
-        self, gate: _Gate, opener: Opener, timeout: float | None, requests: AsyncIterator[bytes] | None = None
+        self,
+        gate: _Gate,
+        opener: Opener,
+        timeout: float | None,
+        info: CallInfo,
+        requests: AsyncIterator[bytes] | None = None,
     ) -> None:
+        self._info = info
         loop = asyncio.get_running_loop()
         delivered: asyncio.Queue[Delivered] = asyncio.Queue()
         self._delivered = delivered
@@ -255,6 +297,9 @@ class _AsyncMemoryReplies:
         if delivered is None:
             raise StopAsyncIteration
         raise delivered
+
+    def trailers(self) -> dict[str, str]:
+        return dict(self._info.trailers or ())
 
     async def aclose(self) -> None:
         self._call.cancel()

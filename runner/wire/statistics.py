@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -20,6 +22,16 @@ from runner.wire.pb import inference_pb2 as pb
 TIMES_KEY: Final = "runner-times"
 """The trailing metadata in which our own service says where a call's time went: `name=milliseconds`, with semicolons
 between."""
+
+
+def decode_times(trailers: Mapping[str, str]) -> dict[str, float]:
+    """Return where a call's time went, in milliseconds by name, as the metadata behind its reply says; or nothing."""
+    pairs = (part.partition("=") for part in trailers.get(TIMES_KEY, "").split(";"))
+    times: dict[str, float] = {}
+    for name, _, number in pairs:
+        with contextlib.suppress(ValueError):  # what a server of another kind says there
+            times[name] = float(number)
+    return times
 
 
 def encode_statistics(record: EngineStatistics) -> bytes:

@@ -24,6 +24,13 @@ def test_an_image_by_its_path(call, picture):
     assert call("size", "--picture", f"@{picture}")[:2] == (0, '{"height": 4, "width": 6}\n')
 
 
+def test_where_the_time_went(call, picture):
+    for argv in (["size", "--picture", picture], ["add", "--items", "1"]):
+        code, _, err = call(*argv, "--timing")
+        assert code == 0
+        assert [part.split()[0] for part in err.split("  ")] == ["queue", "wait", "decode", "run", "encode", "batch"]
+
+
 def test_an_image_into_a_file(call, picture, tmp_path):
     saved = str(tmp_path / "flipped.png")
     code, out, err = call("--save", saved, "flip", "--picture", picture)

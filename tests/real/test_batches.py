@@ -87,8 +87,12 @@ def test_steps_of_streams_run_together(base_url):
 def test_timing_tells_the_batch(base_url):
     with Model(base_url=base_url) as model:
         _, times = model.method("slow").timed("x")
+        stream = model.spell("word")
+        assert "".join(stream) == "word"
     assert times["batch"] >= 1
     assert times["run"] >= 50
+    assert stream.times["batch"] >= 1
+    assert stream.times["run"] > 0
 
 
 def test_a_caller_who_floods_gets_no_more_than_a_fair_share(launch, config_file):

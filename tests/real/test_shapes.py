@@ -52,6 +52,17 @@ class Plain:
         with getattr(self._model, method)(**arguments) as answers:
             return [next(answers) for _ in range(items)]
 
+    def times(self, method: str, **arguments: Any) -> tuple[dict[str, float], dict[str, float]]:
+        called = self._model.method(method)
+        if not called.signature.cardinality.streams_output:
+            return {}, called.timed(**arguments)[1]
+        stream = called(**arguments)
+        next(stream)
+        before = stream.times
+        for _ in stream:
+            pass
+        return before, stream.times
+
     def close(self) -> None:
         self._model.close()
 
@@ -88,6 +99,20 @@ class Asynchronous:
         async def run() -> list[str]:
             async with getattr(self._model, method)(**_on_loop(arguments)) as answers:
                 return [await anext(answers) for _ in range(items)]
+
+        return self._runner.run(run())
+
+    def times(self, method: str, **arguments: Any) -> tuple[dict[str, float], dict[str, float]]:
+        async def run() -> tuple[dict[str, float], dict[str, float]]:
+            called = self._model.method(method)
+            if method not in SERVED and method not in BIDI:
+                return {}, (await called.timed(**arguments))[1]
+            stream = await called(**arguments)
+            await anext(stream)
+            before = stream.times
+            async for _ in stream:
+                pass
+            return before, stream.times
 
         return self._runner.run(run())
 
@@ -247,6 +272,22 @@ def test_one_in_many_out(client, method):
     for place in (0, 1, 2):  # the last one after every item was sent
         assert client.call(method, word="a", count=2, fail_at=place) == Heard(["A"] * place, failing(place))
     assert client.leave_after(2, method, word="a", count=10**9) == ["A", "A"]
+
+
+@pytest.mark.parametrize("method", [*UNARY, *SERVED, *COLLECTED, *BIDI])
+@pytest.mark.parametrize("transport", ["grpcio", "native"])
+@pytest.mark.parametrize("kind", [Plain, Asynchronous])
+def test_where_the_time_went(serve, kind, transport, method):
+    client = kind(serve("shapes", "--transport", transport).base_url)
+    arguments = {"word": "a"} if method in (*UNARY, *SERVED) else {"words": ["a", "b"]}
+    if method in SERVED:
+        arguments["count"] = 2
+    before, times = client.times(method, **arguments)
+    client.close()
+    assert before == {}  # not before the end of the stream was read
+    assert list(times) == ["queue", "wait", "decode", "run", "encode", "batch"]
+    assert times["run"] > 0
+    assert all(value >= 0 for value in times.values())
 
 
 @pytest.mark.usefixtures("all_over")

@@ -50,9 +50,9 @@ class Served:
     def table(self) -> dict[str, Rpc]:
         return {
             UNARY: UnaryRpc(self.unary, times=True),
-            SERVER_STREAM: ServerStreamRpc(self.server_stream),
-            BIDI: BidiRpc(self.bidi),
-            CLIENT_STREAM: ClientStreamRpc(self.client_stream),
+            SERVER_STREAM: ServerStreamRpc(self.server_stream, times=True),
+            BIDI: BidiRpc(self.bidi, times=True),
+            CLIENT_STREAM: ClientStreamRpc(self.client_stream, times=True),
         }
 
     async def _act(self, request: bytes) -> bytes:
@@ -80,26 +80,35 @@ class Served:
 
     async def unary(self, request: bytes, call: CallInfo) -> bytes:
         self.infos.append(call)
+        self._tell(request, call)
+        return await self._act(request)
+
+    def _tell(self, request: bytes, call: CallInfo) -> None:
         if call.trailers is not None and request[:1] == b"t":
             call.trailers.append(("x-times", "1.5;2"))
-        return await self._act(request)
 
     async def server_stream(self, request: bytes, call: CallInfo) -> AsyncIterator[bytes]:
         self.infos.append(call)
         for number in range(len(request) % 4):
             yield b"%d" % number
         yield await self._act(request)
+        self._tell(request, call)
 
     async def bidi(self, requests: AsyncIterator[bytes], call: CallInfo) -> AsyncIterator[bytes]:
         self.infos.append(call)
         async for request in requests:
             yield await self._act(request)
+            self._tell(request, call)
             if request[:1] == b".":
                 return  # before the client has ended
 
     async def client_stream(self, requests: AsyncIterator[bytes], call: CallInfo) -> bytes:
         self.infos.append(call)
-        return b"|".join([await self._act(request) async for request in requests])
+        answers: list[bytes] = []
+        async for request in requests:
+            answers.append(await self._act(request))
+            self._tell(request, call)
+        return b"|".join(answers)
 
 
 # --- What a client does -----------------------------------------------------------------------------------------------
@@ -355,6 +364,9 @@ MANY = st.builds(
 @given(ONE | MANY)
 @example(Script(UNARY, body(b"t"), (1, 1, 1, 1, 1, 1)))
 @example(Script(BIDI, body(b"a", b".b", b"c"), (7,)))
+@example(Script(SERVER_STREAM, body(b"t")))
+@example(Script(BIDI, body(b"t", b"a")))
+@example(Script(CLIENT_STREAM, body(b"t", b"a")))
 @example(Script(CLIENT_STREAM, b""))
 @example(Script(BIDI, b""))
 def test_answers_are_the_same(call, script):

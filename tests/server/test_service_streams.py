@@ -8,11 +8,12 @@ from contextlib import aclosing
 import pytest
 
 from runner.errors import Cancelled, InvalidInput, MethodNotFound, ModelError, Overloaded
+from runner.execution.times import Times
 from runner.flow import STREAM_WINDOW
 from runner.server.service import CallInfo
 from runner.server.status import Code
 from runner.wire.pb import inference_pb2 as pb
-from runner.workers.messages import Call, Cancel, EndInput, Item
+from runner.workers.messages import Call, Cancel, EndInput, Item, Result
 from tests.engine.scripted import COLLECT, GENERATE, STREAM
 from tests.running import on_loop, turns
 from tests.server.desk import NATIVE, Typing, desk, output, request, text_of
@@ -40,6 +41,24 @@ async def test_each_item_is_a_reply():
         replies = await reading
         assert [(reply.code, reply.texts) for reply in replies] == [(10000, ["a"]), (10000, ["b"])]
         under_test.scripted.idle()
+
+
+@on_loop
+async def test_the_end_of_a_stream_says_where_the_time_went():
+    async with desk() as under_test:
+        typed = Typing(request("stream", "x")).done()
+        told: list[list[tuple[str, str]]] = [[], []]
+        generated = all_of(under_test.generate(request("generate", "x"), NATIVE, CallInfo(trailers=told[0])))
+        chatted = all_of(under_test.chat(typed, NATIVE, CallInfo(trailers=told[1])))
+        for call in await under_test.worker.hears(Call, 2):
+            under_test.worker.item(call, output("a"))
+            assert told == [[], []]
+            under_test.worker.say(Result(call.id, b"", Times(0.001, 0.002, 0.003, 0.0, 0)))
+        await asyncio.gather(generated, chatted)
+        for key, text in (pair for pairs in told for pair in pairs):
+            assert key == "runner-times"
+            assert text.endswith(";wait=1.000;decode=2.000;run=3.000;encode=0.000;batch=0")
+        assert list(map(len, told)) == [1, 1]
 
 
 @on_loop

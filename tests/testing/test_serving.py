@@ -68,6 +68,23 @@ def test_the_same_for_asyncio():
     asyncio.run(main())
 
 
+def test_where_the_time_went_is_told_here_too():
+    with serve(Probe) as model:
+        assert model.where.timed()[1]["run"] > 0
+        stream = model.count()
+        assert list(stream)
+        assert stream.times["run"] > 0
+
+    async def main() -> None:
+        async with serve(Probe) as model:
+            assert (await model.where.timed())[1]["run"] > 0
+            stream = await model.count()
+            assert [item async for item in stream]
+            assert stream.times["run"] > 0
+
+    asyncio.run(main())
+
+
 def test_nothing_is_left_behind():
     before = set(threading.enumerate())
     with serve(Probe) as model:

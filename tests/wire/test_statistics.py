@@ -15,7 +15,7 @@ from runner.statistics import (
     PointStatistics,
     ReplicaStatistics,
 )
-from runner.wire.statistics import decode_statistics, encode_statistics
+from runner.wire.statistics import TIMES_KEY, decode_statistics, decode_times, encode_statistics
 
 counts, seconds, names = st.integers(0, 2**53), st.floats(0, 1e9), st.text(max_size=10)
 records = st.builds(
@@ -57,3 +57,13 @@ def test_decode_is_the_inverse_of_encode(record: EngineStatistics) -> None:
 def test_garbage_is_told() -> None:
     with pytest.raises(InvalidInput, match="no statistics"):
         decode_statistics(b"\xff")
+
+
+def test_times_are_read_as_far_as_they_are_times() -> None:
+    assert decode_times({TIMES_KEY: "queue=0.120;run=4;batch=8", "other": "x=1"}) == {
+        "queue": 0.12,
+        "run": 4,
+        "batch": 8,
+    }
+    assert decode_times({TIMES_KEY: "queue=soon;;=;run=1;x"}) == {"run": 1}
+    assert decode_times({}) == {}

@@ -408,7 +408,7 @@ class _StreamCall(_Call):
     def on_request(self, head: RequestHead, ended: bool) -> None:
         """See `Stream`."""
         self._ended = ended
-        info = self._calls.info(self._meaning, self._peer, None)
+        info = self._calls.info(self._meaning, self._peer, [] if self._rpc.times else None)
         if self._meaning.timeout is not None:
             # The engine has the same deadline, and answers a little before it; this one is for a call that is not there
             # yet, because its first message has not come.
@@ -494,7 +494,7 @@ class _StreamCall(_Call):
             self._fail(exc)
         else:
             if self.local_open:
-                self._end(_OK)
+                self._end(response_trailers(metadata=info.trailers) if info.trailers else _OK)
         finally:
             if self._timer is not None:
                 self._timer.cancel()
