@@ -199,8 +199,8 @@ def main() -> None:
     parser.add_argument("--only", default="echo,connections,arrays,streams", help="comma-separated groups of rows")
     options = parser.parse_args()
     raw_command = [sys.executable, str(HERE / "raw_echo.py")]
-    our_command = [sys.executable, "-m", "runner", "serve", str(HERE / "models" / "echo"), "--port", "0"]
-    native_command = [*our_command, "--transport", "native"]
+    command = [sys.executable, "-m", "runner", "serve", str(HERE / "models" / "echo"), "--port", "0", "--transport"]
+    our_command, native_command = [*command, "grpcio"], [*command, "native"]
     with running(raw_command) as raw, running(our_command) as ours, running(native_command) as native:
         print(f"{machine()}; load from {client_name()}; medians of {options.rounds} rounds\n")
         print("| calls | in flight | server | calls/s | of raw | p50 ms | p99 ms | CPU µs/call |")

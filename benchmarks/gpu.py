@@ -5,7 +5,7 @@ know anything. Images are uint8 arrays (224, 224, 3). A request holds one input,
 transport is paid for each request. Without CUDA it says so and exits with 0.
 
     python benchmarks/gpu.py [--rounds 5] [--seconds 5] [--only efficientnet,resnet,minilm] [--lists 1,16]
-    python benchmarks/gpu.py -- --transport native
+    python benchmarks/gpu.py -- --transport grpcio
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ and the server's transport can do on two cores. Calls are offered in an open loo
 one after the other against one server. Goodput is what was answered with a result, without the first second of a step;
 refused calls have to hear so at once, and accepted ones may wait for the configured queue and no longer.
 
-    python benchmarks/overload.py [--seconds 8] [--batch 2] [--queue 20] [--transport native]
+    python benchmarks/overload.py [--seconds 8] [--batch 2] [--queue 20] [--transport grpcio]
 
 Exits with 1 if goodput at ten times the capacity is under 90% of the best step's, a refusal took longer than 50 ms (the
 99th percentile), an accepted call longer than the queue explains, or memory grew.
@@ -114,7 +114,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=8.0, help="length of each step (default 8)")
     parser.add_argument("--batch", type=int, default=2, help="calls in a batch, which takes 20 ms (default 2)")
     parser.add_argument("--queue", type=int, default=20, help="calls that may wait (default 20)")
-    parser.add_argument("--transport", default="grpcio", help="grpcio (default) or native")
+    parser.add_argument("--transport", default="native", help="native (default) or grpcio")
     options = parser.parse_args()
     capacity = options.batch / BATCH_SECONDS
     with tempfile.TemporaryDirectory() as folder:

@@ -83,9 +83,8 @@ def main() -> None:
     parser.add_argument("flags", nargs="*", help="more flags of `runner serve`, behind --")
     options = parser.parse_args()
     raw_command = [sys.executable, str(HERE / "raw_echo.py")]
-    our_command = [sys.executable, "-m", "runner", "serve", str(HERE / "models" / "echo"), "--port", "0"]
-    our_command += options.flags
-    native_command = [*our_command, "--transport", "native"]
+    command = [sys.executable, "-m", "runner", "serve", str(HERE / "models" / "echo"), "--port", "0", *options.flags]
+    our_command, native_command = [*command, "--transport", "grpcio"], [*command, "--transport", "native"]
     with running(raw_command) as raw, running(our_command) as ours, running(native_command) as native:
         print(f"{machine()}; medians of {options.rounds} rounds\n")
         print_ping_pong(raw, ours, native, rounds=options.rounds, items=options.items)

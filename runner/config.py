@@ -60,7 +60,7 @@ class Listen:
         host: an address, or `unix:PATH`.
         port: 0: a free one.
         http_port: answers HTTP probes; 0: a free one; None: not at all.
-        transport: what carries calls, `grpcio` or `native`.
+        transport: what carries calls: `native`, our own HTTP/2, or `grpcio`.
         reuse_port: share the port with other servers of this machine. Native transport only.
         max_connection_age: seconds until clients are asked to connect again; 0: never. Native transport only.
     """
@@ -68,7 +68,7 @@ class Listen:
     host: str = "127.0.0.1"
     port: int = 8000
     http_port: int | None = None
-    transport: str = "grpcio"
+    transport: str = "native"
     max_message_bytes: int = GIB // 4
     reuse_port: bool = False
     max_connection_age: float = 0.0
@@ -204,7 +204,7 @@ _KEYS = tuple(
         ("host", as_text, "listen.host"),
         ("port", as_int(0, 65535), "listen.port"),
         ("http_port", as_int(0, 65535), "listen.http_port"),
-        ("transport", as_choice("grpcio", "native"), "listen.transport"),
+        ("transport", as_choice("native", "grpcio"), "listen.transport"),
         ("reuse_port", as_bool, "listen.reuse_port"),
         ("max_connection_age_ms", as_seconds(0), "listen.max_connection_age"),
         ("tls.certificate", as_path, "tls.certificate"),

@@ -91,7 +91,7 @@ class Plan:
     period: float = 2.0
     seed: int = 0
     full_shm: bool = False
-    transport: str = "grpcio"
+    transport: str = "native"
 
 
 class Server:
@@ -339,7 +339,7 @@ def main() -> int:
     parser.add_argument("--faults", default="kill", help=f"of {', '.join(FAULTS)}, or all (default kill)")
     parser.add_argument("--period", type=float, default=2.0, help="seconds between two faults (default 2)")
     parser.add_argument("--full-shm", action="store_true", help="with a full /dev/shm; needs the right to mount")
-    parser.add_argument("--transport", default="grpcio", help="the server's: grpcio (default) or native")
+    parser.add_argument("--transport", default="native", help="the server's: native (default) or grpcio")
     parser.add_argument("--seed", type=int, default=0, help="another one draws other calls")
     options = parser.parse_args()
     faults = FAULTS if options.faults == "all" else tuple(options.faults.split(","))

@@ -1,4 +1,7 @@
-"""The native transport in a real server. With RUNNER_TEST_TRANSPORT=native all other tests of this folder are on it."""
+"""What only the native transport does, in a real server.
+
+With RUNNER_TEST_TRANSPORT=grpcio in the environment all other tests of this folder are on grpcio.
+"""
 
 from __future__ import annotations
 
