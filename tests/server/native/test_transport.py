@@ -200,21 +200,19 @@ def test_a_name_with_two_addresses_has_one_port() -> None:
 
 def test_sockets_from_systemd() -> None:
     code = """
-import os
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
 from runner.server.native.sockets import inherited_sockets
 os.environ["LISTEN_PID"] = str(os.getpid())
 (found,) = inherited_sockets(os.environ)
 print(found.getsockname()[1], os.get_inheritable(3), inherited_sockets({}))
 """
     with socket.create_server(("127.0.0.1", 0)) as opened:
-
-        def hand_over() -> None:
-            os.dup2(opened.fileno(), 3)
-
+        number = opened.fileno()
+        # Put to its place in there: between its fork and its exec `subprocess` may have something of its own at 3.
         done = subprocess.run(
-            [sys.executable, "-c", code],
-            preexec_fn=hand_over,
-            pass_fds=(3,),
+            [sys.executable, "-c", code, str(number)],
+            pass_fds=(number,),
             env={**os.environ, "LISTEN_FDS": "1"},
             capture_output=True,
             text=True,
