@@ -61,6 +61,7 @@ class Listen:
         port: 0: a free one.
         http_port: answers HTTP probes; 0: a free one; None: not at all.
         transport: what carries calls: `native`, our own HTTP/2, or `grpcio`.
+        compress_replies: send replies in a coding that the client takes.
         reuse_port: share the port with other servers of this machine. Native transport only.
         max_connection_age: seconds until clients are asked to connect again; 0: never. Native transport only.
     """
@@ -70,6 +71,7 @@ class Listen:
     http_port: int | None = None
     transport: str = "native"
     max_message_bytes: int = GIB // 4
+    compress_replies: bool = False
     reuse_port: bool = False
     max_connection_age: float = 0.0
 
@@ -205,6 +207,7 @@ _KEYS = tuple(
         ("port", as_int(0, 65535), "listen.port"),
         ("http_port", as_int(0, 65535), "listen.http_port"),
         ("transport", as_choice("native", "grpcio"), "listen.transport"),
+        ("compress_replies", as_bool, "listen.compress_replies"),
         ("reuse_port", as_bool, "listen.reuse_port"),
         ("max_connection_age_ms", as_seconds(0), "listen.max_connection_age"),
         ("tls.certificate", as_path, "tls.certificate"),

@@ -18,10 +18,13 @@ IDENTITY: Final = "identity"
 
 _WINDOW_BITS = {"gzip": 31, "deflate": 15}
 
+CODINGS: Final = tuple(_WINDOW_BITS)
+"""Those that make messages shorter, the better ones first."""
+
 _LEVEL = 1
 """zlib's quickest: what a server compresses, its clients wait for."""
 
-ACCEPTED: Final = ", ".join((IDENTITY, *_WINDOW_BITS)).encode()
+ACCEPTED: Final = ", ".join((IDENTITY, *CODINGS)).encode()
 """The value of our `grpc-accept-encoding`."""
 
 
@@ -51,7 +54,7 @@ def choose(accepted: str) -> str:
         accepted: its `grpc-accept-encoding`, empty if it had none.
     """
     offered = {name.strip() for name in accepted.split(",")}
-    return next((name for name in _WINDOW_BITS if name in offered), IDENTITY)
+    return next((name for name in CODINGS if name in offered), IDENTITY)
 
 
 def _decompressor(window_bits: int) -> Decompress:

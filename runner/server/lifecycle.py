@@ -172,13 +172,17 @@ def _transport(config: ServerConfig, rpcs: Rpcs, http_app: HttpApp) -> Transport
         return NativeTransport(
             rpcs,
             http_app=http_app,
+            compress_replies=config.listen.compress_replies,
             reuse_port=config.listen.reuse_port,
             max_message_bytes=config.listen.max_message_bytes,
             hide_model_errors=config.hide_model_errors,
             patience=Patience(max_age=config.listen.max_connection_age, age_grace=config.drain.grace),
         )
     return GrpcioTransport(
-        rpcs, max_message_bytes=config.listen.max_message_bytes, hide_model_errors=config.hide_model_errors
+        rpcs,
+        max_message_bytes=config.listen.max_message_bytes,
+        hide_model_errors=config.hide_model_errors,
+        compress_replies=config.listen.compress_replies,
     )
 
 

@@ -71,11 +71,15 @@ class GrpcioTransport:
         rpcs: what is served.
         max_message_bytes: requests up to twice as long are received.
         hide_model_errors: do not tell callers what the model's own exceptions say.
+        compress_replies: send replies in a coding that the client takes.
     """
 
-    def __init__(self, rpcs: Rpcs, *, max_message_bytes: int, hide_model_errors: bool) -> None:
+    def __init__(
+        self, rpcs: Rpcs, *, max_message_bytes: int, hide_model_errors: bool, compress_replies: bool = False
+    ) -> None:
         self._handlers = _Handlers(rpcs, hide_model_errors=hide_model_errors)
         self._server = grpc.aio.server(
+            compression=grpc.Compression.Gzip if compress_replies else None,
             options=[
                 ("grpc.max_receive_message_length", min(max_message_bytes * _LIMIT_MARGIN, 2**31 - 1)),
                 ("grpc.max_send_message_length", -1),
@@ -88,7 +92,7 @@ class GrpcioTransport:
                 # Otherwise gRPC lets a stream send up to 16 MiB ahead of its reader, the more the faster the network.
                 ("grpc.http2.bdp_probe", 0),
                 ("grpc.http2.lookahead_bytes", STREAM_WINDOW_BYTES),
-            ]
+            ],
         )
         self._server.add_generic_rpc_handlers((self._handlers,))
         logging.getLogger("grpc._cython.cygrpc").addFilter(_concerns_us)  # once, however often it is added

@@ -17,11 +17,12 @@ from contextlib import aclosing
 from typing import Any, Final, cast
 
 from runner.errors import CallError, InternalError
+from runner.grpc_protocol.compression import CODINGS, IDENTITY, choose, compress
 from runner.grpc_protocol.messages import HEAD as MESSAGE_HEAD
-from runner.grpc_protocol.messages import Message, MessageReader, Packed, head, plain
+from runner.grpc_protocol.messages import Message, MessageReader, Packed, frame, head, plain
 from runner.grpc_protocol.metadata import Pair
 from runner.grpc_protocol.request import CallHead, Refusal, read_head
-from runner.grpc_protocol.response import HEAD, OK, response_trailers, trailers_only
+from runner.grpc_protocol.response import OK, response_head, response_trailers, trailers_only
 from runner.grpc_protocol.status import CallFailure, StatusCode
 from runner.http2.connection import Connection
 from runner.http2.fields import Fields, RequestHead
@@ -33,7 +34,9 @@ from runner.server.status import rpc_status
 
 logger = logging.getLogger("runner.server")
 
-_HEAD: Final = HeaderBlock(HEAD, end_stream=False)
+_HEADS: Final = {
+    coding: HeaderBlock(response_head(encoding=coding), end_stream=False) for coding in (IDENTITY, *CODINGS)
+}
 _OK: Final = HeaderBlock(OK, end_stream=True)
 
 _LIMIT_MARGIN = 2
@@ -43,6 +46,10 @@ gRPC error costs official stream clients 45 s."""
 _JOIN_BELOW: Final = 16 * 1024
 """A shorter message is joined with its head; a longer one is sent where it lies."""
 
+_COMPRESSED: Final = range(1024, 256 * 1024 + 1)
+"""Lengths of the replies that are compressed, where they are. A shorter one gains nothing; to compress a longer one
+would hold up everybody else's calls."""
+
 _REQUEST_ID = "x-request-id"
 _REQUEST_ID_LENGTH = 128
 
@@ -50,11 +57,13 @@ _REQUEST_ID_LENGTH = 128
 class _Meaning:
     """What a request's head asks for. Clients repeat their heads, and a repeated one is read once."""
 
-    __slots__ = ("head", "metadata", "request_id", "rpc", "timeout")
+    __slots__ = ("begin", "coding", "head", "metadata", "request_id", "rpc", "timeout")
 
-    def __init__(self, head: CallHead, rpc: Rpc) -> None:
+    def __init__(self, head: CallHead, rpc: Rpc, coding: str) -> None:
         self.head = head
         self.rpc = rpc
+        self.coding = coding  # of replies that are worth it
+        self.begin = _HEADS[coding]
         self.timeout = head.timeout
         self.metadata: Sequence[Pair] = head.metadata
         self.request_id = ""
@@ -70,14 +79,18 @@ class Calls:
         rpcs: what can be called.
         max_message_bytes: requests up to twice as long are received.
         hide_model_errors: do not tell callers what the model's own exceptions say.
+        compress_replies: send replies in a coding that the client takes.
     """
 
-    def __init__(self, rpcs: Rpcs, *, max_message_bytes: int, hide_model_errors: bool) -> None:
+    def __init__(
+        self, rpcs: Rpcs, *, max_message_bytes: int, hide_model_errors: bool, compress_replies: bool = False
+    ) -> None:
         self.max_message_bytes = max_message_bytes * _LIMIT_MARGIN
         self.max_short_bytes = min(self.max_message_bytes, _JOIN_BELOW)
         self.active = 0  # calls being served, but for those that last
         self._rpcs = rpcs
         self._hide_model_errors = hide_model_errors
+        self._compress_replies = compress_replies
         self._id_prefix = secrets.token_hex(4)
         self._id_count = itertools.count(1)
         self._idle: asyncio.Future[None] | None = None
@@ -113,7 +126,7 @@ class Calls:
         if rpc is None:
             message = f"there is no RPC {call.path}"
             return Refusal(trailers_only(response_trailers(StatusCode.UNIMPLEMENTED, message)), message)
-        return _Meaning(call, rpc)
+        return _Meaning(call, rpc, choose(call.accept_encoding) if self._compress_replies else IDENTITY)
 
     def info(self, meaning: _Meaning, peer: str, trailers: list[tuple[str, str]] | None) -> CallInfo:
         """Return what the service is told of a call beside its bytes."""
@@ -224,11 +237,14 @@ class _Call(Stream):
     def _send(self, message: Message) -> None:
         """Send one message of the response."""
         sender = self.connection.sender
+        meaning = self._meaning
         if not self._begun:
             self._begun = True
-            sender.begin(self, _HEAD)
+            sender.begin(self, meaning.begin)
         size = len(message)
-        if size < _JOIN_BELOW:
+        if meaning.coding is not IDENTITY and size in _COMPRESSED:
+            sender.data(self, frame(compress(meaning.coding, message), compressed=True))
+        elif size < _JOIN_BELOW:
             sender.data(self, b"".join((b"\0", size.to_bytes(4, "big"), message)))
         else:
             sender.data(self, head(size))
@@ -372,10 +388,11 @@ class _UnaryCall(_Call):
     def _answer(self, reply: Message) -> None:
         if not self.local_open:
             return
-        size = len(reply)
-        if size < _JOIN_BELOW - MESSAGE_HEAD and not self._trailers:
+        size, meaning = len(reply), self._meaning
+        plain = meaning.coding is IDENTITY or size not in _COMPRESSED
+        if plain and size < _JOIN_BELOW - MESSAGE_HEAD and not self._trailers:
             data = b"".join((b"\0", size.to_bytes(4, "big"), reply))
-            self.connection.sender.respond(self, _HEAD, data, _OK)
+            self.connection.sender.respond(self, meaning.begin, data, _OK)
         else:
             self._send(reply)
             self._end(response_trailers(metadata=self._trailers) if self._trailers else _OK)

@@ -50,6 +50,7 @@ class NativeTransport:
         max_message_bytes: requests up to twice as long are received.
         hide_model_errors: do not tell callers what the model's own exceptions say.
         http_app: answers HTTP/1.1 on the same port.
+        compress_replies: send replies in a coding that the client takes.
         reuse_port: share the port with other servers.
         limits: of HTTP/2 connections.
         patience: of all connections.
@@ -62,11 +63,17 @@ class NativeTransport:
         max_message_bytes: int,
         hide_model_errors: bool,
         http_app: HttpApp,
+        compress_replies: bool = False,
         reuse_port: bool = False,
         limits: Limits | None = None,
         patience: Patience | None = None,
     ) -> None:
-        self.calls = Calls(rpcs, max_message_bytes=max_message_bytes, hide_model_errors=hide_model_errors)
+        self.calls = Calls(
+            rpcs,
+            max_message_bytes=max_message_bytes,
+            hide_model_errors=hide_model_errors,
+            compress_replies=compress_replies,
+        )
         self.limits = limits or Limits()
         self.patience = patience or Patience()
         self._http_app = http_app

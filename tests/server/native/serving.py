@@ -170,13 +170,25 @@ class Client:
         """Send frames."""
         self.writer.write(b"".join(map(bytes, frames)))
 
-    def ask(self, stream: int, path: bytes, *messages: bytes, end: bool = True, coding: bytes = b"identity") -> None:
-        """Begin a call with some messages."""
+    def ask(
+        self,
+        stream: int,
+        path: bytes,
+        *messages: bytes,
+        end: bool = True,
+        coding: bytes = b"identity",
+        takes: bytes = b"identity",
+    ) -> None:
+        """Begin a call with some messages, whose replies may be in the codings `takes`."""
         fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b":authority", b"x")]
         fields += [(b"content-type", b"application/grpc"), (b"te", b"trailers")]
-        fields += [(b"grpc-encoding", coding)]
+        fields += [(b"grpc-encoding", coding), (b"grpc-accept-encoding", takes)]
         head = Frame(HEADERS, END_HEADERS, stream, self._encoder.encode(fields))
-        self.write(head, Frame(DATA, END_STREAM if end else 0, stream, b"".join(map(frame, messages))))
+        body = b"".join(map(frame, messages))
+        rest = len(body) - min(len(body), 16_384)
+        self.write(head, *(Frame(DATA, 0, stream, body[at : at + 16_384]) for at in range(0, rest, 16_384)))
+        at = -(-rest // 16_384) * 16_384
+        self.write(Frame(DATA, END_STREAM if end else 0, stream, body[at:]))
 
     def fields(self, head: Frame) -> dict[bytes, bytes]:
         """Return what is in a HEADERS frame. Each of them has to be read, in order."""

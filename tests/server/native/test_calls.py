@@ -8,7 +8,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from runner.grpc_protocol.compression import compress
+from runner.grpc_protocol.compression import choose, compress, decompressor
 from runner.grpc_protocol.messages import frame
 from runner.http2.frames import DATA, END_STREAM, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE
 from runner.http2.limits import Limits
@@ -55,6 +55,63 @@ async def test_compressed_requests() -> None:
         for coding in (grpc.Compression.Gzip, grpc.Compression.Deflate):
             async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", compression=coding) as channel:
                 assert await channel.unary_unary("/t/Echo")(bytes(100_000)) == bytes(100_000)
+
+
+@pytest.mark.parametrize("takes", ["identity", "gzip", "deflate, zstd"])
+def test_replies_are_compressed_for_who_takes_it_where_it_is_worth_it(takes: str) -> None:
+    async def run() -> None:
+        async with served(compress_replies=True) as server:
+            client = await Client.connect(server.port)
+            coding = choose(takes)
+            replies: dict[int, bytes] = {}
+            for number, path in enumerate((b"/t/Echo", b"/t/Begun", b"/t/Chat")):
+                for size in (100, 1023, 1024, 200_000, 300_000):
+                    stream = 2 * len(replies) + 1
+                    client.ask(stream, path, bytes(size), takes=takes.encode())
+                    client.write(*(Frame(WINDOW_UPDATE, 0, each, word(1 << 20)) for each in (0, stream)))
+                    head = await client.next(HEADERS)
+                    assert head is not None
+                    assert client.fields(head).get(b"grpc-encoding", b"identity").decode() == coding
+                    body = bytearray()
+                    while (each := await client.next(HEADERS, DATA)) is not None and each.kind == DATA:
+                        body += each.payload
+                    assert each is not None
+                    assert client.fields(each)[b"grpc-status"] == b"0"
+                    replies[stream] = bytes(body)
+                    worth = coding != "identity" and 1024 <= size <= 256 * 1024
+                    assert body[0] == worth
+                    length = int.from_bytes(body[1:5], "big")
+                    assert (length < size) == worth
+                    message = bytes(body[5 : 5 + length])
+                    if worth:
+                        decompress = decompressor(coding)
+                        assert decompress is not None
+                        message = decompress(message, size)
+                    assert message == bytes(size)
+                    assert len(body) == 5 + length + (8 if number == 2 else 0)  # and "end"
+            client.close()
+
+    asyncio.run(run())
+
+
+@on_loop
+async def test_a_client_of_grpcio_reads_compressed_replies() -> None:
+    async with served(compress_replies=True) as server, server.channel() as channel:
+        assert await channel.unary_unary("/t/Echo")(bytes(100_000)) == bytes(100_000)
+
+
+@on_loop
+async def test_replies_are_not_compressed_unless_that_was_asked_for() -> None:
+    async with served() as server:
+        client = await Client.connect(server.port)
+        client.ask(1, b"/t/Echo", bytes(5_000), takes=b"gzip")
+        head = await client.next(HEADERS)
+        assert head is not None
+        assert b"grpc-encoding" not in client.fields(head)
+        data = await client.next(DATA)
+        assert data is not None
+        assert data.payload[:5] == b"\0" + (5_000).to_bytes(4, "big")
+        client.close()
 
 
 @on_loop
