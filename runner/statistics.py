@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["EngineStatistics", "LaneStatistics", "Latency", "MethodStatistics", "PointStatistics", "ReplicaStatistics"]
+__all__ = [
+    "BatchStatistics",
+    "EngineStatistics",
+    "LaneStatistics",
+    "Latency",
+    "MethodStatistics",
+    "PointStatistics",
+    "ReplicaStatistics",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +36,31 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BatchStatistics:
+    """One batch.
+
+    Attributes:
+        reason: why it left when it did: `idle`, `full`, `delay`, `deadline` or `turn`.
+        size: entries in it.
+        cost: what they cost together.
+        key: eight hexadecimal digits that stand for what its entries agree on, their shared arguments and the kind of
+            their arrays. Batches of one worker with the same key could have been one. The values are not told: they
+            may be a caller's, and others read this.
+        waited: seconds that its oldest entry had waited.
+        seconds: how long it took.
+        device_seconds: how long the device took, where it tells; otherwise 0.
+    """
+
+    reason: str
+    size: int
+    cost: float
+    key: str
+    waited: float
+    seconds: float
+    device_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PointStatistics:
     """What a batched method or a coalescing point has done.
 
@@ -42,6 +75,7 @@ class PointStatistics:
         sizes: batches by size: up to 1, 2, 4, 8, ...
         longest_wait: seconds that an entry has waited at most.
         oom_splits_total: runs that were split for want of a device's memory.
+        latest: the last batch that was told of; workers tell of their batches ten times a second.
     """
 
     name: str
@@ -54,6 +88,7 @@ class PointStatistics:
     sizes: Mapping[int, int]
     longest_wait: float
     oom_splits_total: int = 0
+    latest: BatchStatistics | None = None
 
     @property
     def mean_size(self) -> float:

@@ -265,6 +265,7 @@ class Coalescer:
                 outcome.seconds,
                 outcome.device_seconds,
                 point.work.splits,
+                batch.key,
             )
         )
         point.work.splits = 0

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable
 from typing import NamedTuple
+
+from runner.statistics import BatchStatistics
 
 
 class Ran(NamedTuple):
@@ -20,6 +23,20 @@ class Ran(NamedTuple):
     device_seconds: float
     oom_splits: int = 0
     """Runs that were split for want of memory."""
+    key: Hashable = None
+    """What its entries agreed on."""
+
+    def record(self) -> BatchStatistics:
+        """Return what may be told of it. Python hashes texts differently in each process: the key gives none away."""
+        return BatchStatistics(
+            reason=self.reason,
+            size=self.size,
+            cost=self.cost,
+            key=f"{hash(self.key) & 0xFFFFFFFF:08x}",
+            waited=self.waited,
+            seconds=self.seconds,
+            device_seconds=self.device_seconds,
+        )
 
 
 class Count:
@@ -30,6 +47,7 @@ class Count:
         "cost",
         "device_seconds",
         "entries",
+        "latest",
         "longest_wait",
         "oom_splits",
         "reasons",
@@ -46,6 +64,7 @@ class Count:
         self.longest_wait = 0.0
         self.oom_splits = 0
         self.reasons: Counter[str] = Counter()
+        self.latest: Ran | None = None
         self.sizes: Counter[int] = Counter()  # by the largest size counted there: 1, 2, 4, 8, ...
 
     def add(self, ran: Ran) -> None:
@@ -57,5 +76,6 @@ class Count:
         self.device_seconds += ran.device_seconds
         self.oom_splits += ran.oom_splits
         self.longest_wait = max(self.longest_wait, ran.waited)
+        self.latest = ran
         self.reasons[ran.reason] += 1
         self.sizes[1 << max(ran.size - 1, 0).bit_length()] += 1

@@ -11,7 +11,14 @@ from typing import Final
 from runner.batching.tally import Count
 from runner.dispatch.dispatcher import ReplicaId, Statistics
 from runner.engine.replica import Replica
-from runner.statistics import EngineStatistics, Latency, MethodStatistics, PointStatistics, ReplicaStatistics
+from runner.statistics import (
+    BatchStatistics,
+    EngineStatistics,
+    Latency,
+    MethodStatistics,
+    PointStatistics,
+    ReplicaStatistics,
+)
 from runner.workers.messages import Ran
 
 _MOST_NAMES: Final = 256
@@ -26,6 +33,7 @@ class Observed:
 
     def __init__(self) -> None:
         self._points: dict[str, Count] = {}
+        self._latest: dict[str, BatchStatistics | None] = {}
         self._ended: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
         self._busy: dict[ReplicaId, float] = {}
@@ -71,6 +79,7 @@ class Observed:
         point.device_seconds += ran.device_seconds
         point.oom_splits += ran.oom_splits
         point.longest_wait = max(point.longest_wait, ran.longest_wait)
+        self._latest[ran.name] = ran.latest
         point.reasons.update(ran.reasons)
         point.sizes.update({int(size): number for size, number in ran.sizes.items()})
         self._busy[replica] = self._busy.get(replica, 0.0) + ran.seconds
@@ -112,6 +121,7 @@ class Observed:
                     sizes=dict(sorted(point.sizes.items())),
                     longest_wait=point.longest_wait,
                     oom_splits_total=point.oom_splits,
+                    latest=self._latest[name],
                 )
                 for name, point in sorted(self._points.items())
             ),

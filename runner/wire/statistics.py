@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 
 from runner.errors import InvalidInput
 from runner.statistics import (
+    BatchStatistics,
     EngineStatistics,
     LaneStatistics,
     Latency,
@@ -67,6 +68,7 @@ def encode_statistics(record: EngineStatistics) -> bytes:
             sizes=point.sizes,
             longest_wait_seconds=point.longest_wait,
             oom_splits_total=point.oom_splits_total,
+            latest=None if point.latest is None else _encoded_batch(point.latest),
         )
     return message.SerializeToString()
 
@@ -113,6 +115,7 @@ def decode_statistics(data: bytes) -> EngineStatistics:
                 sizes=dict(sorted(point.sizes.items())),
                 longest_wait=point.longest_wait_seconds,
                 oom_splits_total=point.oom_splits_total,
+                latest=_batch(point.latest) if point.HasField("latest") else None,
             )
             for point in message.points
         ),
@@ -127,3 +130,27 @@ def _encoded(latency: Latency) -> pb.Latency:
 
 def _latency(message: pb.Latency) -> Latency:
     return Latency(count=message.count, total=message.total, p50=message.p50, p99=message.p99, longest=message.longest)
+
+
+def _encoded_batch(batch: BatchStatistics) -> pb.BatchStatistics:
+    return pb.BatchStatistics(
+        reason=batch.reason,
+        size=batch.size,
+        cost=batch.cost,
+        key=batch.key,
+        waited_seconds=batch.waited,
+        seconds=batch.seconds,
+        device_seconds=batch.device_seconds,
+    )
+
+
+def _batch(message: pb.BatchStatistics) -> BatchStatistics:
+    return BatchStatistics(
+        reason=message.reason,
+        size=message.size,
+        cost=message.cost,
+        key=message.key,
+        waited=message.waited_seconds,
+        seconds=message.seconds,
+        device_seconds=message.device_seconds,
+    )

@@ -14,12 +14,14 @@ import functools
 import json
 import struct
 from collections.abc import Callable, Sequence
-from typing import TypeAlias, cast
+from dataclasses import asdict
+from typing import Any, TypeAlias, cast
 
 from runner.errors import CallError, ErrorKind, call_error
 from runner.execution.times import Times
 from runner.signature.method import Cardinality
 from runner.signature.published import Lane, Published
+from runner.statistics import BatchStatistics
 from runner.wire.payload import Payload
 from runner.workers.messages import (
     Call,
@@ -104,8 +106,11 @@ def pack(message: Message, out: list[Payload], shared: SharedWriter | None = Non
             return _append_text(out, Load.TAG, _fields_of(message))
         case Ready():
             return _append_text(out, Ready.TAG, {"methods": [_published_fields(method) for method in message.methods]})
-        case Ran() | Room():
-            return _append_text(out, message.TAG, _fields_of(message))
+        case Ran():
+            latest = None if message.latest is None else asdict(message.latest)
+            return _append_text(out, Ran.TAG, _fields_of(message) | {"latest": latest})
+        case Room():
+            return _append_text(out, Room.TAG, _fields_of(message))
         case LoadFailed():
             return _append_text(out, LoadFailed.TAG, {"message": message.message, "details": message.details})
 
@@ -219,7 +224,10 @@ def _read_load(frame: memoryview) -> Message:
 
 
 def _read_ran(frame: memoryview) -> Message:
-    return Ran(**_fields(frame))  # pyright: ignore[reportArgumentType]: as above
+    fields = _fields(frame)
+    latest = cast("dict[str, Any] | None", fields.pop("latest"))
+    record = None if latest is None else BatchStatistics(**latest)
+    return Ran(**fields, latest=record)  # pyright: ignore[reportArgumentType]: as above
 
 
 def _read_room(frame: memoryview) -> Message:

@@ -16,6 +16,7 @@ from typing import ClassVar, NamedTuple, TypeAlias
 from runner.errors import CallError
 from runner.execution.times import UNTIMED, Times
 from runner.signature.published import Lane, Published
+from runner.statistics import BatchStatistics
 from runner.wire.payload import Payload
 
 
@@ -175,6 +176,7 @@ class Ran:
         sizes: how many were of which size, in powers of two: `8` counts those of 5 to 8.
         longest_wait: seconds that an entry had waited at most.
         oom_splits: runs that were split for want of memory.
+        latest: the last of them.
     """
 
     TAG: ClassVar[int] = 20
@@ -190,6 +192,7 @@ class Ran:
     sizes: Mapping[str, int]
     longest_wait: float
     oom_splits: int = 0
+    latest: BatchStatistics | None = None
 
 
 @dataclass(frozen=True, slots=True)

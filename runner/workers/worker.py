@@ -185,6 +185,7 @@ class Worker:
                     sizes={str(size): number for size, number in count.sizes.items()},
                     longest_wait=count.longest_wait,
                     oom_splits=count.oom_splits,
+                    latest=None if count.latest is None else count.latest.record(),
                 )
             )
 

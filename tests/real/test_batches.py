@@ -95,6 +95,19 @@ def test_timing_tells_the_batch(base_url):
     assert stream.times["run"] > 0
 
 
+def test_the_last_batch_says_why_it_left(base_url):
+    with Model(base_url=base_url) as model:
+        model.norm([{"row": np.ones(3, np.float32)} for _ in range(64)])
+        while not (points := [point for point in model.statistics().points if point.name == "norm"]):
+            pass  # the worker tells of its batches ten times a second
+    (batch,) = (point.latest for point in points)
+    assert batch is not None
+    assert batch.reason in ("idle", "full")
+    assert 1 <= batch.size == batch.cost <= 64
+    assert len(batch.key) == 8
+    assert batch.seconds > 0
+
+
 def test_a_caller_who_floods_gets_no_more_than_a_fair_share(launch, config_file):
     server = launch("batches", "--config", config_file("keys: [flood, other]\n"))
     server.wait_ready()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from runner.errors import InvalidInput
 from runner.statistics import (
+    BatchStatistics,
     EngineStatistics,
     LaneStatistics,
     Latency,
@@ -18,6 +19,16 @@ from runner.statistics import (
 from runner.wire.statistics import TIMES_KEY, decode_statistics, decode_times, encode_statistics
 
 counts, seconds, names = st.integers(0, 2**53), st.floats(0, 1e9), st.text(max_size=10)
+batches = st.builds(
+    BatchStatistics,
+    reason=names,
+    size=counts,
+    cost=seconds,
+    key=names,
+    waited=seconds,
+    seconds=seconds,
+    device_seconds=seconds,
+)
 records = st.builds(
     EngineStatistics,
     at=seconds,
@@ -43,6 +54,8 @@ records = st.builds(
             reasons=st.dictionaries(names, counts, max_size=3),
             sizes=st.dictionaries(st.integers(0, 2**31), counts, max_size=3),
             longest_wait=seconds,
+            oom_splits_total=counts,
+            latest=st.none() | batches,
         ),
         max_size=3,
     ).map(tuple),

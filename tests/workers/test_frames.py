@@ -13,6 +13,7 @@ from runner.errors import ErrorKind, call_error
 from runner.execution.times import Times
 from runner.signature.method import Cardinality
 from runner.signature.published import Lane, Published
+from runner.statistics import BatchStatistics
 from runner.workers.frames import JOIN_BELOW, SHARED_TAG, pack, pack_pairs, unpack, unpack_pairs
 from runner.workers.messages import (
     Call,
@@ -66,6 +67,18 @@ messages = st.one_of(
         reasons=st.dictionaries(texts, ids),
         sizes=st.dictionaries(texts, ids),
         longest_wait=seconds,
+        oom_splits=ids,
+        latest=st.none()
+        | st.builds(
+            BatchStatistics,
+            reason=texts,
+            size=ids,
+            cost=seconds,
+            key=texts,
+            waited=seconds,
+            seconds=seconds,
+            device_seconds=seconds,
+        ),
     ),
     st.builds(Room, texts.map(Lane), ids),
     st.builds(EndInput, ids),

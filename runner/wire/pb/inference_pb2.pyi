@@ -754,7 +754,7 @@ class MethodStatistics(_message.Message):
     def __init__(self, name: _Optional[str] = ..., ended: _Optional[int] = ..., failed: _Optional[int] = ...) -> None: ...
 
 class PointStatistics(_message.Message):
-    __slots__ = ("name", "batches", "entries", "cost", "seconds", "device_seconds", "reasons", "sizes", "longest_wait_seconds", "oom_splits_total")
+    __slots__ = ("name", "batches", "entries", "cost", "seconds", "device_seconds", "reasons", "sizes", "longest_wait_seconds", "oom_splits_total", "latest")
     class ReasonsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -779,6 +779,7 @@ class PointStatistics(_message.Message):
     SIZES_FIELD_NUMBER: _ClassVar[int]
     LONGEST_WAIT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     OOM_SPLITS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    LATEST_FIELD_NUMBER: _ClassVar[int]
     name: str
     batches: int
     entries: int
@@ -789,4 +790,23 @@ class PointStatistics(_message.Message):
     sizes: _containers.ScalarMap[int, int]
     longest_wait_seconds: float
     oom_splits_total: int
-    def __init__(self, name: _Optional[str] = ..., batches: _Optional[int] = ..., entries: _Optional[int] = ..., cost: _Optional[float] = ..., seconds: _Optional[float] = ..., device_seconds: _Optional[float] = ..., reasons: _Optional[_Mapping[str, int]] = ..., sizes: _Optional[_Mapping[int, int]] = ..., longest_wait_seconds: _Optional[float] = ..., oom_splits_total: _Optional[int] = ...) -> None: ...
+    latest: BatchStatistics
+    def __init__(self, name: _Optional[str] = ..., batches: _Optional[int] = ..., entries: _Optional[int] = ..., cost: _Optional[float] = ..., seconds: _Optional[float] = ..., device_seconds: _Optional[float] = ..., reasons: _Optional[_Mapping[str, int]] = ..., sizes: _Optional[_Mapping[int, int]] = ..., longest_wait_seconds: _Optional[float] = ..., oom_splits_total: _Optional[int] = ..., latest: _Optional[_Union[BatchStatistics, _Mapping]] = ...) -> None: ...
+
+class BatchStatistics(_message.Message):
+    __slots__ = ("reason", "size", "cost", "key", "waited_seconds", "seconds", "device_seconds")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    COST_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    WAITED_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    size: int
+    cost: float
+    key: str
+    waited_seconds: float
+    seconds: float
+    device_seconds: float
+    def __init__(self, reason: _Optional[str] = ..., size: _Optional[int] = ..., cost: _Optional[float] = ..., key: _Optional[str] = ..., waited_seconds: _Optional[float] = ..., seconds: _Optional[float] = ..., device_seconds: _Optional[float] = ...) -> None: ...
