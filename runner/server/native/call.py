@@ -1,0 +1,128 @@
+"""A call of gRPC on a stream of a connection: what its head asks for, and what all kinds of calls share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from runner.grpc_protocol.compression import CODINGS, IDENTITY, compress
+from runner.grpc_protocol.messages import Message, MessageReader, Packed, frame, head
+from runner.grpc_protocol.metadata import Pair
+from runner.grpc_protocol.request import CallHead
+from runner.grpc_protocol.response import OK, response_head, trailers_only
+from runner.grpc_protocol.status import CallFailure, StatusCode
+from runner.http2.connection import Connection
+from runner.http2.fields import Fields
+from runner.http2.sender import HeaderBlock
+from runner.http2.stream import Stream
+from runner.server.rpcs import Rpc
+
+if TYPE_CHECKING:
+    from runner.server.native.calls import Calls
+
+JOIN_BELOW: Final = 16 * 1024
+"""A shorter message is joined with its head; a longer one is sent where it lies."""
+
+COMPRESSED: Final = range(1024, 256 * 1024 + 1)
+"""Lengths of the replies that are compressed, where they are. A shorter one gains nothing; to compress a longer one
+would hold up everybody else's calls."""
+
+WELL: Final = HeaderBlock(OK, end_stream=True)
+"""How most calls end."""
+
+_HEADS: Final = {
+    coding: HeaderBlock(response_head(encoding=coding), end_stream=False) for coding in (IDENTITY, *CODINGS)
+}
+
+_REQUEST_ID = "x-request-id"
+_REQUEST_ID_LENGTH = 128
+
+
+class Meaning:
+    """What a request's head asks for. Clients repeat their heads, and a repeated one is read once."""
+
+    __slots__ = ("begin", "coding", "head", "metadata", "request_id", "rpc", "timeout")
+
+    def __init__(self, head: CallHead, rpc: Rpc, coding: str) -> None:
+        self.head = head
+        self.rpc = rpc
+        self.coding = coding  # of replies that are worth it
+        self.begin = _HEADS[coding]
+        self.timeout = head.timeout
+        self.metadata: Sequence[Pair] = head.metadata
+        self.request_id = ""
+        for name, value in head.metadata:
+            if name == _REQUEST_ID and isinstance(value, str):
+                self.request_id = value[:_REQUEST_ID_LENGTH]
+
+
+class Call(Stream):
+    """What both kinds of calls share: their messages, and how they end."""
+
+    __slots__ = ("_begun", "_calls", "_meaning", "_peer", "_reader", "_task")
+
+    def __init__(self, connection: Connection, stream_id: int, calls: Calls, meaning: Meaning, peer: str) -> None:
+        super().__init__(connection, stream_id)
+        self._calls = calls
+        self._meaning = meaning
+        self._peer = peer
+        self._reader: MessageReader | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._begun = False  # the head of the response was sent
+
+    def _feed(self, data: bytes, start: int, stop: int, ended: bool) -> list[Message | Packed]:
+        """Return the messages that end in a piece of the body.
+
+        Raises:
+            CallFailure: they are none.
+        """
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = MessageReader(self._calls.max_message_bytes, self._meaning.head.decompress)
+        messages = reader.feed(data, start, stop)
+        if ended and not reader.between:
+            raise CallFailure(StatusCode.INTERNAL, "the request ended in the middle of a message")
+        return messages
+
+    def _expect(self) -> None:
+        """Make room for the rest of a message that has begun. It fits: the reader has looked at its length."""
+        if self._reader is not None and (missing := self._reader.missing):
+            self.connection.expect(self, missing)
+
+    def _send(self, message: Message) -> None:
+        """Send one message of the response."""
+        sender = self.connection.sender
+        meaning = self._meaning
+        if not self._begun:
+            self._begun = True
+            sender.begin(self, meaning.begin)
+        size = len(message)
+        if meaning.coding is not IDENTITY and size in COMPRESSED:
+            sender.data(self, frame(compress(meaning.coding, message), compressed=True))
+        elif size < JOIN_BELOW:
+            sender.data(self, b"".join((b"\0", size.to_bytes(4, "big"), message)))
+        else:
+            sender.data(self, head(size))
+            sender.data(self, message)
+
+    def _end(self, trailers: Fields | HeaderBlock) -> None:
+        if self._begun:
+            self.connection.sender.end(self, trailers)
+        elif isinstance(trailers, HeaderBlock):
+            self.connection.sender.headers(self, trailers_only(OK), end_stream=True)
+        else:
+            self.connection.sender.headers(self, trailers_only(trailers), end_stream=True)
+
+    def _fail(self, error: BaseException) -> None:
+        """End the call with an error, unless it is over."""
+        if self.local_open:
+            self._end(self._calls.trailers(error))
+            self.local_open = False
+        if self._task is not None:
+            self._task.cancel()
+
+    def on_reset(self, code: int) -> None:
+        """See `Stream`."""
+        if self._task is not None:
+            self._task.cancel()

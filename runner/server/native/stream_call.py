@@ -1,0 +1,152 @@
+"""A call with a stream on either side, or on both: one task for its whole life."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, cast
+
+from runner.grpc_protocol.messages import Message, Packed, plain
+from runner.grpc_protocol.response import response_trailers
+from runner.grpc_protocol.status import CallFailure, StatusCode
+from runner.http2.connection import Connection
+from runner.http2.fields import Fields, RequestHead
+from runner.http2.sender import HIGH_WATER
+from runner.server.native.call import WELL, Call, Meaning
+from runner.server.rpcs import BidiRpc, ClientStreamRpc, ServerStreamRpc
+from runner.server.service import CallInfo
+
+if TYPE_CHECKING:
+    from runner.server.native.calls import Calls
+
+
+class StreamCall(Call):
+    """A call with a stream on either side, or on both. It is the iterator of its requests."""
+
+    __slots__ = ("_ended", "_failure", "_requests", "_room", "_rpc", "_timer", "_waiter")
+
+    def __init__(
+        self,
+        connection: Connection,
+        stream_id: int,
+        calls: Calls,
+        rpc: ServerStreamRpc | BidiRpc | ClientStreamRpc,
+        meaning: Meaning,
+        peer: str,
+    ) -> None:
+        super().__init__(connection, stream_id, calls, meaning, peer)
+        self._rpc = rpc
+        self._requests: deque[Message | Packed] = (
+            deque()
+        )  # bounded by the stream's window: what waits here is kept from it
+        self._ended = False
+        self._waiter: asyncio.Future[None] | None = None  # of the next request
+        self._room: asyncio.Future[None] | None = None  # to write
+        self._timer: asyncio.TimerHandle | None = None
+
+    def on_request(self, head: RequestHead, ended: bool) -> None:
+        """See `Stream`."""
+        self._ended = ended
+        info = self._calls.info(self._meaning, self._peer, [] if self._rpc.times else None)
+        if self._meaning.timeout is not None:
+            # The engine has the same deadline, and answers a little before it; this one is for a call that is not there
+            # yet, because its first message has not come.
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._meaning.timeout, self._expire)
+        self._task = self._calls.start(self._run(info))
+
+    def on_data(self, data: bytes, start: int, stop: int, ended: bool) -> None:
+        """See `Stream`."""
+        try:
+            messages = self._feed(data, start, stop, ended)
+        except CallFailure as failure:
+            self._fail(failure)
+            return
+        for message in messages:
+            self._requests.append(message)
+            self.connection.keep(self, len(message))
+        self._expect()
+        self._ended = ended
+        self._wake()
+
+    def on_trailers(self, fields: Fields) -> None:
+        """See `Stream`."""
+        self._ended = True
+        self._wake()
+
+    def on_writable(self) -> None:
+        """See `Stream`."""
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._requests:
+            if self._ended:
+                raise StopAsyncIteration
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        message = self._requests.popleft()
+        self.connection.consumed(self, len(message))
+        self._expect()  # before, there was perhaps no room
+        try:
+            return bytes(plain(message))  # short ones are already
+        except CallFailure as failure:
+            self._fail(failure)
+            await asyncio.get_running_loop().create_future()  # which cancels whoever reads
+            raise AssertionError("the call's task was cancelled") from failure
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def dismiss(self) -> None:
+        """End the call: the server stops."""
+        self._fail(CallFailure(StatusCode.UNAVAILABLE, "the server is shutting down"))
+
+    def _expire(self) -> None:
+        self._fail(CallFailure(StatusCode.DEADLINE_EXCEEDED, "the deadline passed"))
+
+    async def _run(self, info: CallInfo) -> None:
+        rpc = self._rpc
+        counted = isinstance(rpc, ClientStreamRpc) or not rpc.lasting
+        self._calls.count(counted)
+        if not counted:
+            self._calls.last(self, True)
+        try:
+            match rpc:
+                case ClientStreamRpc():
+                    self._send(await rpc.answer(self, info))
+                case BidiRpc():
+                    await self._write(rpc.answer(self, info))
+                case ServerStreamRpc():
+                    request = await anext(self, None)
+                    if request is None:
+                        raise CallFailure(StatusCode.INTERNAL, "the request has no message")
+                    await self._write(rpc.answer(request, info))
+        except asyncio.CancelledError:
+            raise
+        except Exception as exc:
+            self._task = None
+            self._fail(exc)
+        else:
+            if self.local_open:
+                self._end(response_trailers(metadata=info.trailers) if info.trailers else WELL)
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._calls.count(-counted)
+            self._calls.last(self, False)
+
+    async def _write(self, replies: AsyncIterator[bytes]) -> None:
+        # Closed here and not by the garbage collector: the client may leave while the generator waits for room.
+        async with aclosing(cast(Any, replies)):
+            async for reply in replies:
+                self._send(reply)
+                if self.queued > HIGH_WATER:
+                    self._room = asyncio.get_running_loop().create_future()
+                    await self._room
