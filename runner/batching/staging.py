@@ -6,12 +6,24 @@ goes on while the GPU works on this one.
 
 from __future__ import annotations
 
+import functools
+import math
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from runner.batch import Stacking, gather
+from runner.errors import InvalidInput
 from runner.options import Pad
+
+MAX_PADDED_BYTES: Final = 64 * 1024 * 1024
+MAX_PADDING_FACTOR: Final = 8
+"""What a padded batch may take: so many bytes, or so many times what was sent. Callers choose the shapes: a row of
+40,000 numbers and a column of as many, 320 KB each, would be filled up to 13 GB each."""
+
+
+class MostlyPadding(Exception):
+    """Arrays of a batch are too different in shape to be one."""
 
 
 class Staged:
@@ -44,6 +56,7 @@ class Stager:
 
         Raises:
             InvalidInput: they are arrays of different shapes.
+            MostlyPadding: filled up to one shape they would take too much memory.
         """
         if stacking is Stacking.LIST:
             return Staged(list(values))
@@ -87,9 +100,15 @@ def padded(values: Sequence[Any], stacking: Stacking, pad: Pad) -> tuple[list[An
 
     Returns:
         Arrays of one shape, and a bool array (batch, *shape) or None.
+
+    Raises:
+        MostlyPadding: they would take too much memory.
     """
     library: Any = sys.modules["numpy" if stacking is Stacking.NUMPY else "torch"]
     shape = tuple(max(sizes) for sizes in zip(*(value.shape for value in values), strict=True))
+    size = math.prod(shape) * len(values) * values[0].dtype.itemsize
+    if size > max(MAX_PADDED_BYTES, MAX_PADDING_FACTOR * sum(value.nbytes for value in values)):
+        raise MostlyPadding
     mask = library.zeros((len(values), *shape), dtype=library.bool if stacking is Stacking.TORCH else bool)
     filled: list[Any] = []
     for index, value in enumerate(values):
@@ -102,6 +121,34 @@ def padded(values: Sequence[Any], stacking: Stacking, pad: Pad) -> tuple[list[An
         larger[corner] = value
         filled.append(larger)
     return filled, mask if pad.mask is not None else None
+
+
+def check_padding(name: str, value: Any, stacking: Stacking, pad: Pad) -> None:
+    """Refuse an array that cannot hold what it would be filled up with, whoever else is in its batch.
+
+    Raises:
+        InvalidInput: so it is.
+    """
+    if stacking is not Stacking.LIST and not _holds(stacking, value.dtype, pad.value):
+        raise InvalidInput(
+            f"an array of {str(value.dtype).removeprefix('torch.')} cannot be filled up with {pad.value:g}, as this "
+            "method does with arrays of different lengths; send another dtype",
+            path=name,
+        )
+
+
+@functools.lru_cache(maxsize=64)  # dtypes that arrays are sent with, times the paddings of a model's methods
+def _holds(stacking: Stacking, dtype: Any, value: float) -> bool:
+    library: Any = sys.modules["numpy" if stacking is Stacking.NUMPY else "torch"]
+    fraction = dtype.is_floating_point or dtype.is_complex if stacking is Stacking.TORCH else dtype.kind in "fc"
+    if fraction:
+        return True
+    if not math.isfinite(value) or value != int(value):
+        return False
+    try:
+        return bool(library.full((1,), int(value), dtype=dtype)[0].item() == value)
+    except (OverflowError, RuntimeError):  # below or above what it holds
+        return False
 
 
 def to_host(results: Any) -> Any:

@@ -17,7 +17,7 @@ from runner.batching.coalescer import Coalescer, Fate, Job
 from runner.batching.entries import Entry
 from runner.batching.key import array_key, shared_key
 from runner.batching.memory import free_memory, out_of_memory
-from runner.batching.staging import Staged, Stager, to_host
+from runner.batching.staging import MostlyPadding, Staged, Stager, check_padding, to_host
 from runner.context import BatchContext
 from runner.errors import CallError, Cancelled
 from runner.execution import failure
@@ -121,6 +121,9 @@ class BatchedCall(RunningCall, Job):
         if all(stacking is Stacking.LIST for stacking in plan.stackings):
             return shared
         padded = plan.padding is not None
+        if plan.padding is not None:
+            for name, value, stacking in zip(plan.names, values, plan.stackings, strict=True):
+                check_padding(name, value, stacking, plan.padding)
         pairs = zip(values, plan.stackings, strict=True)
         return (shared, tuple(array_key(value, stacking, padded=padded) for value, stacking in pairs))
 
@@ -187,19 +190,24 @@ class BatchedWork:
         self.splits = 0
         self.stages = any(stacking is not Stacking.LIST for stacking in self._plan.stackings)
 
-    def prepare(self, jobs: Sequence[BatchedCall]) -> list[Staged]:
-        """See `coalescer.Work`."""
+    def prepare(self, jobs: Sequence[BatchedCall]) -> list[Staged] | None:
+        """See `coalescer.Work`. None: the arrays are too different in shape to be one batch."""
         plan = self._plan
         rows = [*jobs, *[jobs[-1]] * (plan.filled(len(jobs)) - len(jobs))]
-        return [
-            self._stager.stage(
-                [job.arguments[name] for job in rows], stacking, None if stacking is Stacking.LIST else plan.padding
-            )
-            for name, stacking in zip(plan.names, plan.stackings, strict=True)
-        ]
+        try:
+            return [
+                self._stager.stage(
+                    [job.arguments[name] for job in rows], stacking, None if stacking is Stacking.LIST else plan.padding
+                )
+                for name, stacking in zip(plan.names, plan.stackings, strict=True)
+            ]
+        except MostlyPadding:
+            return None
 
-    def run(self, prepared: Sequence[Staged], jobs: Sequence[BatchedCall]) -> Any:
+    def run(self, prepared: Sequence[Staged] | None, jobs: Sequence[BatchedCall]) -> Any:
         """See `coalescer.Work`."""
+        if prepared is None:  # nothing has run, so that this does no harm
+            return self._in_halves_awaited(jobs) if self._method.asynchronous else self._in_halves(jobs)
         calls = [job.call_id for job in jobs]
         for call in calls:
             self._executor.journal.mark(call, Mark.RUNS)
@@ -249,6 +257,10 @@ class BatchedWork:
         except BaseException as exc:
             if not self._may_split(exc, jobs):
                 raise
+        return await self._in_halves_awaited(jobs)
+
+    async def _in_halves_awaited(self, jobs: Sequence[BatchedCall]) -> list[Any]:
+        """See `_in_halves`."""
         results: list[Any] = []
         for half in _halves(jobs):
             try:

@@ -45,6 +45,11 @@ class Model(ModelClass):
         self.runs.append(row.shape)
         return [float(each.sum()) for each in np.where(real, row, 0)]
 
+    @ModelClass.method(max_batch_size=8, pad=0)
+    async def area(self, row: Batch[np.ndarray]) -> Batch[int]:
+        self.runs.append(row.shape)
+        return [int(each.sum()) for each in row]
+
     @ModelClass.method(max_batch_size=6, batch_sizes=(2, 4, 8))
     def sized(self, row: Batch[np.ndarray], text: Batch[str]) -> Batch[str]:
         self.gate.wait()
@@ -189,6 +194,31 @@ async def test_ragged_arrays_are_padded_and_masked():
         rows = [np.ones(2), np.ones(5), np.ones(0)]
         assert (await held(stage, [first, *(stage.call("total", row=row) for row in rows)]))[1:] == [2.0, 5.0, 0.0]
         assert stage.model.runs[1:] == [(3, 5)]
+
+
+SPREAD = [np.ones((1, 40_000)), np.ones((2, 40_000)), np.ones((40_000, 1)), np.ones((40_000, 2))]
+"""All in one, they would be filled up to 51 GB."""
+
+
+@on_loop
+async def test_arrays_of_very_different_shapes_run_apart():
+    async with Stage(Model) as stage:
+        stage.model.gate.clear()
+        first = stage.call("shout", text="first")
+        await busy(stage)
+        waiting = [stage.call("total", row=row) for row in SPREAD]
+        assert (await held(stage, [first, *waiting]))[1:] == [40_000, 80_000, 40_000, 80_000]
+        assert stage.model.runs[1:] == [(2, 2, 40_000), (2, 40_000, 2)]
+        assert await held(stage, [stage.call("area", row=row) for row in SPREAD]) == [40_000, 80_000, 40_000, 80_000]
+        assert stage.model.runs[3:] == [(2, 2, 40_000), (2, 40_000, 2)]
+
+
+@on_loop
+async def test_an_array_that_cannot_hold_its_padding_is_refused_by_itself_too():
+    async with Stage(Model) as stage:
+        with pytest.raises(InvalidInput, match=r"^row: an array of uint8 cannot be filled up with -1"):
+            await stage.end(stage.call("total", row=np.ones(2, np.uint8)))
+        assert stage.model.runs == []
 
 
 @on_loop
