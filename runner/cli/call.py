@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from runner.cli.connection import connect, connection_options
-from runner.cli.show import save, show
+from runner.cli.show import numbered, save, show
 from runner.cli.usage import Parser, Subcommands, UsageError
 from runner.signature.tree import Kind, Leaf, Node, OptionalOf
 
@@ -55,7 +55,11 @@ def _output_options() -> Parser:
     group = options.add_argument_group("output")
     group.add_argument("--join", action="store_true", help="print the pieces of a stream one behind the other")
     group.add_argument("--timing", action="store_true", help="say on stderr where the time of the call went")
-    group.add_argument("--save", metavar="FILE", help="write an image, audio, video, bytes or array result to a file")
+    group.add_argument(
+        "--save",
+        metavar="FILE",
+        help="write an image, audio, video, bytes or array result to a file; those of a stream to FILE-1, FILE-2, ...",
+    )
     return options
 
 
@@ -83,18 +87,25 @@ def _time(name: str, value: float) -> str:
 
 
 def _print_stream(stream: Iterator[object], arguments: argparse.Namespace) -> None:
-    for item in stream:
-        _print(item, arguments, end="" if arguments.join else "\n")
+    for number, item in enumerate(stream, 1):
+        if arguments.save is not None:
+            _save(item, numbered(cast(str, arguments.save), number))
+        else:
+            print(show(item), end="" if arguments.join else "\n", flush=True)
     if arguments.join:
         print()
 
 
-def _print(result: object, arguments: argparse.Namespace, end: str = "\n") -> None:
+def _print(result: object, arguments: argparse.Namespace) -> None:
     if arguments.save is not None:
-        save(result, cast(str, arguments.save))
-        print(f"{arguments.save}: {show(result)}", file=sys.stderr)
+        _save(result, cast(str, arguments.save))
     else:
-        print(show(result), end=end, flush=True)
+        print(show(result), flush=True)
+
+
+def _save(result: object, path: str) -> None:
+    save(result, path)
+    print(f"{path}: {show(result)}", file=sys.stderr)
 
 
 def _parse(signature: MethodSignature, rest: list[str]) -> dict[str, Any]:

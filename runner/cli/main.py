@@ -42,7 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has seen enough. Python would complain once more while it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (RunnerError, OSError) as error:
+    except OSError as error:
+        if error.filename is None or error.strerror is None:
+            return _complain(error, 1)
+        return _complain(UsageError(f"{error.filename}: {error.strerror}"), 1)
+    except RunnerError as error:
         return _complain(error, 1)
     except KeyboardInterrupt:
         return 130

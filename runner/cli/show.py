@@ -10,7 +10,7 @@ from typing import Any, cast
 from runner.cli.usage import UsageError
 from runner.types import JSON, Audio, Concept, Frame, Image, NamedFields, Region, Text, Video
 
-__all__ = ["save", "show"]
+__all__ = ["numbered", "save", "show"]
 
 _MOST_NUMBERS = 10_000
 """An array with more elements is described, not printed."""
@@ -46,6 +46,12 @@ def save(value: object, path: str) -> None:
             np.save(file, cast(Any, value), allow_pickle=False)
     else:
         target.write_text(show(value) + "\n", encoding="utf-8")
+
+
+def numbered(path: str, number: int) -> str:
+    """Return the file for one item of a stream: `frame.png` becomes `frame-1.png`."""
+    target = Path(path)
+    return str(target.with_name(f"{target.stem}-{number}{target.suffix}"))
 
 
 def _plain(value: object) -> object:

@@ -40,6 +40,24 @@ def test_an_image_into_a_file(call, picture, tmp_path):
         assert image.size == (6, 4)
 
 
+def test_a_stream_into_files(call, tmp_path):
+    saved = tmp_path / "sum.txt"
+    code, out, err = call("add", "--items", "1", "--items", "2", "--save", str(saved))
+    assert (code, out) == (0, "")
+    assert err == f"{tmp_path}/sum-1.txt: 1\n{tmp_path}/sum-2.txt: 2\n"
+    assert [(tmp_path / f"sum-{number}.txt").read_text() for number in (1, 2)] == ["1\n", "2\n"]
+    assert not saved.exists()
+
+
+def test_a_file_that_cannot_be_written(call, picture):
+    nowhere = "/no/such/directory/x.png"
+    assert call("flip", "--picture", picture, "--save", nowhere) == (
+        1,
+        "",
+        f"runner: {nowhere}: No such file or directory\n",
+    )
+
+
 def test_a_stream_of_options(call):
     assert call("add", "--items", "1", "--items", "2", "--start", "10") == (0, "11\n12\n", "")
     assert call("add", "--items", "1", "--items", "2", "--join")[:2] == (0, "12\n")

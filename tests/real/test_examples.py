@@ -75,6 +75,19 @@ def test_the_embedder_tells_related_sentences_from_unrelated_ones(example, clien
     batch = model.embed([{"text": "A cat sleeps on the sofa."}, {"text": "A kitten naps on a couch."}])
     np.testing.assert_allclose(batch[0], cat, atol=1e-5)
     np.testing.assert_allclose(batch[1], kitten, atol=1e-5)
+    np.testing.assert_allclose(model.embed_async("A cat sleeps on the sofa."), cat, atol=1e-5)
+
+
+def test_the_readme_shows_what_the_embedder_has_and_says(example):
+    model = OurModel(base_url=example("sentence-embedder"))
+    _, shown, after = (EXAMPLES.parents[1] / "README.md").read_text().partition("$ .venv/bin/runner methods\n")
+    assert shown
+    methods, _, call = after.partition("$ .venv/bin/runner call similarity ")
+    assert methods.splitlines() == [model.method_signature(name) for name in model.available_methods()]
+    command, answer, *_ = call.splitlines()
+    assert command == '--first "A cat sleeps on the sofa." --second "A kitten naps on the couch."'
+    similarity = model.similarity(first="A cat sleeps on the sofa.", second="A kitten naps on the couch.")
+    assert similarity == pytest.approx(float(answer), abs=1e-4)
 
 
 @pytest.mark.parametrize("client", ["ours", "official"])
