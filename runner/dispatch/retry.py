@@ -39,6 +39,7 @@ def course_after_death(*, present: bool, ran: bool, repeatable: bool, deaths: in
     """
     if ran and not repeatable:
         return Course.LOST
-    if not present or deaths < SUSPECTED_AFTER:
+    if deaths < SUSPECTED_AFTER:
         return Course.AGAIN
-    return Course.ALONE if deaths == SUSPECTED_AFTER else Course.POISON
+    # A suspect whose worker has died or left before it had begun is one still.
+    return Course.ALONE if deaths == SUSPECTED_AFTER or not present else Course.POISON

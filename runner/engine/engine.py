@@ -393,9 +393,8 @@ class Engine:
         if replica is None:
             self._forget(call)
             self._let_in()
-        elif replica in self._replicas:
-            if call.abandoned is None:
-                call.abandoned = self.clock()
+        elif replica in self._replicas and call.abandoned is None:  # one that left may also run out of time
+            call.abandoned = self.clock()
             self._replicas[replica].cancel(call)
 
     def _forget(self, call: EngineCall) -> None:

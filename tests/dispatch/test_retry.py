@@ -16,7 +16,9 @@ AGAIN, ALONE, LOST, POISON = Course.AGAIN, Course.ALONE, Course.LOST, Course.POI
     [
         # Nothing had begun: again, whatever the method, and however often.
         (False, False, False, 0, AGAIN),
-        (False, False, True, 7, AGAIN),
+        (False, False, True, 1, AGAIN),
+        (False, False, False, 2, ALONE),  # suspected before, and no less so now
+        (False, False, True, 7, ALONE),
         # Its inputs were being opened: the method has done nothing, but the call may be what kills.
         (True, False, False, 1, AGAIN),
         (True, False, False, 2, ALONE),
@@ -31,6 +33,7 @@ AGAIN, ALONE, LOST, POISON = Course.AGAIN, Course.ALONE, Course.LOST, Course.POI
         (True, True, True, 4, POISON),
         # Its worker was ended on purpose.
         (False, True, True, 0, AGAIN),
+        (False, True, True, 2, ALONE),
         (False, True, False, 0, LOST),
     ],
 )
