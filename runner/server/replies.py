@@ -34,13 +34,24 @@ class Replies:
         error.__cause__ = exc
         return with_traceback(error) if self._debug else error
 
-    def refusal(self, dialect: Dialect, exc: Exception, *, streaming_input: bool = False) -> bytes:
-        """Return an exception as a reply; raise it, as a `CallError`, where the dialect has no such replies."""
+    def refusal(
+        self, dialect: Dialect, exc: Exception, *, streaming_input: bool = False, with_output: bool = False
+    ) -> bytes:
+        """Return an exception as a reply; raise it, as a `CallError`, where the dialect has no such replies.
+
+        Args:
+            dialect: the caller's.
+            exc: what went wrong.
+            streaming_input: the call has a stream of inputs, and cannot be sent again.
+            with_output: the reply has an output with the same status; a client that asks for signatures looks there
+                first.
+        """
         error = self.error(exc)
         if dialect is Dialect.NATIVE:
             raise error
         status = self._status(error, streaming_input=streaming_input)
-        return reply.failure(status.code, status.description, status.details)
+        outputs = (self.output(error),) if with_output else ()
+        return reply.failure(status.code, status.description, status.details, outputs=outputs)
 
     def of_list(self, answers: Sequence[Payload | BaseException]) -> bytes:
         """Return the reply to a list of inputs: each output in its place, a failed one with its own status."""

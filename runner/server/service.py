@@ -28,6 +28,7 @@ from runner.errors import (
     MessageTooLarge,
     MethodNotFound,
     ModelLoading,
+    Overloaded,
 )
 from runner.execution.times import Times
 from runner.server.access import Access, Caller
@@ -126,7 +127,10 @@ class Service:
             await self._loaded(call)
             return self._catalog.reply(dialect, rpc, request)
         except Exception as exc:
-            return self._replies.refusal(dialect, exc)
+            signatures = (
+                rpc == "PostModelOutputs" and dialect is Dialect.CLARIFAI and _asks_for_signatures(request, exc)
+            )
+            return self._replies.refusal(dialect, exc, with_output=signatures)
 
     def begin_unary(
         self, dialect: Dialect, rpc: str, request: Payload, call: CallInfo, tell: TellReply
@@ -142,6 +146,9 @@ class Service:
             caller = self._access.check(call.metadata)
             self._check_size(request)
             envelope = scan(request)
+        except CallError:
+            return None  # `unary` words it
+        try:
             if len(envelope.inputs) != 1 or envelope.method == GET_SIGNATURES:
                 return None
             (wanted,) = self._requests(dialect, envelope, Cardinality.UNARY, call, caller)
@@ -370,6 +377,16 @@ def _tell_times(call: CallInfo, waited: float, times: Times) -> None:
     """Have it told behind the last reply where the time of a call went, if that is possible."""
     if call.trailers is not None:
         call.trailers.append((TIMES_KEY, times_text(waited, times)))
+
+
+def _asks_for_signatures(request: Payload, exc: Exception) -> bool:
+    """Tell whether a request that failed asked for the signatures. It was perhaps never read."""
+    if isinstance(exc, Overloaded):  # only calls of methods are, and many at once
+        return False
+    try:
+        return scan(request).method == GET_SIGNATURES
+    except InvalidInput:
+        return False
 
 
 def _nothing() -> None:

@@ -115,6 +115,18 @@ def test_wrong_key(serve, open_model, config_file):
     assert "CONN_CREDENTIALS_INVALID" in failure(lambda: open_model(server))
 
 
+@pytest.mark.parametrize("transport", ["grpcio", "native"])
+def test_the_local_client_is_told_too(serve, config_file, transport):
+    from clarifai.client.model_client import ModelClient
+
+    open_to_all = serve("streams", "--transport", transport)
+    local = ModelClient.from_local_grpc(int(open_to_all.address.rpartition(":")[2]))
+    assert "stream" in local.available_methods()
+    closed = serve("streams", "--transport", transport, "--config", config_file("keys: [the-right-key]\n"))
+    local = ModelClient.from_local_grpc(int(closed.address.rpartition(":")[2]))
+    assert "CONN_CREDENTIALS_INVALID" in failure(local.available_methods)
+
+
 def test_strict_ids(serve, open_model):
     server = serve("streams", "--strict-ids")
     assert "MODEL_DOES_NOT_EXIST" in failure(lambda: open_model(server))

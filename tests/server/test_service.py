@@ -157,6 +157,20 @@ async def test_signatures_are_answered_without_a_worker():
 # Refusals.
 
 
+@on_loop
+async def test_a_refused_request_for_signatures_has_an_output_all_the_same():
+    """Official clients look at it before they look at the status."""
+    async with desk(keys=["right"]) as under_test:
+        for method, codes in (("_GET_SIGNATURES", [Code.CREDENTIALS_INVALID]), ("predict", [])):
+            reply = await under_test.post(request(method, "x"))
+            assert (reply.code, reply.codes) == (Code.CREDENTIALS_INVALID, codes)
+    async with desk(ready=False, max_loading_wait=0.0) as under_test:
+        reply = await under_test.post(request("_GET_SIGNATURES", "x"))
+        assert (reply.code, reply.codes) == (Code.MODEL_DEPLOYING, [Code.MODEL_DEPLOYING])
+        with pytest.raises(ModelLoading):
+            await under_test.post(request("_GET_SIGNATURES", "x"), NATIVE)
+
+
 @pytest.mark.parametrize(
     ("message", "error", "code", "text"),
     [
