@@ -1,4 +1,4 @@
-"""Two wishes to the C library's allocator, glibc's, that Python has no function for. Elsewhere they are not made.
+"""Memory as Python has no function for it: two wishes to glibc's allocator, and bytes that nobody has cleared.
 
 A message of 150 KB is large to glibc: it asks the kernel for the memory and gives it back afterwards, and the kernel
 clears every page of the next one again. That was a fifth to a third of what such a call costs (`scripts/bench --only
@@ -21,6 +21,10 @@ _LARGE: Final = 32 * 1024 * 1024
 _KEPT: Final = 16 * 1024 * 1024
 """bytes of freed memory at the end of the heap that are kept: a hundred messages of 150 KB."""
 
+_new = ctypes.pythonapi.PyByteArray_FromStringAndSize
+_new.restype = ctypes.py_object
+_new.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t]
+
 _SAID: Final = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD")
 """Variables by which a person has decided about memory already, perhaps for another allocator."""
 
@@ -33,3 +37,12 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_MMAP_THRESHOLD, _LARGE)
         mallopt(_TRIM_THRESHOLD, _KEPT)
+
+
+def uncleared(size: int) -> memoryview:
+    """Return so many bytes of memory that hold anything: all of them are to be written before anybody sees them.
+
+    To clear 200 MB would stop a loop for longer than anything else, and to clear 150 KB costs a third of filling it.
+    The kernel has no page for what was not written yet.
+    """
+    return memoryview(_new(None, size))

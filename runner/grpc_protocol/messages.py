@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 from typing import Final, TypeAlias
 
+from runner.allocator import uncleared
 from runner.grpc_protocol.compression import Decompress
 from runner.grpc_protocol.status import CallFailure, StatusCode
 
@@ -26,8 +27,9 @@ _VIEW_SHARE: Final = 4
 """A view keeps all of the piece. One that is less than this part of it is copied out, so that what waits somewhere
 keeps no more than this many times its own length."""
 
-_MAPPED_FROM: Final = 256 * 1024
-"""Length from which on a buffer is memory of its own, of which only touched pages exist. Shorter ones grow."""
+_MAPPED_FROM: Final = 8 * 1024 * 1024
+"""Length from which on a buffer is memory of its own, which the kernel gives and takes. Shorter ones lie where others
+lay: to have a page given costs as much as to fill it."""
 
 
 def frame(message: Message, *, compressed: bool = False) -> bytes:
@@ -91,7 +93,7 @@ class MessageReader:
         self._decompress = decompress
         self._head = b""  # the beginning of a head
         # A message under way: its buffer, how much of it is there, and its length.
-        self._buffer: bytearray | mmap.mmap | None = None
+        self._buffer: memoryview | None = None
         self._filled = 0
         self._length = 0
         self._compressed = False
@@ -137,7 +139,7 @@ class MessageReader:
             if end > stop:
                 self._length = length
                 self._compressed = flag == 1
-                self._buffer = bytearray() if length < _MAPPED_FROM else mmap.mmap(-1, length)
+                self._buffer = uncleared(length) if length < _MAPPED_FROM else memoryview(mmap.mmap(-1, length))
                 continue
             message: Message = data[start:end] if length < _VIEW_FROM else _cut(data, start, end)
             messages.append(message if not flag else self._packed(message))
@@ -154,17 +156,23 @@ class MessageReader:
         if self._decompress is None:
             raise CallFailure(StatusCode.INTERNAL, "a compressed message, and no grpc-encoding to say how")
 
-    def _collect(
-        self, buffer: bytearray | mmap.mmap, data: bytes, start: int, stop: int, messages: list[Message | Packed]
-    ) -> int:
+    def middle(self, data: bytes, start: int, stop: int) -> bool:
+        """Take `data[start:stop]` if it is of a message that goes on behind it; return whether it is."""
+        buffer, filled = self._buffer, self._filled + stop - start
+        if buffer is None or filled >= self._length:
+            return False
+        buffer[self._filled : filled] = memoryview(data)[start:stop]
+        self._filled = filled
+        return True
+
+    def _collect(self, buffer: memoryview, data: bytes, start: int, stop: int, messages: list[Message | Packed]) -> int:
         """Move bytes into the buffer; return the position behind them."""
         stop = min(stop, start + self.missing)
         filled = self._filled + stop - start
-        with memoryview(data) as view:
-            buffer[self._filled : filled] = view[start:stop]
+        buffer[self._filled : filled] = memoryview(data)[start:stop]
         self._filled = filled
         if filled == self._length:
-            message = bytes(buffer) if filled < _VIEW_FROM else memoryview(buffer).toreadonly()
+            message = bytes(buffer) if filled < _VIEW_FROM else buffer.toreadonly()
             messages.append(self._packed(message) if self._compressed else message)
             self._buffer = None
             self._filled = self._length = 0

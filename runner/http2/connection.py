@@ -128,7 +128,7 @@ class Connection:
         )
         # The longest frame, as a comparison with the first word of a frame's head needs it: its type in the low byte.
         self._longest = limits.max_frame_bytes << 8 | 0xFF
-        self._read: Callable[[bytes], int] = self._read_preface
+        self._read: Callable[[bytes, int], int] = self._read_preface
         self._rest = bytearray()  # a frame, or the preface, that has begun
         self._needed = 0  # length at which it is complete
         self._settings_seen = False
@@ -174,14 +174,22 @@ class Connection:
             return
         self.now = now
         rest = self._rest
-        if rest:
-            rest += data
-            if len(rest) < self._needed:
-                return
-            data = bytes(rest)
-            rest.clear()
+        position = 0
         try:
-            done = self._read(data)
+            # A frame that has begun is put together by itself: what came with its end is not copied.
+            while rest:
+                until = position + self._needed - len(rest)
+                rest += data[position:until]
+                if until > len(data):
+                    return
+                position = until
+                frame = bytes(rest)
+                rest.clear()
+                done = self._read(frame, 0)  # if nothing, then now we know how long it is
+                if self.failure is not None:
+                    return
+                rest += frame[done:]
+            done = self._read(data, position) if position < len(data) else position
         except ConnectionFailure as failure:
             self.fail(failure)
             return
@@ -281,7 +289,8 @@ class Connection:
             + frames.window_update(0, limits.connection_window - frames.DEFAULT_WINDOW)
         )
 
-    def _read_preface(self, data: bytes) -> int:
+    def _read_preface(self, data: bytes, position: int) -> int:
+        assert not position  # it is the first thing that comes
         if not data.startswith(PREFACE):
             if PREFACE.startswith(data):
                 self._needed = len(PREFACE)
@@ -290,7 +299,7 @@ class Connection:
         self._read = self._read_frames
         return self._read_frames(data, len(PREFACE))
 
-    def _read_frames(self, data: bytes, position: int = 0) -> int:
+    def _read_frames(self, data: bytes, position: int) -> int:
         """Take all complete frames; return where the first incomplete one begins."""
         end = len(data)
         streams = self._streams

@@ -2,14 +2,14 @@
 
 Most of what a server sends is small and fits: it becomes frames at once. DATA that does not fit, because of a window or
 because this turn has sent enough, is queued with its stream. Streams whose own window is open stand in line, and each
-turn sends one frame of the first and moves it to the end: a long answer never holds up a short one by more than a frame
-for each stream before it.
+turn sends 64 KiB of the first and moves it to the end: a long answer never holds up a short one by more than that for
+each stream before it.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from runner.http2 import frames
@@ -21,8 +21,8 @@ from runner.http2.stream import Stream
 TURN_BYTES: Final = 256 * 1024
 """DATA between two calls of `take`, that is, in one write: enough to keep a socket busy, and soon over."""
 
-_FRAME_BYTES: Final = 65_536
-"""The longest frame we send, whatever the peer would take: the unit of taking turns."""
+_TURN_OF_STREAM: Final = 65_536
+"""DATA of one stream before it is another's turn: a frame, or several if the peer takes no longer ones."""
 
 LOW_WATER: Final = 8 * 1024
 """A stream with no more than this in its queue is told that it may write on."""
@@ -108,6 +108,14 @@ class Sender:
             stream.queue.append(data)
             stream.queued += size
             self._schedule(stream)
+
+    def long_data(self, stream: Stream, pieces: Sequence[bytes | memoryview]) -> None:
+        """Send so much that it fills frames: in turns with others, and each piece from where it lies."""
+        if stream.queue is None:
+            stream.queue = deque()
+        stream.queue.extend(pieces)
+        stream.queued += sum(map(len, pieces))
+        self._schedule(stream)
 
     def end(self, stream: Stream, trailers: Fields | HeaderBlock = ()) -> None:
         """End a stream behind what is queued, with a trailer section or without."""
@@ -221,9 +229,9 @@ class Sender:
             stream.scheduled = False
             if not stream.queue or stream.send_window <= 0:
                 continue  # it was reset, or its window was made smaller
-            size = min(stream.queued, stream.send_window, self.window, self.max_frame, _FRAME_BYTES)
+            size = min(stream.queued, stream.send_window, self.window, _TURN_OF_STREAM)
             room -= size
-            self._send_frame(stream, stream.queue, size)
+            self._send_frames(stream, stream.queue, size)
             if stream.queued:
                 self._schedule(stream)
             elif stream.last is not None:
@@ -231,21 +239,28 @@ class Sender:
             if stream.queued <= LOW_WATER < stream.queued + size:
                 stream.on_writable()
 
-    def _send_frame(self, stream: Stream, queue: deque[bytes | memoryview], size: int) -> None:
+    def _send_frames(self, stream: Stream, queue: deque[bytes | memoryview], size: int) -> None:
         self.window -= size
         stream.send_window -= size
         stream.queued -= size
-        self.data_frames += 1
-        out = self._out
-        out.append((size << 16).to_bytes(5, "big") + stream.id_bytes)
+        out, number, longest = self._out, stream.id_bytes, min(self.max_frame, _TURN_OF_STREAM)
+        piece: bytes | memoryview = b""
+        start = end = 0  # piece[start:end] is still to be sent
         while size:
-            piece = queue.popleft()
-            if len(piece) > size:
-                view = memoryview(piece)
-                queue.appendleft(view[size:])
-                piece = view[:size]
-            out.append(piece)
-            size -= len(piece)
+            left = min(longest, size)
+            size -= left
+            self.data_frames += 1
+            out.append((left << 16).to_bytes(5, "big") + number)
+            while left:
+                if start == end:
+                    piece = memoryview(queue.popleft())
+                    start, end = 0, len(piece)
+                until = min(end, start + left)
+                out.append(piece[start:until])
+                left -= until - start
+                start = until
+        if start < end:
+            queue.appendleft(piece[start:])
 
     def _headers(self, stream: Stream, fields: Fields, *, end_stream: bool) -> None:
         # Encoded as it leaves and not before: blocks change the table in the order in which they are sent.

@@ -41,7 +41,8 @@ from runner.signature.method import Cardinality
 from runner.signature.published import Published
 from runner.wire import reply
 from runner.wire.envelope import Envelope, scan
-from runner.wire.payload import Payload
+from runner.wire.payload import VIEW_FROM, Payload
+from runner.wire.reply import LongReply
 from runner.wire.statistics import TIMES_KEY, encode_statistics
 
 GET_SIGNATURES = "_GET_SIGNATURES"
@@ -79,7 +80,7 @@ class CallInfo(NamedTuple):
     transport cannot send any."""
 
 
-TellReply: TypeAlias = Callable[[bytes | CallError], None]
+TellReply: TypeAlias = Callable[[bytes | LongReply | CallError], None]
 """Told the reply of a unary call, or the error it failed with, once. Must not raise."""
 
 
@@ -214,7 +215,13 @@ class Service:
 
     def _tell(self, dialect: Dialect, call: CallInfo, tell: TellReply, answer: Answer | CallError) -> None:
         try:
-            tell(self._replies.refusal(dialect, answer) if isinstance(answer, CallError) else _reply_of(answer, call))
+            if isinstance(answer, CallError):
+                tell(self._replies.refusal(dialect, answer))
+            elif len(answer.payload) < VIEW_FROM:
+                tell(_reply_of(answer, call))
+            else:
+                _tell_times(call, answer.waited, answer.times)
+                tell(reply.long_success(answer.payload))
         except CallError as exc:
             tell(exc)
 

@@ -10,11 +10,11 @@ receiver closes the link on a sender that does not, whose beginnings could fill 
 
 from __future__ import annotations
 
-import ctypes
 import struct
 from collections import deque
 from typing import Final
 
+from runner.allocator import uncleared
 from runner.wire.payload import Payload
 
 PIECE_BYTES: Final = 256 * 1024
@@ -33,10 +33,6 @@ _FIRST: Final = struct.Struct("<IBBQ")  # length of what follows, tag, place amo
 _NEXT: Final = struct.Struct("<IBB")
 HEAD_BYTES: Final = _FIRST.size
 """bytes of the longer of the two heads."""
-
-_new = ctypes.pythonapi.PyByteArray_FromStringAndSize
-_new.restype = ctypes.py_object
-_new.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t]
 
 
 class _Cut:
@@ -161,7 +157,7 @@ class Joiner:
             (total,) = rest
             if not PIECE_BYTES < total <= MAX_FRAME_BYTES - self._bytes or place >= MAX_FRAMES or place in self._frames:
                 raise ValueError(f"frame {place} of {total} bytes does not go with what is under way: {self!r}")
-            self._frames[place] = (_memory(total), 0)
+            self._frames[place] = (uncleared(total), 0)
             self._bytes += total
         elif tag != NEXT_TAG or place not in self._frames:
             raise ValueError(f"a piece of frame {place}, which has not begun")
@@ -200,11 +196,3 @@ class Joiner:
 def body(piece: memoryview) -> memoryview:
     """Return what follows a piece's head."""
     return piece[_FIRST.size if piece[4] == FIRST_TAG else _NEXT.size :]
-
-
-def _memory(size: int) -> memoryview:
-    """Return memory that is not cleared: all of it is written before anybody sees it.
-
-    To clear 200 MB when the first piece comes would stop the loop for longer than anything else here.
-    """
-    return memoryview(_new(None, size))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import mmap
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -65,17 +67,42 @@ def test_a_long_message_in_pieces_is_collected_once_and_cannot_be_written_to():
     data = frame(b"x" * 500_000)
     (message,) = fed(reader, data, [1000] * 400)
     assert isinstance(message, memoryview)
-    assert isinstance(message.obj, mmap.mmap)
     assert message.readonly
     assert message == b"x" * 500_000
 
 
-def test_what_is_announced_takes_no_memory():
+@given(st.integers(1, 100_000), st.lists(st.integers(0, 40_000), max_size=6))
+def test_the_middle_of_a_message_is_taken_and_nothing_else(size, steps):
     reader = MessageReader(1 << 20)
-    reader.feed(module.head(200_000) + b"x", 0, HEAD + 1)
-    assert len(reader._buffer) == 1
-    assert reader.missing == 199_999
-    assert not reader.between
+    data = frame(bytes(index % 251 for index in range(size))) + b"next"
+    position = 0
+    for step in steps:
+        stop = min(position + step, len(data))
+        inside = position >= HEAD and stop < HEAD + size
+        if reader.middle(data, position, stop):
+            assert inside
+        else:
+            assert not inside
+            if stop > HEAD + size or reader.feed(data, position, stop):
+                return
+        position = stop
+        assert reader.missing == (HEAD + size - position if position >= HEAD else 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at the memory of this process as Linux shows it")
+@pytest.mark.parametrize("size", [200_000, 7 << 20, 100 << 20])
+def test_what_is_announced_takes_no_memory(size):
+    readers = [MessageReader(1 << 30) for _ in range(max(2, (400 << 20) // size))]
+    before = resident()
+    for reader in readers:
+        reader.feed(module.head(size) + b"x", 0, HEAD + 1)
+        assert reader.missing == size - 1
+        assert not reader.between
+    assert resident() - before < 40 << 20
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
 
 
 def test_a_message_over_the_limit_is_refused_by_its_head():

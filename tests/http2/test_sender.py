@@ -62,9 +62,30 @@ def test_streams_take_turns() -> None:
     sender.data(streams[0], bytes(100_000))
     sender.data(streams[1], bytes(100_000))
     sender.data(streams[2], b"short")
-    order = [each.stream for each in peer.heard()]
-    assert order[:3] == [1, 3, 5]
-    assert order == [1, 3, 5] + [1, 3] * 6
+    heard = [(each.stream, len(each.payload)) for each in peer.heard()]
+    turn = [16_384] * 4  # 64 KiB, in frames as long as the peer takes
+    rest = [16_384, 16_384, 100_000 - 6 * 16_384]
+    assert heard == [
+        *((1, size) for size in turn),
+        *((3, size) for size in turn),
+        (5, 5),
+        *((1, size) for size in rest),
+        *((3, size) for size in rest),
+    ]
+
+
+def test_frames_are_cut_anywhere_in_the_pieces() -> None:
+    peer = Peer(greeting=WIDE)
+    stream = peer.open(1, end=True)
+    sender = peer.connection.sender
+    pieces = [bytes([number]) * size for number, size in enumerate((1, 16_383, 16_384, 70_000, 3, 1, 50_000))]
+    sender.long_data(stream, pieces)
+    sender.end(stream, [(b"grpc-status", b"0")])
+    heard = peer.heard()
+    assert b"".join(each.payload for each in heard[:-1]) == b"".join(pieces)
+    assert heard[-1].kind == HEADERS
+    assert max(len(each.payload) for each in heard) == 16_384
+    assert [len(each.payload) for each in heard[:4]] == [16_384] * 4
 
 
 def test_a_short_answer_does_not_wait_for_a_long_one() -> None:
@@ -76,8 +97,8 @@ def test_a_short_answer_does_not_wait_for_a_long_one() -> None:
     assert sum(len(each.payload) for each in first) == TURN_BYTES
     sender.respond(short, HEAD, b"short", LAST)
     second = split(b"".join(sender.take()))
-    # Its head is there at once, its message after one frame of the long one.
-    assert [each.stream for each in second[:4]] == [3, 1, 3, 3]
+    # Its head is there at once, its message after one turn of the long one.
+    assert [each.stream for each in second[:7]] == [3, 1, 1, 1, 1, 3, 3]
 
 
 def test_one_turn_is_bounded() -> None:

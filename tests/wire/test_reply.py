@@ -22,6 +22,14 @@ def test_success(texts: list[str]) -> None:
     assert list(message.outputs) == outputs
 
 
+@pytest.mark.parametrize("size", [0, 1, 127, 128, 20_000, 3_000_000])
+def test_a_long_reply_is_the_same_in_pieces(size: int) -> None:
+    serialized = output("x" * size).SerializeToString()
+    pieces = reply.long_success(serialized)
+    assert b"".join(pieces) == reply.success([serialized])
+    assert pieces.output is serialized
+
+
 def test_views_are_framed_too() -> None:
     data = output("x").SerializeToString()
     view = memoryview(b"__" + data)[2:]

@@ -90,21 +90,21 @@ class Call(Stream):
         if self._reader is not None and (missing := self._reader.missing):
             self.connection.expect(self, missing)
 
-    def _send(self, message: Message) -> None:
-        """Send one message of the response."""
+    def _send(self, *message: Message) -> None:
+        """Send one message of the response, which may be in several pieces."""
         sender = self.connection.sender
         meaning = self._meaning
         if not self._begun:
             self._begun = True
             sender.begin(self, meaning.begin)
-        size = len(message)
+        size = sum(map(len, message))
         if meaning.coding is not IDENTITY and size in COMPRESSED:
-            sender.data(self, frame(compress(meaning.coding, message), compressed=True))
+            whole = message[0] if len(message) == 1 else b"".join(message)
+            sender.data(self, frame(compress(meaning.coding, whole), compressed=True))
         elif size < JOIN_BELOW:
-            sender.data(self, b"".join((b"\0", size.to_bytes(4, "big"), message)))
+            sender.data(self, b"".join((b"\0", size.to_bytes(4, "big"), *message)))
         else:
-            sender.data(self, head(size))
-            sender.data(self, message)
+            sender.long_data(self, (head(size), *message))
 
     def _end(self, trailers: Fields | HeaderBlock) -> None:
         if self._begun:

@@ -20,6 +20,11 @@ logger = logging.getLogger("runner.server")
 _WRITE_BYTES: Final = 512 * 1024
 """bytes that wait for the socket before we stop giving it more."""
 
+_LONG_WRITE: Final = 64 * 1024
+_LONG_PIECE: Final = 4 * 1024
+"""A write of more bytes than this, in pieces of more than that on average, is written from where they lie. To join them
+costs less than to name each to the kernel otherwise."""
+
 _is_http1 = re.compile(rb"[A-Z]{1,20} ").match
 """How a request of HTTP/1.1 begins. HTTP/2's preface begins so too, on purpose."""
 
@@ -206,7 +211,12 @@ class Http2Protocol(asyncio.Protocol):
         sender = connection.sender
         out = sender.take()
         if out:
-            transport.write(out[0] if len(out) == 1 else b"".join(out))
+            if len(out) == 1:
+                transport.write(out[0])
+            elif (size := sum(map(len, out))) > _LONG_WRITE and size > _LONG_PIECE * len(out):
+                transport.writelines(out)
+            else:
+                transport.write(b"".join(out))
             if sender.pending:
                 self._wake()
                 return

@@ -20,6 +20,7 @@ from runner.http2.fields import Fields, RequestHead
 from runner.server.native.call import COMPRESSED, JOIN_BELOW, WELL, Call, Meaning
 from runner.server.rpcs import UnaryRpc
 from runner.server.service import CallInfo
+from runner.wire.reply import LongReply
 
 if TYPE_CHECKING:
     from runner.server.native.calls import Calls
@@ -63,6 +64,8 @@ class UnaryCall(Call):
         ):
             self._begin(rpc, data[start + MESSAGE_HEAD : stop])
             return
+        if self._reader is not None and not ended and self._reader.middle(data, start, stop):
+            return  # most of a long message comes like this
         try:
             messages = self._feed(data, start, stop, ended)
             if ended and not messages:
@@ -104,7 +107,7 @@ class UnaryCall(Call):
             calls.count(-1)
         self._task = calls.start(self._run(rpc, bytes(request), info))
 
-    def _told(self, reply: bytes | CallError) -> None:
+    def _told(self, reply: bytes | LongReply | CallError) -> None:
         if self._cancel is None:
             return  # the caller has left
         self._cancel = None
@@ -138,16 +141,17 @@ class UnaryCall(Call):
         finally:
             self._calls.count(-1)
 
-    def _answer(self, reply: Message) -> None:
+    def _answer(self, reply: bytes | LongReply) -> None:
         if not self.local_open:
             return
-        size, meaning = len(reply), self._meaning
+        pieces = reply if isinstance(reply, LongReply) else (reply,)
+        size, meaning = sum(map(len, pieces)), self._meaning
         plain = meaning.coding is IDENTITY or size not in COMPRESSED
         if plain and size < JOIN_BELOW - MESSAGE_HEAD and not self._trailers:
-            data = b"".join((b"\0", size.to_bytes(4, "big"), reply))
+            data = b"".join((b"\0", size.to_bytes(4, "big"), *pieces))
             self.connection.sender.respond(self, meaning.begin, data, WELL)
         else:
-            self._send(reply)
+            self._send(*pieces)
             self._end(response_trailers(metadata=self._trailers) if self._trailers else WELL)
 
 

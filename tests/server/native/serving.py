@@ -18,7 +18,8 @@ from runner.server.http_app import HttpApp
 from runner.server.native.transport import NativeTransport
 from runner.server.rpcs import BidiRpc, ClientStreamRpc, Rpc, RpcFailed, ServerStreamRpc, UnaryRpc
 from runner.server.service import CallInfo, TellReply
-from runner.wire.payload import Payload
+from runner.wire.payload import VIEW_FROM, Payload
+from runner.wire.reply import LongReply
 from tests.http2.peer import Frame, split
 
 
@@ -75,8 +76,10 @@ class Rpcs:
                 tell(InvalidInput("wrong"))
             case b"bug":
                 raise ZeroDivisionError("a bug")
-            case _:
-                tell(bytes(request))
+            case whole if len(whole) >= VIEW_FROM:
+                tell(LongReply(whole[:20], memoryview(whole)[20:]))
+            case whole:
+                tell(whole)
         return self.cancel
 
     def cancel(self) -> None:

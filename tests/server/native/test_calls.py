@@ -364,6 +364,9 @@ async def test_calls_without_a_task() -> None:
     async with served() as server, server.channel() as channel:
         call = channel.unary_unary("/t/Begun")
         assert await call(b"at once") == b"at once"
+        for size in (16_383, 16_384, 150_000, 2_000_000):
+            long = bytes(index % 251 for index in range(size))
+            assert await call(long) == long
         with pytest.raises(grpc.aio.AioRpcError) as failed:
             await call(b"fail")
         assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
