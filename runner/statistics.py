@@ -136,6 +136,10 @@ class EngineStatistics:
         tasks: asyncio tasks in the server: what waits for calls, workers and connections.
         cancel_latency_seconds: of running calls that nobody waited for any more: from that instant (the caller left or
             cancelled, the deadline passed, the server drained) until the worker had stopped, and their room was free.
+        restarts_total: workers that were started in the place of others: of dead, worn and superseded ones.
+        retries_total: times that a call was given to another worker because its own was gone.
+        poison_total: calls that ended with `PoisonCall`.
+        cancellations_total: calls for which nobody waited any more, or whose deadline passed, in the queue or running.
     """
 
     at: float
@@ -147,3 +151,7 @@ class EngineStatistics:
     replicas: tuple[ReplicaStatistics, ...]
     methods: tuple[MethodStatistics, ...]
     points: tuple[PointStatistics, ...]
+    restarts_total: int = 0
+    retries_total: int = 0
+    poison_total: int = 0
+    cancellations_total: int = 0

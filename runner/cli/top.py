@@ -71,6 +71,9 @@ def render(before: EngineStatistics, now: EngineStatistics) -> list[str]:
     if (stops := now.cancel_latency_seconds).count:
         took = f"{stops.p50 * 1000:.1f} ms (p50), {stops.p99 * 1000:.1f} ms (p99)"
         lines.append(f"{stops.count} running calls were told to stop, and had after {took}")
+    if any(totals := (now.restarts_total, now.retries_total, now.poison_total, now.cancellations_total)):
+        restarts, retries, poison, cancelled = totals
+        lines.append(f"{cancelled} calls cancelled, {retries} run again, {poison} poison; {restarts} workers restarted")
     lines += ["", *_methods(before, now, seconds), *_points(before, now, seconds), "", *_replicas(before, now, seconds)]
     return lines
 

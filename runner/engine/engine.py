@@ -73,6 +73,7 @@ class Engine:
         self._calls: dict[CallId, EngineCall] = {}
         self._last_id = 0
         self._last_replica = 0
+        self._started = 0  # workers, so far
         self._methods: dict[str, Published] = {}
         self._tell_methods: list[Callable[[Sequence[Published]], None]] = []
         self._replacing = asyncio.Lock()
@@ -391,10 +392,12 @@ class Engine:
         """Nobody waits for the call any more."""
         replica = self._dispatcher.withdraw(call.id)
         if replica is None:
+            self._observed.cancellations += call.id in self._calls
             self._forget(call)
             self._let_in()
         elif replica in self._replicas and call.abandoned is None:  # one that left may also run out of time
             call.abandoned = self.clock()
+            self._observed.cancellations += 1
             self._replicas[replica].cancel(call)
 
     def _forget(self, call: EngineCall) -> None:
@@ -486,6 +489,8 @@ class Engine:
     def replica_started(self, replica: Replica) -> None:
         """See `Owner`."""
         self._replicas[replica.name] = replica
+        self._started += 1
+        self._observed.restarts = max(self._started - len(self._places), 0)
 
     def replica_takes_over(self, replica: Replica, old: Replica | None) -> None:
         """See `Owner`."""
@@ -542,8 +547,10 @@ class Engine:
                 if (failing := self._failing(call.request.group)) is not None:
                     self._end(call, WorkerLost(_LOST) if call.deaths else failing)
                 else:
+                    self._observed.retries += 1
                     self._dispatcher.restore(_ticket(call), call.arrived, alone=course is Course.ALONE)
             case Course.POISON:
+                self._observed.poison += 1
                 self._end(call, PoisonCall(f"{call.deaths} workers died while they ran the call; it is not run again"))
             case Course.LOST if call.wire_id in replica.stuck:
                 limit = call.request.method.max_run

@@ -32,6 +32,10 @@ class Observed:
     """Counts. Owned by the engine, written on its loop."""
 
     def __init__(self) -> None:
+        self.restarts = 0  # workers in the place of others
+        self.retries = 0  # calls that were given to another worker
+        self.poison = 0  # calls that are given to none any more
+        self.cancellations = 0  # calls for which nobody waited any more
         self._points: dict[str, Count] = {}
         self._latest: dict[str, BatchStatistics | None] = {}
         self._ended: Counter[str] = Counter()
@@ -94,6 +98,10 @@ class Observed:
             waiting_bytes=dispatch.waiting_bytes,
             tasks=len(asyncio.all_tasks()),
             cancel_latency_seconds=self._cancel_latency(),
+            restarts_total=self.restarts,
+            retries_total=self.retries,
+            poison_total=self.poison,
+            cancellations_total=self.cancellations,
             lanes=dispatch.lanes,
             replicas=tuple(
                 ReplicaStatistics(

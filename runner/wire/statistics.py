@@ -43,6 +43,10 @@ def encode_statistics(record: EngineStatistics) -> bytes:
         waiting_bytes=record.waiting_bytes,
         tasks=record.tasks,
         cancel_latency_seconds=_encoded(record.cancel_latency_seconds),
+        restarts_total=record.restarts_total,
+        retries_total=record.retries_total,
+        poison_total=record.poison_total,
+        cancellations_total=record.cancellations_total,
     )
     for lane in record.lanes:
         message.lanes.add(lane=lane.lane, waiting=lane.waiting, oldest_seconds=lane.oldest)
@@ -89,6 +93,10 @@ def decode_statistics(data: bytes) -> EngineStatistics:
         waiting_bytes=message.waiting_bytes,
         tasks=message.tasks,
         cancel_latency_seconds=_latency(message.cancel_latency_seconds),
+        restarts_total=message.restarts_total,
+        retries_total=message.retries_total,
+        poison_total=message.poison_total,
+        cancellations_total=message.cancellations_total,
         lanes=tuple(LaneStatistics(lane.lane, lane.waiting, lane.oldest_seconds) for lane in message.lanes),
         replicas=tuple(
             ReplicaStatistics(

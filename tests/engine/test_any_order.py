@@ -359,6 +359,13 @@ class AnyOrder(RuleBasedStateMachine):
         assert (statistics.waiting_calls, statistics.waiting_bytes) == (0, 0)
         assert [replica.running for replica in statistics.replicas if replica.running] == []
         assert not self.engine._calls
+        ends = [caller.ends[0] for caller in self.callers if caller.ends]
+        assert statistics.poison_total == sum(isinstance(end, PoisonCall) for end in ends)
+        assert statistics.restarts_total == len(self.source.workers) - 2
+        repeated = sum(max(len(caller.runs) - 1, 0) for caller in self.callers)
+        assert statistics.retries_total >= repeated
+        cancelled = sum(caller.left and caller.prompt for caller in self.callers)
+        assert statistics.cancellations_total >= cancelled
         await self.engine.__aexit__(None, None, None)
         assert all(worker.stopped for worker in self.source.workers)
 

@@ -35,6 +35,10 @@ records = st.builds(
     waiting_calls=counts,
     waiting_bytes=counts,
     tasks=counts,
+    restarts_total=counts,
+    retries_total=counts,
+    poison_total=counts,
+    cancellations_total=counts,
     cancel_latency_seconds=st.builds(Latency, count=counts, total=seconds, p50=seconds, p99=seconds, longest=seconds),
     lanes=st.lists(st.builds(LaneStatistics, names, counts, seconds), max_size=3).map(tuple),
     replicas=st.lists(

@@ -684,7 +684,7 @@ class GetStatisticsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Statistics(_message.Message):
-    __slots__ = ("at", "waiting_calls", "waiting_bytes", "lanes", "replicas", "methods", "points", "cancel_latency_seconds", "tasks")
+    __slots__ = ("at", "waiting_calls", "waiting_bytes", "lanes", "replicas", "methods", "points", "cancel_latency_seconds", "tasks", "restarts_total", "retries_total", "poison_total", "cancellations_total")
     AT_FIELD_NUMBER: _ClassVar[int]
     WAITING_CALLS_FIELD_NUMBER: _ClassVar[int]
     WAITING_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -694,6 +694,10 @@ class Statistics(_message.Message):
     POINTS_FIELD_NUMBER: _ClassVar[int]
     CANCEL_LATENCY_SECONDS_FIELD_NUMBER: _ClassVar[int]
     TASKS_FIELD_NUMBER: _ClassVar[int]
+    RESTARTS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    RETRIES_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    POISON_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    CANCELLATIONS_TOTAL_FIELD_NUMBER: _ClassVar[int]
     at: float
     waiting_calls: int
     waiting_bytes: int
@@ -703,7 +707,11 @@ class Statistics(_message.Message):
     points: _containers.RepeatedCompositeFieldContainer[PointStatistics]
     cancel_latency_seconds: Latency
     tasks: int
-    def __init__(self, at: _Optional[float] = ..., waiting_calls: _Optional[int] = ..., waiting_bytes: _Optional[int] = ..., lanes: _Optional[_Iterable[_Union[LaneStatistics, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatistics, _Mapping]]] = ..., methods: _Optional[_Iterable[_Union[MethodStatistics, _Mapping]]] = ..., points: _Optional[_Iterable[_Union[PointStatistics, _Mapping]]] = ..., cancel_latency_seconds: _Optional[_Union[Latency, _Mapping]] = ..., tasks: _Optional[int] = ...) -> None: ...
+    restarts_total: int
+    retries_total: int
+    poison_total: int
+    cancellations_total: int
+    def __init__(self, at: _Optional[float] = ..., waiting_calls: _Optional[int] = ..., waiting_bytes: _Optional[int] = ..., lanes: _Optional[_Iterable[_Union[LaneStatistics, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatistics, _Mapping]]] = ..., methods: _Optional[_Iterable[_Union[MethodStatistics, _Mapping]]] = ..., points: _Optional[_Iterable[_Union[PointStatistics, _Mapping]]] = ..., cancel_latency_seconds: _Optional[_Union[Latency, _Mapping]] = ..., tasks: _Optional[int] = ..., restarts_total: _Optional[int] = ..., retries_total: _Optional[int] = ..., poison_total: _Optional[int] = ..., cancellations_total: _Optional[int] = ...) -> None: ...
 
 class Latency(_message.Message):
     __slots__ = ("count", "total", "p50", "p99", "longest")
