@@ -77,7 +77,7 @@ class Doorway(asyncio.Protocol):
             if len(first) < len(PREFACE):
                 return
             http2 = Http2Protocol(self._server)
-            self._server.admit(http2)
+            self._server.succeed(self, http2)
             successor: asyncio.Protocol = http2
         elif _is_http1(first):
             successor = self._server.http1()

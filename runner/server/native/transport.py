@@ -20,8 +20,8 @@ from runner.server.rpcs import Rpcs
 
 logger = logging.getLogger("runner.server")
 
-MAX_CONNECTIONS = 8192
-"""A connection more is closed at once. Each may hold some hundreds of kilobytes."""
+MAX_CONNECTIONS = 16_384
+"""A connection more is closed at once. An idle one costs some kilobytes, and ten thousand are what a server has to bear."""
 
 _FAREWELL = 0.25
 """seconds in which the last answers leave after the last call has ended."""
@@ -156,8 +156,13 @@ class NativeTransport:
         self._connections[connection] = None
         return True
 
+    def succeed(self, old: _Open, new: _Open) -> None:
+        """Count another in the place of a connection."""
+        self._connections[new] = None
+        self._connections.pop(old, None)
+
     def leave(self, connection: _Open) -> None:
-        """Forget a connection that is closed, or that another one takes the place of."""
+        """Forget a connection that is closed, or is counted elsewhere."""
         self._connections.pop(connection, None)
         self.flushed()
         if not self._connections and self._gone is not None and not self._gone.done():

@@ -16,6 +16,7 @@ import pytest
 from runner.http2.frames import ACK, DATA, GOAWAY, PING, WINDOW_UPDATE
 from runner.server.fitness import Fitness
 from runner.server.http_app import HttpApp
+from runner.server.native import transport
 from runner.server.native.protocol import Patience
 from runner.server.native.sockets import open_sockets
 from runner.server.native.transport import NativeTransport
@@ -81,6 +82,22 @@ async def test_what_does_not_end_within_the_grace() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as failed:
             await call
         assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@on_loop
+async def test_a_connection_too_many_is_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "MAX_CONNECTIONS", 3)
+    async with served() as server:
+        clients = [await Client.connect(server.port) for _ in range(3)]
+        for number, client in enumerate(clients):
+            client.ask(1, b"/t/Echo", b"%d" % number)
+            assert await client.next(DATA) is not None
+        assert await server.raw() == b""
+        draining = asyncio.ensure_future(server.transport.drain(20.0))
+        for client in clients:
+            assert await client.next(GOAWAY) is not None
+            client.close()
+        await draining
 
 
 @on_loop
