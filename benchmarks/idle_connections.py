@@ -1,12 +1,12 @@
-"""Ten thousand connections that say hello and then nothing: what each costs the server, and whether calls are answered.
+"""Ten thousand connections that say hello and then nothing: what each costs, and whether calls are still answered.
 
-Connections come from a few processes of their own, each from an address of its own in 127.0.0.0/8, since one address has
-some 28,000 ports only. Each speaks HTTP/2 as far as its settings, and stays. Calls are made one after the other, before
-and while they are there, over a connection of their own. In the end every connection has to be there still.
+Connections come from a few processes, each from an address of its own in 127.0.0.0/8, since one address has some 28,000
+ports only. Each speaks HTTP/2 as far as its settings, and stays. Calls are made one after the other over a connection of
+their own, before, while the others are there, and after. In the end every connection has to be there still.
 
     python benchmarks/idle_connections.py [--connections 10000] [--transport native] [--calls 500]
 
-Both ends need a descriptor for each connection: see `ulimit -n`. Exits with 1 if a connection was lost or a call failed.
+Both ends need a descriptor for each connection: see `ulimit -n`. Exits with 1 if a connection was lost.
 """
 
 from __future__ import annotations
@@ -61,6 +61,11 @@ def hold(address: str, port: int, count: int) -> None:
     sys.stdin.readline()
 
 
+def _holder(address: str, port: int, count: int) -> subprocess.Popen[str]:
+    command = [sys.executable, __file__, "--hold", address, str(port), str(count)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
 def _resident(server: Server) -> int:
     status = Path(f"/proc/{server.pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) * 1024
@@ -106,16 +111,7 @@ def main() -> int:
             began, used = time.perf_counter(), server.cpu_seconds()
             try:
                 for number, count in enumerate(counts):
-                    arguments = [
-                        sys.executable,
-                        __file__,
-                        "--hold",
-                        f"127.0.0.{2 + number}",
-                        str(server.port),
-                        str(count),
-                    ]
-                    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-                    holders.append(subprocess.Popen(arguments, **pipes))
+                    holders.append(_holder(f"127.0.0.{2 + number}", server.port, count))
                 for holder in holders:
                     assert holder.stdout is not None
                     if holder.stdout.readline() != "open\n":

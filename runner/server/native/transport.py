@@ -21,7 +21,7 @@ from runner.server.rpcs import Rpcs
 logger = logging.getLogger("runner.server")
 
 MAX_CONNECTIONS = 16_384
-"""A connection more is closed at once. An idle one costs some kilobytes, and ten thousand are what a server has to bear."""
+"""A connection more is closed at once. An idle one costs some kilobytes; ten thousand of them have to be borne."""
 
 _FAREWELL = 0.25
 """seconds in which the last answers leave after the last call has ended."""
