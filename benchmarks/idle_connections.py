@@ -1,8 +1,8 @@
 """Ten thousand connections that say hello and then nothing: what each costs, and whether calls are still answered.
 
-Connections come from a few processes, each from an address of its own in 127.0.0.0/8, since one address has some 28,000
-ports only. Each speaks HTTP/2 as far as its settings, and stays. Calls are made one after the other over a connection of
-their own, before, while the others are there, and after. In the end every connection has to be there still.
+Connections come from a few processes, each from an address of its own in 127.0.0.0/8, since one address has some
+28,000 ports only. Each speaks HTTP/2 as far as its settings, and stays. Calls are made one after the other over a
+connection of their own, before, while the others are there, and after. In the end every connection has to be there.
 
     python benchmarks/idle_connections.py [--connections 10000] [--transport native] [--calls 500]
 
