@@ -15,7 +15,7 @@ class Reason(enum.Enum):
     IDLE = "idle"
     """The device had nothing to do."""
     FULL = "full"
-    """No more entries, or no more cost, fit in."""
+    """No more entries, or no more cost, fit in, or its objective leaves no time for more."""
     DELAY = "delay"
     """It had waited for company as long as it may."""
     DEADLINE = "deadline"

@@ -205,7 +205,7 @@ class Policy:
     def _readiness(self, group: _Group, now: float) -> tuple[Reason | None, float]:
         """Say why a group may leave now, or else when it may if nothing happens before."""
         limits = group.limits
-        if group.size >= limits.max_size or group.cost >= limits.max_cost:
+        if group.size >= limits.max_size or group.cost >= self._most_cost(group, now):
             return Reason.FULL, math.inf
         if limits.holds and group.expected - group.late:
             # Until the batch is finished nobody can come back, and an event will tell of that.

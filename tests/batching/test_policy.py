@@ -140,6 +140,17 @@ def test_an_objective_caps_the_batch() -> None:
     assert len(batch(under_test, 9.0).entries) == 5  # late already: half of the objective, not ever smaller batches
 
 
+def test_a_batch_that_its_objective_caps_is_full() -> None:
+    """So it is made ready while the device is busy, and tells how many calls a worker needs to have."""
+    under_test = policy(Limits(max_size=64, slo=0.1))
+    for size in (1, 2, 4, 8, 16, 32, 64):
+        under_test.latency.update(0, float(size), 0.01 * size)
+    offer(under_test, *range(14), now=0.0)
+    assert taken(under_test, 0.0, Room.NEXT) == (tuple(range(10)), Reason.FULL)
+    assert taken(under_test, 0.0, Room.NEXT) is None  # four more would fit in
+    assert taken(under_test, 0.0) == ((10, 11, 12, 13), Reason.IDLE)
+
+
 # The hold.
 
 

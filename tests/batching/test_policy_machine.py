@@ -12,6 +12,7 @@ LIMITS = (
     Limits(max_size=3),
     Limits(max_size=5, max_cost=8.0, max_delay=0.02),
     Limits(max_size=4, holds=True),
+    Limits(max_size=6, slo=0.02),
 )
 AGING = 1.0
 
@@ -32,7 +33,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.batches: set[int] = set()
 
     @rule(
-        point=st.integers(0, 2),
+        point=st.integers(0, len(LIMITS) - 1),
         key=st.sampled_from("ab"),
         cost=st.floats(0.5, 10),
         priority=st.integers(-2, 2),
