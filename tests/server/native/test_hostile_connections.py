@@ -1,0 +1,161 @@
+"""Connections that cost and bring nothing, on real sockets: half-said, flooding, never read. Others must not notice.
+
+What each rule of HTTP/2 says to it is tested without sockets, in `tests/http2/test_limits.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from runner.http2.errors import ErrorCode
+from runner.http2.frames import CONTINUATION, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE
+from runner.http2.limits import Limits
+from runner.server.native.protocol import Patience
+from tests.http2.peer import Frame, settings, word
+from tests.running import on_loop, resident_bytes
+from tests.server.native.serving import Client, Served, served
+
+pytestmark = pytest.mark.real
+
+WIDE = word(2**30)
+
+
+async def echo(server: Served) -> None:
+    """Call as everybody does."""
+    async with server.channel() as channel:
+        assert await channel.unary_unary("/t/Echo")(b"hello", timeout=10) == b"hello"
+
+
+@asynccontextmanager
+async def beset(**options: Any) -> AsyncIterator[Served]:
+    """Serve somebody else too, before and after."""
+    async with served(**options) as server:
+        await echo(server)
+        yield server
+        await echo(server)
+
+
+async def last_words(client: Client) -> ErrorCode:
+    """Wait until the connection was ended with a GOAWAY; return its code."""
+    goaway = await client.next(GOAWAY)
+    assert goaway is not None
+    client.close()
+    return goaway.code
+
+
+@on_loop
+async def test_a_slow_hello_wins_no_time():
+    async with beset(patience=Patience(first_bytes=0.1)) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        gone = asyncio.ensure_future(reader.read())
+        for position in range(len(PREFACE)):
+            if gone.done():
+                break
+            writer.write(PREFACE[position : position + 1])
+            await asyncio.wait((gone,), timeout=0.02)
+        assert position < len(PREFACE) - 1
+        assert gone.exception() is not None or gone.result() == b""
+        writer.close()
+
+
+@on_loop
+async def test_who_stops_after_hello_is_asked_and_then_gone():
+    async with beset(patience=Patience(silence=0.5)) as server:
+        assert PING in [frame[3] for frame in frames_of(await server.raw(PREFACE))]
+
+
+def frames_of(said: bytes) -> list[bytes]:
+    frames: list[bytes] = []
+    while said:
+        length = 9 + int.from_bytes(said[:3], "big")
+        frames.append(said[:length])
+        said = said[length:]
+    return frames
+
+
+@on_loop
+async def test_floods_are_hung_up_on():
+    limits = Limits(idle_frames_burst=100, idle_frames_per_second=1, resets_burst=100, resets_per_second=1)
+    async with beset(limits=limits) as server:
+        pinging = await Client.connect(server.port)
+        pinging.write(*[Frame(PING, 0, 0, bytes(8))] * 200)
+        assert await last_words(pinging) is ErrorCode.ENHANCE_YOUR_CALM
+        resetting = await Client.connect(server.port)
+        for number in range(1, 401, 2):
+            resetting.ask(number, b"/t/Wait", b"")
+            resetting.write(Frame(RST_STREAM, 0, number, word(8)))
+        assert await last_words(resetting) is ErrorCode.ENHANCE_YOUR_CALM
+        assert server.transport.calls.active == 0
+
+
+@on_loop
+async def test_headers_without_end_are_bounded():
+    async with beset() as server:
+        before = resident_bytes()
+        client = await Client.connect(server.port)
+        client.write(Frame(HEADERS, 0, 1, b""))
+        client.write(*[Frame(CONTINUATION, 0, 1, bytes(16_000))] * 1000)  # 16 MB
+        try:
+            assert await last_words(client) is ErrorCode.ENHANCE_YOUR_CALM
+        except ConnectionError:  # the rest of it met a closed socket
+            client.close()
+        assert resident_bytes() - before < 48e6  # what waits in this test's own socket among it
+
+
+@on_loop
+async def test_calls_that_are_opened_and_never_made():
+    async with beset(limits=Limits(max_concurrent_streams=100)) as server:
+        client = await Client.connect(server.port)
+        for number in range(150):
+            client.ask(2 * number + 1, (b"/t/Chat", b"/t/Echo")[number % 2], end=False)
+        for _ in range(50):
+            refused = await client.next(RST_STREAM)
+            assert refused is not None
+            assert refused.code is ErrorCode.REFUSED_STREAM
+        await echo(server)
+        client.close()
+
+
+@on_loop
+async def test_who_gives_no_room_for_answers_is_answered_no_further():
+    async with beset() as server:
+        client = await Client.connect(server.port)
+        client.write(settings((4, 0)))
+        client.ask(1, b"/t/Forever", b"")
+        assert await client.next(HEADERS) is not None
+        for _ in range(20):
+            await echo(server)
+        assert server.rpcs.sent < 20  # 200 KB, and it would be endless
+        client.close()
+
+
+@on_loop
+async def test_who_never_reads_is_answered_no_further_and_then_gone():
+    async with beset(patience=Patience(silence=0.5)) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
+        client = Client(reader, writer)
+        writer.write(PREFACE + bytes(Frame(SETTINGS, 0, 0, b"\0\4" + word(2**31 - 1))))
+        client.write(Frame(WINDOW_UPDATE, 0, 0, WIDE))
+        client.ask(1, b"/t/Forever", b"")
+        await server.rpcs.stopped.wait()
+        assert server.rpcs.sent < 10_000  # 100 MB; the kernel's buffers take a few
+        client.close()
+
+
+@on_loop
+async def test_many_idle_connections_cost_little():
+    async with beset() as server:
+        before = resident_bytes()
+        clients = [await Client.connect(server.port) for _ in range(500)]
+        for client in clients:
+            assert await client.next(SETTINGS) is not None
+        await echo(server)
+        # Both ends of each, and they are ours too.
+        assert resident_bytes() - before < 500 * 100_000
+        for client in clients:
+            client.close()
