@@ -43,6 +43,9 @@ def _check(path: str, option: str, value: object) -> None:
     match option:
         case "idempotent":  # the decorator takes what is true or false for Python
             as_bool(f"{path}.{option}", value)
+        case "cost":  # the decorator takes a function too
+            if not isinstance(value, str):
+                raise ConfigError(f"{path}.{option}: got {value!r}, needs the name of a method of the model")
         case "max_batch_cost":  # the decorator takes it beside a cost function only
             if not isinstance(value, int | float) or isinstance(value, bool) or not value >= 0:
                 raise ConfigError(f"{path}.{option}: got {value!r}, needs 0 or more")

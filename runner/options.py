@@ -163,6 +163,7 @@ NO_OPTIONS: Final = MethodOptions()
 CONFIGURABLE: Final = (
     "max_batch_size",
     "max_queue_delay_ms",
+    "cost",
     "max_batch_cost",
     "priority",
     "slo_ms",
@@ -171,7 +172,7 @@ CONFIGURABLE: Final = (
     "max_run_seconds",
     "idempotent",
 )
-"""The options of a method that the configuration may override: those that are no code."""
+"""The options of a method that the configuration may override: those that are no code, and `cost` by a name."""
 
 
 def read_options(kind: type[Any], decorator: str, given: Mapping[str, object]) -> Any:

@@ -13,6 +13,7 @@ def test_every_option_that_may_be_overridden() -> None:
     options = {
         "max_batch_size": "auto",
         "max_queue_delay_ms": 2,
+        "cost": "tokens",
         "max_batch_cost": 4096.5,
         "priority": -3,
         "slo_ms": 50.0,
@@ -54,6 +55,7 @@ def test_layers_are_merged_option_by_option() -> None:
         ({"embed": {"max_queue_delay_ms": -1}}, "methods.embed.max_queue_delay_ms: got -1, needs 0 or more"),
         ({"embed": {"max_batch_cost": -1}}, "methods.embed.max_batch_cost: got -1, needs 0 or more"),
         ({"embed": {"max_batch_cost": float("nan")}}, "methods.embed.max_batch_cost: got nan, needs 0 or more"),
+        ({"embed": {"cost": 3}}, "methods.embed.cost: got 3, needs the name of a method of the model"),
         ({"embed": {"priority": 101}}, "methods.embed.priority: got 101, needs -100 to 100"),
         ({"embed": {"slo_ms": 0}}, "methods.embed.slo_ms: got 0, needs 0.001 or more"),
         ({"embed": {"idempotent": 1}}, "methods.embed.idempotent: got 1, needs true or false"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import ModelClass
+from runner import Batch, ModelClass
 from runner.errors import Cancelled, ConfigError, LoadError, ModelError
 from runner.testing import serve
 
@@ -121,6 +121,53 @@ def test_a_model_that_cannot_be_loaded_says_why(workers):
     with pytest.raises(LoadError, match=why) as error, serve(Broken, workers=workers):
         pass
     assert "raise FileNotFoundError" in error.value.details
+
+
+class Weighed(ModelClass):
+    """Says how many calls ran together, and has a gate that holds them until all are there."""
+
+    entered = threading.Event()
+
+    def load_model(self) -> None:
+        self.gate = threading.Event()
+
+    def letters(self, text: str) -> float:
+        return len(text)
+
+    @ModelClass.method
+    def open(self) -> bool:
+        self.gate.set()
+        return True
+
+    @ModelClass.method(max_batch_size=2)
+    def together(self, text: Batch[str]) -> Batch[int]:
+        self.entered.set()
+        self.gate.wait(10)
+        return [len(text)] * len(text)
+
+
+def test_options_of_methods_are_those_of_the_configuration():
+    def sizes(**options: object) -> list[int]:
+        async def main() -> list[int]:
+            async with serve(Weighed, methods={"together": options}) as model:
+                Weighed.entered.clear()
+                first = asyncio.ensure_future(model.together("first"))
+                await asyncio.to_thread(Weighed.entered.wait, 10)  # the device has it, and the rest waits
+                rest = [asyncio.ensure_future(model.together("abcd")) for _ in range(6)]
+                while (record := await model.statistics()).replicas[0].running + record.waiting_calls < 7:
+                    pass  # they are on their way
+                await model.open()
+                await first
+                return list(await asyncio.gather(*rest))
+
+        return asyncio.run(main())
+
+    assert max(sizes()) == 2
+    assert sizes(max_batch_size=6) == [6] * 6
+    assert sizes(max_batch_size=6, cost="letters", max_batch_cost=4) == [1] * 6
+    assert sizes(max_batch_size=6, cost="letters", max_batch_cost=12) == [3] * 6
+    with pytest.raises(LoadError, match="cost='nothing', but the class has no such method"):
+        sizes(cost="nothing")
 
 
 def test_a_class_in_a_function_has_no_way_into_a_worker():
