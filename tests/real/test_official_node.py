@@ -7,88 +7,22 @@ from __future__ import annotations
 
 import base64
 import json
-import queue
-import shutil
-import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.timeout(240),  # the first run installs the client
-    pytest.mark.skipif(not (shutil.which("node") and shutil.which("npm")), reason="node and npm are not installed"),
-]
+from tests.real.npm import Node, installed, needs_node
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(240), needs_node]  # the first run installs the client
 
 VERSION = "0.4.0"
-HOME = Path(__file__).parents[2] / ".cache" / f"clarifai-nodejs-{VERSION}"
 DRIVER = Path(__file__).parent / "node" / "driver.cjs"
-INSTALLED_WITHIN = 150.0  # seconds; mostly 20 are enough
-ANSWER_WITHIN = 10.0  # seconds; the client itself retries some failures for ten minutes
 
 
 @pytest.fixture(scope="module")
-def home() -> Path:
-    """Return a directory whose node_modules has the client."""
-    if not (HOME / "installed").exists():
-        HOME.mkdir(parents=True, exist_ok=True)
-        quiet = ["--no-save", "--no-audit", "--no-fund", "--ignore-scripts"]
-        command = ["npm", "install", *quiet, "--prefix", str(HOME), f"clarifai-nodejs@{VERSION}"]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALLED_WITHIN, check=False)
-        except subprocess.TimeoutExpired:
-            pytest.skip(f"npm did not install clarifai-nodejs@{VERSION} within {INSTALLED_WITHIN:g} s")
-        if done.returncode != 0:
-            pytest.skip(f"npm could not install clarifai-nodejs@{VERSION}: {done.stderr.strip()[-300:]}")
-        (HOME / "installed").touch()
-    return HOME
-
-
-class Node:
-    """A node process that makes calls."""
-
-    def __init__(self, home: Path) -> None:
-        self._process = subprocess.Popen(
-            ["node", str(DRIVER), str(home)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self._answers: queue.Queue[str] = queue.Queue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._answers.put(line)
-
-    def ask(self, base: str, kind: str, **args: object) -> dict[str, object]:
-        """Return `{"value": ...}` or `{"error": text}`."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"base": base, "kind": kind, "args": args}) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._answers.get(timeout=ANSWER_WITHIN))
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._reader.join()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def node(home) -> Iterator[Node]:
-    node = Node(home)
+def node() -> Iterator[Node]:
+    node = Node(DRIVER, installed("clarifai-nodejs", VERSION))
     yield node
     node.close()
 
@@ -96,13 +30,13 @@ def node(home) -> Iterator[Node]:
 @pytest.fixture(scope="module")
 def chat(node, serve):
     base = serve("chat", "--allow-private-urls").base_url
-    return lambda kind, **args: node.ask(base, kind, **args)
+    return lambda kind, **args: node.ask(base=base, kind=kind, args=args)
 
 
 @pytest.fixture(scope="module")
 def types(node, serve):
     base = serve("types", "--allow-private-urls").base_url
-    return lambda method, **args: node.ask(base, "predict", methodName=method, **args)
+    return lambda method, **args: node.ask(base=base, kind="predict", args={"methodName": method, **args})
 
 
 def replied(answer: dict[str, object]) -> dict[str, object]:
@@ -204,9 +138,9 @@ def test_calls_without_arguments(types):
 
 def test_errors(node, serve, types):
     base = serve("misbehaving").base_url
-    answer = node.ask(base, "predict", methodName="fail", text="the cat is out")
+    answer = node.ask(base=base, kind="predict", args={"methodName": "fail", "text": "the cat is out"})
     assert "the cat is out" in answer["error"]
     # A failed stream shows its description and nothing else.
-    answer = node.ask(base, "generate", methodName="fail_first", text="no first word")
+    answer = node.ask(base=base, kind="generate", args={"methodName": "fail_first", "text": "no first word"})
     assert "no first word" in answer["error"]
     assert "factor" in types("scale", text="a", factor=9)["error"]
