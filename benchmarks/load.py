@@ -24,7 +24,7 @@ TIMEOUT = 60.0  # seconds for one run, whatever the server does
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One RPC, called over and over.
+    """One RPC, called over and over; or an HTTP/1.1 POST, if it has a content type.
 
     `request`: the message without its frame. `reply_bytes`: length of all reply messages of one call, frames included.
     """
@@ -33,6 +33,7 @@ class Job:
     request: bytes
     reply_bytes: int
     streamed: bool = False
+    content_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def measure(port: int, job: Job, *, calls: int, in_flight: int, connections: int
         job: what is called.
         calls: how many.
         in_flight: how many at any time.
-        connections: over which they are spread evenly.
+        connections: over which they are spread evenly. HTTP/1.1 has one for each call in flight, and needs h2load.
     """
     send = _h2load if shutil.which("h2load") else _own_client
     seconds, latencies = send(port, job, calls, in_flight, connections)
@@ -68,11 +69,14 @@ def client_name() -> str:
 def _h2load(port: int, job: Job, calls: int, in_flight: int, connections: int) -> tuple[float, list[float]]:
     with tempfile.TemporaryDirectory() as folder:
         body, log = Path(folder, "body"), Path(folder, "log")
-        body.write_bytes(b"\0" + len(job.request).to_bytes(4, "big") + job.request)
-        command = ["h2load", f"--requests={calls}", f"--clients={connections}"]
-        command += [f"--max-concurrent-streams={in_flight // connections}"]
-        command += [f"--data={body}", f"--log-file={log}", "--threads=1"]
-        command += ["--header=content-type: application/grpc", "--header=te: trailers"]
+        command = ["h2load", f"--requests={calls}", f"--data={body}", f"--log-file={log}", "--threads=1"]
+        if job.content_type:
+            body.write_bytes(job.request)
+            command += ["--h1", f"--clients={in_flight}", f"--header=content-type: {job.content_type}"]
+        else:
+            body.write_bytes(b"\0" + len(job.request).to_bytes(4, "big") + job.request)
+            command += [f"--clients={connections}", f"--max-concurrent-streams={in_flight // connections}"]
+            command += ["--header=content-type: application/grpc", "--header=te: trailers"]
         command += [f"http://127.0.0.1:{port}{job.path}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=True)
         # start in µs since the epoch, HTTP status, duration in µs

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "cpp_client"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "cpp"
 BUILT_WITHIN = 200.0  # seconds, on the first run; 25 on two quiet cores
 ENDED_WITHIN = 30.0  # seconds
 TOOLS = ("g++", "protoc", "grpc_cpp_plugin", "pkg-config")
