@@ -59,7 +59,7 @@ class Listen:
     Args:
         host: an address, or `unix:PATH`.
         port: 0: a free one.
-        http_port: answers HTTP probes; 0: a free one; None: not at all.
+        http_port: answers HTTP probes, and tells metrics; 0: a free one; None: not at all.
         transport: what carries calls: `native`, our own HTTP/2, or `grpcio`.
         compress_replies: send replies in a coding that the client takes.
         reuse_port: share the port with other servers of this machine. Native transport only.

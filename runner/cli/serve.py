@@ -54,7 +54,7 @@ def add(subcommands: Subcommands) -> None:
     command.add_argument("--host", help="the address to listen on; default 127.0.0.1, this machine only")
     command.add_argument("--port", type=int, help="default 8000; 0 takes a free one")
     command.add_argument(
-        "--http-port", metavar="PORT", type=int, help="answer /livez, /readyz and /startupz there; default not at all"
+        "--http-port", metavar="PORT", type=int, help="answer /livez, /readyz, /startupz and /metrics there"
     )
     command.add_argument(
         "--transport",

@@ -3,13 +3,17 @@
 /livez      the process answers; restart it if it does not
 /startupz   every replica has been ready once
 /readyz     a new call would be accepted; the text says why not
+/metrics    what the model has done so far, for Prometheus, where that is to be told
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from runner.server.fitness import Fitness
+from runner.server.metrics import CONTENT_TYPE, exposition
+from runner.statistics import EngineStatistics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,19 +40,28 @@ _PATHS = ("/livez", "/readyz", "/startupz")
 
 
 class HttpApp:
-    """Answers at once, whatever it is asked."""
+    """Answers at once, whatever it is asked.
 
-    def __init__(self, fitness: Fitness) -> None:
+    Args:
+        fitness: of the server.
+        statistics: returns what the model has done; None: whoever asks here is not told.
+    """
+
+    def __init__(self, fitness: Fitness, statistics: Callable[[], EngineStatistics] | None = None) -> None:
         self._fitness = fitness
+        self._statistics = statistics
 
     def answer(self, request: HttpRequest) -> HttpResponse:
         """Return the response to a request. Never raises."""
-        if request.path == "/metrics":
-            return _text(404, "there are no metrics over HTTP; `runner top` shows what the server does")
-        if request.path not in _PATHS:
+        metrics = request.path == "/metrics"
+        if metrics and self._statistics is None:
+            return _text(404, "metrics are at the port that http_port names")
+        if request.path not in _PATHS and not metrics:
             return _text(404, f"there is {', '.join(_PATHS)}; calls are made over gRPC, on the other port")
         if request.method not in ("GET", "HEAD"):
             return HttpResponse(status=405, body=b"GET and HEAD only\n", headers=(("allow", "GET, HEAD"),))
+        if metrics and self._statistics is not None:
+            return HttpResponse(body=exposition(self._statistics()).encode(), content_type=CONTENT_TYPE)
         match request.path:
             case "/livez":
                 return _text(200, "ok")

@@ -108,9 +108,8 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
     except ConfigError as exc:
         return _give_up(str(exc), EXIT_CONFIG)
     fitness = Fitness()
-    http_app = HttpApp(fitness)
     rpcs = {**service_rpcs(service), **Health(fitness).rpcs(), **reflection_rpcs()}
-    transport = _transport(config, rpcs, http_app)
+    transport = _transport(config, rpcs, HttpApp(fitness))
     try:
         port = await transport.listen(config.listen.host, config.listen.port, certificates)
     except OSError:
@@ -119,7 +118,8 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
             "one), or the host is not an address of this machine",
             EXIT_CANNOT_LISTEN,
         )
-    http = HttpEndpoint(http_app)
+    # Metrics are for the port of probes alone: whoever reaches the other one may have no key.
+    http = HttpEndpoint(HttpApp(fitness, engine.statistics))
     if config.listen.http_port is not None:
         # Beside a socket in the file system, for this machine.
         http_host = "127.0.0.1" if config.listen.host.startswith("unix:") else config.listen.host

@@ -63,7 +63,9 @@ def test_while_serving_and_draining(launch, config_file):
     server.wait_ready()
     port = http_port(server)
     assert probes(port) == [200, 200, 200]
-    assert probe(port, "/metrics")[0] == 404
+    status, metrics = probe(port, "/metrics")
+    assert status == 200
+    assert 'runner_replica_running_calls{replica="1",device="cpu",state="ready"} 0' in metrics.splitlines()
     server.process.terminate()
     while probe(port, "/readyz")[0] == 200:
         pass

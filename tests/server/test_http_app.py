@@ -4,6 +4,19 @@ import pytest
 
 from runner.server.fitness import Fitness
 from runner.server.http_app import HttpApp, HttpRequest
+from runner.statistics import EngineStatistics, Latency
+
+RECORD = EngineStatistics(
+    at=1.0,
+    waiting_calls=0,
+    waiting_bytes=0,
+    tasks=3,
+    cancel_latency_seconds=Latency(count=0, total=0.0, p50=0.0, p99=0.0, longest=0.0),
+    lanes=(),
+    replicas=(),
+    methods=(),
+    points=(),
+)
 
 
 def ask(fitness: Fitness, path: str, method: str = "GET") -> tuple[int, str]:
@@ -38,11 +51,16 @@ def test_there_is_nothing_else(path: str) -> None:
     assert "/livez, /readyz, /startupz" in text
 
 
+def test_metrics_where_they_are_told() -> None:
+    app = HttpApp(Fitness(), lambda: RECORD)
+    response = app.answer(HttpRequest(method="GET", path="/metrics"))
+    assert (response.status, response.content_type) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    assert b"\nrunner_waiting_calls 0\n" in response.body
+    assert app.answer(HttpRequest(method="POST", path="/metrics")).status == 405
+
+
 def test_metrics_say_where_they_are() -> None:
-    assert ask(Fitness(), "/metrics") == (
-        404,
-        "there are no metrics over HTTP; `runner top` shows what the server does",
-    )
+    assert ask(Fitness(), "/metrics") == (404, "metrics are at the port that http_port names")
 
 
 def test_methods() -> None:

@@ -1,0 +1,92 @@
+"""Metrics as Prometheus reads them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from runner.server.metrics import exposition
+from runner.statistics import LaneStatistics, Latency, MethodStatistics, PointStatistics, ReplicaStatistics
+from tests.server.test_http_app import RECORD
+
+FULL = replace(
+    RECORD,
+    waiting_calls=7,
+    waiting_bytes=1234,
+    restarts_total=1,
+    retries_total=2,
+    poison_total=3,
+    cancellations_total=4,
+    cancel_latency_seconds=Latency(count=12, total=0.5, p50=0.002, p99=0.25, longest=0.5),
+    lanes=(LaneStatistics("batches of embed", 7, 0.25),),
+    replicas=(ReplicaStatistics(name=1, label="cuda:0", state="ready", running=64, busy_seconds=2.5),),
+    methods=(MethodStatistics(name="embed", ended=420, failed=20),),
+    points=(
+        PointStatistics(
+            name='a "point" \\ of\nlines',
+            batches=20,
+            entries=420,
+            cost=420.0,
+            seconds=2.5,
+            device_seconds=2.0,
+            reasons={"idle": 12, "full": 8},
+            sizes={16: 10, 32: 10},
+            longest_wait=0.1,
+            oom_splits_total=5,
+        ),
+    ),
+)
+
+POINT = r'point="a \"point\" \\ of\nlines"'
+
+
+def samples(text: str) -> dict[str, float]:
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
+
+
+def test_every_figure_is_there():
+    assert samples(exposition(FULL)) == {
+        "runner_waiting_calls": 7,
+        "runner_waiting_bytes": 1234,
+        "runner_tasks": 3,
+        "runner_restarts_total": 1,
+        "runner_retries_total": 2,
+        "runner_poison_calls_total": 3,
+        "runner_cancellations_total": 4,
+        'runner_cancel_latency_seconds{quantile="0.5"}': 0.002,
+        'runner_cancel_latency_seconds{quantile="0.99"}': 0.25,
+        "runner_cancel_latency_seconds_sum": 0.5,
+        "runner_cancel_latency_seconds_count": 12,
+        'runner_lane_waiting_calls{lane="batches of embed"}': 7,
+        'runner_lane_oldest_seconds{lane="batches of embed"}': 0.25,
+        'runner_calls_total{method="embed"}': 420,
+        'runner_failed_calls_total{method="embed"}': 20,
+        'runner_replica_running_calls{replica="1",device="cuda:0",state="ready"}': 64,
+        'runner_replica_busy_seconds_total{replica="1",device="cuda:0"}': 2.5,
+        f"runner_batch_seconds_total{{{POINT}}}": 2.5,
+        f"runner_batch_device_seconds_total{{{POINT}}}": 2.0,
+        f"runner_batch_cost_total{{{POINT}}}": 420,
+        f'runner_batches_total{{{POINT},reason="full"}}': 8,
+        f'runner_batches_total{{{POINT},reason="idle"}}': 12,
+        f"runner_oom_splits_total{{{POINT}}}": 5,
+        f'runner_batch_size_bucket{{{POINT},le="16"}}': 10,
+        f'runner_batch_size_bucket{{{POINT},le="32"}}': 20,
+        f'runner_batch_size_bucket{{{POINT},le="+Inf"}}': 20,
+        f"runner_batch_size_sum{{{POINT}}}": 420,
+        f"runner_batch_size_count{{{POINT}}}": 20,
+    }
+
+
+def test_every_line_is_of_the_format():
+    name = r"runner_[a-z_]+"
+    told = set[str]()
+    for line in exposition(FULL).splitlines():
+        if found := re.fullmatch(rf"# (HELP|TYPE) ({name}) .+", line):
+            assert (found[1], found[2]) not in told
+            told.add((found[1], found[2]))
+        else:
+            assert re.fullmatch(rf'{name}(\{{([a-z]+="(\\.|[^"\\])*",?)+\}})? [0-9.e+-]+', line), line
+
+
+def test_what_is_not_there_has_no_head():
+    assert "lane" not in exposition(RECORD)
