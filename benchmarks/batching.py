@@ -1,7 +1,8 @@
 """How much of a model is left when it is served: items per second through the server, over those of a bare loop.
 
 The loop calls the model in a process of its own with full batches, one after the other. Rounds alternate loop and
-server. `efficiency` is the median of the rounds' ratios; the batch sizes are what the server says about itself.
+server. `efficiency` is the median of the rounds' ratios; the batch sizes are what the server says about itself. The row
+of bare grpc.aio is a server that hands back the same messages and has no model at all: what grpc.aio alone leaves.
 
     python benchmarks/batching.py [--rounds 5] [--seconds 3] [--only mlp,embedder] [--transports grpcio,native]
 """
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from bench import machine, request, runner_job
+from bench import machine, raw_job, request, runner_job
 from load import Job, client_name, measure
 from processes import Server, running
 
@@ -118,6 +119,25 @@ def measure_case(case: Case, transport: str, rounds: int, seconds: float, in_fli
     )
 
 
+def measure_bare(case: Case, rounds: int, seconds: float, in_flight: int) -> str:
+    """Return the line of a server that does nothing."""
+    ratios: list[float] = []
+    rates: list[float] = []
+    loops: list[float] = []
+    with running([sys.executable, str(HERE / "raw_echo.py")]) as server:
+        job = raw_job(request(case.method, **{case.argument: case.data}))
+        warm_up = measure(server.port, job, calls=4 * in_flight, in_flight=in_flight)
+        calls = max(4 * in_flight, int(warm_up.calls_per_second * seconds))
+        for _ in range(rounds):
+            loops.append(offline(case, seconds))
+            rates.append(measure(server.port, job, calls=calls, in_flight=in_flight).calls_per_second)
+            ratios.append(rates[-1] / loops[-1])
+    return (
+        f"| no model | bare grpc.aio | {statistics.median(loops):,.0f} | {statistics.median(rates):,.0f} "
+        f"| {statistics.median(ratios):.2f} | - | - | - | - | - |"
+    )
+
+
 def _p50(server: Server, job: Job, calls: int) -> float:
     return measure(server.port, job, calls=calls, in_flight=1).p50
 
@@ -142,6 +162,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for case in CASES:
         if case.name in options.only.split(","):
+            if "grpcio" in options.transports.split(","):
+                print(measure_bare(case, options.rounds, options.seconds, options.in_flight), flush=True)
             for transport in options.transports.split(","):
                 print(measure_case(case, transport, options.rounds, options.seconds, options.in_flight), flush=True)
 
