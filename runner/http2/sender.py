@@ -84,9 +84,9 @@ class Sender:
         else:
             self.control(block.start + stream.id_bytes + block.block)
 
-    def data(self, stream: Stream, data: bytes | memoryview) -> None:
-        """Send a piece of the body, now or when there is room for it."""
-        size = len(data)
+    def data(self, stream: Stream, data: bytes | memoryview, head: bytes = b"") -> None:
+        """Send a piece of the body, with something short before it perhaps, now or when there is room for it."""
+        size = len(head) + len(data)
         if (
             size <= self._room
             and size <= stream.send_window
@@ -101,11 +101,14 @@ class Sender:
             self.data_frames += 1
             if not self._out:
                 self._wake()
-            self._out.append(b"".join(((size << 16).to_bytes(5, "big"), stream.id_bytes, data)))
+            self._out.append(b"".join(((size << 16).to_bytes(5, "big"), stream.id_bytes, head, data)))
         elif size:
             if stream.queue is None:
                 stream.queue = deque()
-            stream.queue.append(data)
+            if head:
+                stream.queue.append(head)
+            if data:
+                stream.queue.append(data)
             stream.queued += size
             self._schedule(stream)
 

@@ -23,7 +23,7 @@ from runner.execution.times import Times
 from runner.limits import FetchLimits
 from runner.model import ModelClass
 from runner.wire.payload import Payload
-from runner.workers.frames import unpack_pairs
+from runner.workers.frames import new_item, unpack_pairs
 from runner.workers.link import Link
 from runner.workers.messages import (
     Call,
@@ -148,7 +148,7 @@ class Worker:
 
     def item(self, call_id: int, output: Payload) -> None:
         """Send one element of an output stream."""
-        self._link.send(Item(call_id, output))
+        self._link.send(new_item((call_id, output)))
 
     def consumed(self, call_id: int, items: int, size: int) -> None:
         """Give input credits back."""

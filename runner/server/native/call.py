@@ -98,13 +98,15 @@ class Call(Stream):
             self._begun = True
             sender.begin(self, meaning.begin)
         size = sum(map(len, message))
-        if meaning.coding is not IDENTITY and size in COMPRESSED:
-            whole = message[0] if len(message) == 1 else b"".join(message)
-            sender.data(self, frame(compress(meaning.coding, whole), compressed=True))
-        elif size < JOIN_BELOW:
-            sender.data(self, b"".join((b"\0", size.to_bytes(4, "big"), *message)))
-        else:
+        packed = meaning.coding is not IDENTITY and size in COMPRESSED
+        if size >= JOIN_BELOW and not packed:
             sender.long_data(self, (head(size), *message))
+            return
+        whole = message[0] if len(message) == 1 else b"".join(message)
+        if packed:
+            sender.data(self, frame(compress(meaning.coding, whole), compressed=True))
+        else:
+            sender.data(self, whole, size.to_bytes(5, "big"))  # a flag of 0, and the length in four bytes
 
     def _end(self, trailers: Fields | HeaderBlock) -> None:
         if self._begun:
