@@ -31,6 +31,8 @@ __all__ = ["parse_value"]
 
 _MEDIA: dict[Kind, type[Image | Audio | Video]] = {Kind.IMAGE: Image, Kind.AUDIO: Audio, Kind.VIDEO: Video}
 _URL_STARTS = ("http://", "https://", "data:")
+_NO_JSON = ("inf", "infinity", "nan")
+"""Numbers as Python prints them, for which JSON has no words."""
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -64,6 +66,8 @@ def parse_value(node: Node, text: str, option: str) -> object:
             return _choice(choices, text, option)
         case Leaf(Kind.BOOL) if text.lower() in _BOOLEANS:
             return _BOOLEANS[text.lower()]
+        case Leaf(Kind.FLOAT) if text.lower().lstrip("+-") in _NO_JSON:
+            return float(text)
         case _:
             return _from_json(node, _json(_text(text, option), node, option), option)
 

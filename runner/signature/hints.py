@@ -132,6 +132,11 @@ class _Reader:
             self._refuse("max_batch_size='auto' is for methods that return one value; give a number")
         if batched and streams_output and self._options.batch_sizes:
             self._refuse("batch_sizes= is for methods that return one value; leave it out")
+        # Both run the function before anybody calls it, while the loop that a coroutine would need waits for them.
+        if batched and is_asynchronous(self._function) and self._options.max_batch_size == "auto":
+            self._refuse("max_batch_size='auto' is for plain functions; give a number, or write it as a plain `def`")
+        if batched and is_asynchronous(self._function) and self._options.batch_sizes:
+            self._refuse("batch_sizes= is for plain functions; leave it out, or write it as a plain `def`")
         if streamed and self._options.max_run_seconds is not None:
             self._refuse("max_run_seconds= cannot tell a stuck method from one that waits for its input; leave it out")
         if not batched and (unused := self._options.needs_batch):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -36,6 +37,8 @@ STR, INT, FLOAT, BOOL, IMAGE = (Leaf(kind) for kind in (Kind.STR, Kind.INT, Kind
         (INT, "-5", -5),
         (FLOAT, "5", 5.0),
         (FLOAT, "1e3", 1000.0),
+        (FLOAT, "inf", math.inf),
+        (FLOAT, "-Infinity", -math.inf),
         (BOOL, "true", True),
         (BOOL, "No", False),
         (IMAGE, "https://a/cat.jpg", Image(url="https://a/cat.jpg")),
