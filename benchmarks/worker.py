@@ -43,12 +43,13 @@ def _array(*shape: int, dtype: str = "float32") -> pb.Data:
     return pb.Data(ndarray=pb.NDArray(buffer=array.tobytes(), shape=shape, dtype=dtype))
 
 
-CASES = (
-    Case("echo", "echo", "echo", "text", pb.Data(string_value="hello")),
-    Case("plain_echo", "echo", "plain_echo", "text", pb.Data(string_value="hello")),
-    Case("arrays", "echo", "echo_array", "array", _array(37_500)),
-    Case("mlp", "mlp", "predict", "row", _array(512)),
-)
+def _cases(array_bytes: int) -> list[Case]:
+    return [
+        Case("echo", "echo", "echo", "text", pb.Data(string_value="hello")),
+        Case("plain_echo", "echo", "plain_echo", "text", pb.Data(string_value="hello")),
+        Case("arrays", "echo", "echo_array", "array", _array(array_bytes // 4)),
+        Case("mlp", "mlp", "predict", "row", _array(512)),
+    ]
 
 
 class _Driver:
@@ -141,18 +142,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one run (default 3)")
     parser.add_argument("--in-flight", type=int, default=64, help="calls under way (default 64)")
+    parser.add_argument("--array-bytes", type=int, default=150_000, help="size of an array (default 150,000)")
     parser.add_argument(
         "--shared-bytes",
         type=int,
         default=64 << 20,
         help="memory for long payloads, each way; 0: none (default 64 MiB)",
     )
-    parser.add_argument("--only", default=",".join(case.name for case in CASES), help="comma-separated cases")
+    parser.add_argument("--only", default=",".join(case.name for case in _cases(0)), help="comma-separated cases")
     options = parser.parse_args()
     print(f"{machine()}\n")
     print("| method | in flight | calls/s | driver, CPU µs a call | worker, CPU µs a call |")
     print("| --- | ---: | ---: | ---: | ---: |")
-    for case in CASES:
+    for case in _cases(options.array_bytes):
         if case.name in options.only.split(","):
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 print(runner.run(_measure(case, options.in_flight, options.seconds, options.shared_bytes)), flush=True)

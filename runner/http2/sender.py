@@ -247,12 +247,18 @@ class Sender:
         stream.send_window -= size
         stream.queued -= size
         out, number, longest = self._out, stream.id_bytes, min(self.max_frame, _TURN_OF_STREAM)
+        whole = (longest << 16).to_bytes(5, "big") + number  # the head of a frame that is as long as may be
         piece: bytes | memoryview = b""
         start = end = 0  # piece[start:end] is still to be sent
         while size:
+            self.data_frames += 1
+            if size >= longest <= end - start:  # most frames of a long piece
+                out += (whole, piece[start : start + longest])
+                size -= longest
+                start += longest
+                continue
             left = min(longest, size)
             size -= left
-            self.data_frames += 1
             out.append((left << 16).to_bytes(5, "big") + number)
             while left:
                 if start == end:

@@ -36,6 +36,10 @@ _ENOUGH = 16
 them while this one goes on. With 64 calls in flight that keeps both busy, where they would take turns. The chunks of
 streams do wait for each other: a write for each few of them would cost more than it gives."""
 
+_ENOUGH_BYTES = 512 * 1024
+"""bytes of calls or answers that are told of in this very turn. What is read or written for each of them takes long
+enough for the other process to do its part meanwhile; a turn may bring sixteen of 150 KB."""
+
 _LAST_READ = 0.05
 """seconds in which payloads are still read after the other channel has ended: both end together when a process dies."""
 
@@ -143,11 +147,13 @@ class SocketLink:
         channel = self._control if message.CONTROL else self._data
         begin = len(channel.outbox)
         size = pack(message, channel.outbox, self.writer)
+        if size < PIECE_BYTES and isinstance(message, Call | Result):
+            channel.announced += len(message.payload)
         if (size > PIECE_BYTES or channel.cutter.calls) and channel.cut(message, begin, size):
             return
         if begin >= _ENOUGH and type(message) is not Item:
             channel.flush()
-        elif not begin:
+        elif not (channel.announced >= _ENOUGH_BYTES and channel.flush_now()) and not begin:
             channel.hold()
 
     def join(self, pieces: Sequence[Payload]) -> Payload:
@@ -195,6 +201,7 @@ class _Channel(asyncio.BufferedProtocol):
         self._is_piece = False  # whether that is a piece or a frame
         self._joiner = Joiner()
         self.outbox: list[Payload] = []
+        self.announced = 0  # bytes of payloads that messages in the outbox bring, or say where they lie
         self.cutter = Cutter()
         self._paused = False
         self._pumping = False
@@ -251,7 +258,19 @@ class _Channel(asyncio.BufferedProtocol):
         self._paused = False
         self._pump()
 
+    def flush_now(self) -> bool:
+        """Have what stands there written in this very turn; False if the socket is behind, so that it has to wait."""
+        transport = self._transport
+        if transport is None or self._paused or self.cutter.calls:
+            return False
+        # uvloop writes at the end of a turn, but for what the buffer has no room for.
+        transport.set_write_buffer_limits(high=0)
+        self.flush()
+        transport.set_write_buffer_limits(high=PIECE_BYTES)
+        return True
+
     def flush(self) -> None:
+        self.announced = 0
         outbox, self.outbox = self.outbox, []
         if self._transport is None or self._transport.is_closing() or not outbox:
             return

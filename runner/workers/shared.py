@@ -67,6 +67,7 @@ class SharedWriter:
         self._blocks = Blocks((len(memory) - self._start) // _PAGE)
         self._lock = threading.Lock()
         self._all = ctypes.c_ubyte * len(memory)
+        self._process = os.getpid()
         self._drafts: dict[int, _Draft] = {}  # by what all views of each are of
 
     def put(self, payload: Payload) -> int:
@@ -95,7 +96,7 @@ class SharedWriter:
         owner = self._all.from_buffer(self._memory)
         key, page = id(owner), (position - self._start) // _PAGE
         self._drafts[key] = _Draft(
-            position, size, weakref.ref(owner, partial(_returned, self._drafts, key, self._memory, page))
+            position, size, weakref.ref(owner, partial(_returned, self._drafts, key, self._memory, page, self._process))
         )
         view = memoryview(owner).cast("B")[position : position + size]
         filled = 0
@@ -136,6 +137,7 @@ class SharedReader:
         self._memory = memory
         self._start = _table_bytes(len(memory))
         self._all = ctypes.c_ubyte * len(memory)
+        self._process = os.getpid()
         self._lent: dict[int, weakref.ref[ctypes.Array[ctypes.c_ubyte]]] = {}  # by page: what all views are of
 
     def view(self, position: int, size: int) -> memoryview:
@@ -154,7 +156,7 @@ class SharedReader:
             raise ValueError(f"a payload of {size} bytes at {position}, in {len(self._memory)} bytes of shared memory")
         # All views are of this object, and keep it: Python has no other that tells when the last one is gone.
         owner = self._all.from_buffer(self._memory)
-        self._lent[page] = weakref.ref(owner, partial(_returned, self._lent, page, self._memory, page))
+        self._lent[page] = weakref.ref(owner, partial(_returned, self._lent, page, self._memory, page, self._process))
         return memoryview(owner).cast("B")[position : position + size]
 
     @property
@@ -166,10 +168,11 @@ class SharedReader:
         return f"<SharedReader {self.lent} payloads>"
 
 
-def _returned(lent: dict[int, Any], key: int, memory: mmap.mmap, page: int, owner: object) -> None:
+def _returned(lent: dict[int, Any], key: int, memory: mmap.mmap, page: int, process: int, owner: object) -> None:
     """The last view of a payload is gone. In any thread, and wherever the garbage collector runs: no lock, no loop."""
     lent.pop(key, None)  # first: once the mark is set, the next payload may come to lie there
-    memory[page] = _DONE
+    if os.getpid() == process:  # a process that a model has forked lets go of its views, and not of ours
+        memory[page] = _DONE
 
 
 class Shared(NamedTuple):

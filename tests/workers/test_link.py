@@ -235,6 +235,37 @@ async def test_the_worker_begins_with_many_calls_while_more_are_sent():
         assert [call.id for call in joined.far.messages] == list(range(40))
 
 
+@pytest.mark.parametrize("shared_bytes", [0, 4 << 20])
+@on_loop
+async def test_a_few_long_calls_are_told_of_at_once(shared_bytes):
+    async with Joined(shared_bytes) as joined:
+        data = joined.data
+        sent = [Call(number, 0, numbered(150_000, number), b"", None, "", b"") for number in range(6)]
+        for call in sent[:3]:
+            joined.link.send(call)
+        with pytest.raises(BlockingIOError):
+            data.recv(1, socket.MSG_PEEK)  # they wait for others, to leave with them
+        joined.link.send(sent[3])
+        assert data.recv(1, socket.MSG_PEEK)  # in this very turn
+        for call in sent[4:]:
+            joined.link.send(call)
+        assert await joined.far.count(6) == sent
+
+
+@on_loop
+async def test_long_calls_wait_while_the_socket_is_behind():
+    async with Joined(8 << 20) as joined:
+        joined.peer._data._transport.pause_reading()
+        joined.link.send(Item(1, bytes(LONG)))
+        while not joined.link._data._paused:
+            await turns()
+        sent = [Call(number, 0, numbered(600_000, number), b"", None, "", b"") for number in range(2, 6)]
+        for call in sent:
+            joined.link.send(call)
+        joined.peer._data._transport.resume_reading()
+        assert await joined.far.count(5) == [*sent, Item(1, bytes(LONG))]
+
+
 @on_loop
 async def test_long_payloads_lie_in_shared_memory_as_far_as_it_goes():
     async with Joined(2 << 20) as joined:

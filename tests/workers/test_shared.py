@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import mmap
 import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -224,6 +226,28 @@ def test_marks_that_mean_nothing_do_nothing(ends):
     assert ends.taken == LONG // PAGE
     assert ends.send(b"b" * LONG) == b"b" * LONG
     assert view == b"a" * LONG
+
+
+def test_a_forked_process_lets_go_of_nothing_but_its_own():
+    program = """
+import os
+from runner.workers.shared import create_pair, open_pair
+
+server, descriptors = create_pair(1 << 20)
+worker = open_pair(*descriptors)
+view = worker.reader.view(server.writer.put(b"a" * 100_000), 100_000)
+draft = worker.writer.join([b"b" * 100_000])
+child = os.fork()
+if not child:
+    del view, draft
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+server.writer.put(b"c" * 100_000)
+worker.writer.join([b"c" * 100_000])
+assert view == b"a" * 100_000
+assert draft == b"b" * 100_000
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_nobody_can_cut_the_memory_off():
