@@ -31,7 +31,7 @@ from runner.wire.array_scan import numbers_at
 from runner.wire.payload import Payload
 from runner.workers.blocks import Blocks
 
-SHARED_FROM: Final = 16 * 1024
+SHARED_FROM: Final = 32 * 1024
 """bytes of a payload from which on it is shared. Below, the socket is as fast (`docs/performance.md`)."""
 
 MAX_SHARED: Final = 4 * 1024 * 1024
@@ -77,11 +77,14 @@ class SharedWriter:
                 return -1
             del self._drafts[id(payload.obj)]  # from here on it is the receiver who says that it is done with
             return draft.position
+        size = len(payload)
+        if not SHARED_FROM <= size <= MAX_SHARED:
+            return -1
         shift = -numbers_at(payload) % _ALIGNED
-        position = self._take(shift + len(payload))
+        position = self._take(shift + size)
         if position >= 0:
             position += shift
-            self._memory[position : position + len(payload)] = payload
+            self._memory[position : position + size] = payload
         return position
 
     def join(self, pieces: Sequence[Payload]) -> Payload:
@@ -90,7 +93,7 @@ class SharedWriter:
         Once no view of it is left and it was not sent, its place is free again.
         """
         size = sum(map(len, pieces))
-        position = self._take(size)
+        position = self._take(size) if SHARED_FROM <= size <= MAX_SHARED else -1
         if position < 0:
             return b"".join(pieces)
         owner = self._all.from_buffer(self._memory)
@@ -106,8 +109,7 @@ class SharedWriter:
         return view
 
     def _take(self, size: int) -> int:
-        if not SHARED_FROM <= size <= MAX_SHARED:
-            return -1
+        """Return the position of a block of so many bytes, -1 if there is no room."""
         with self._lock:
             self._sweep()
             page = self._blocks.take(-(-size // _PAGE))

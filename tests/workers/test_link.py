@@ -437,9 +437,9 @@ async def test_the_end_of_either_channel_is_the_end_of_the_link(channel):
         b"\x40\x00\x00\x00\xf1" + bytes(64),
         (MAX_UNCUT_BYTES + 1).to_bytes(4, "little") + b"\x03",
         b"\xff\xff\xff\xff\xff",
-        struct.pack("<IBQI", 26, SHARED_TAG, 1 << 30, 20_000) + struct.pack("<IBQ", 9, Item.TAG, 1),
+        struct.pack("<IBQI", 26, SHARED_TAG, 1 << 30, 40_000) + struct.pack("<IBQ", 9, Item.TAG, 1),
         struct.pack("<IBQI", 26, SHARED_TAG, 4096, (1 << 20) + 1) + struct.pack("<IBQ", 9, Item.TAG, 1),
-        struct.pack("<IBQI", 22, SHARED_TAG, 4096, 20_000) + struct.pack("<IBQ", 9, EndInput.TAG, 1),
+        struct.pack("<IBQI", 22, SHARED_TAG, 4096, 40_000) + struct.pack("<IBQ", 9, EndInput.TAG, 1),
     ],
     ids=[
         "an unknown tag",

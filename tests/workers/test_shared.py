@@ -61,7 +61,7 @@ def content(size: int, seed: int = 0) -> bytes:
     return bytes((index * 7 + seed) % 251 for index in range(997)) * (size // 997 + 1)
 
 
-@pytest.mark.parametrize("size", [SHARED_FROM, SHARED_FROM + 1, 5 * PAGE - 1, 5 * PAGE, 150_075, 1 << 20])
+@pytest.mark.parametrize("size", [SHARED_FROM, SHARED_FROM + 1, 9 * PAGE - 1, 9 * PAGE, 150_075, 1 << 20])
 def test_what_is_laid_down_is_read_in_place(ends, size):
     payload = content(size)[:size]
     view = ends.send(payload)
@@ -150,6 +150,22 @@ def test_the_numbers_of_an_array_are_aligned(ends):
         view = ends.send(payload)
         assert np.frombuffer(view, np.float64, len(array), start).flags.behaved
         assert view == payload
+
+
+@pytest.mark.parametrize("bound", [SHARED_FROM, MAX_SHARED])
+def test_what_is_laid_down_for_its_numbers_can_be_read_at_every_bound(bound):
+    ends = Ends(2 * MAX_SHARED)
+    for change in range(-80, 81, 4):
+        message = pb.Input()
+        part = message.data.parts.add(id="a")
+        part.data.ndarray.CopyFrom(pb.NDArray(buffer=bytes(bound - 64 + change), shape=[bound], dtype="int8"))
+        payload = message.SerializeToString()
+        position = ends.writer.put(payload)
+        assert (position >= 0) == (SHARED_FROM <= len(payload) <= MAX_SHARED)
+        if position >= 0:
+            assert ends.reader.view(position, len(payload)) == payload
+    assert ends.taken == 0
+    os.close(ends.blocks_of)
 
 
 @given(st.binary(max_size=300))
