@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,6 +65,13 @@ def test_priority_goes_first_until_the_others_have_aged() -> None:
 def test_urgent_calls_go_before_patient_ones_of_the_same_level() -> None:
     under_test = queue(ticket(1), ticket(2, deadline=100.0), ticket(3, deadline=5.0), ticket(4, deadline=0.5))
     assert order(under_test) == [4, 3, 1, 2]
+
+
+@pytest.mark.parametrize("timeout", [1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0])
+def test_time_outs_that_callers_mean_to_be_equal_are(timeout: float) -> None:
+    """grpcio was seen to send 10.1 s for 10; others arrive a little late."""
+    under_test = queue(ticket(1, deadline=timeout * 1.01), ticket(2, deadline=timeout * 0.99))
+    assert order(under_test) == [1, 2]
 
 
 def test_withdrawn_calls_are_not_there() -> None:
