@@ -24,7 +24,9 @@ def _child(name: str, arguments: list[str]) -> None:
     import atheris  # pyright: ignore[reportMissingImports]
 
     # What is imported in here tells which of its branches were taken.
-    with atheris.instrument_imports(include=["runner.wire", "runner.signature", "runner.workers", "runner.client"]):
+    with atheris.instrument_imports(
+        include=["runner.wire", "runner.signature", "runner.workers", "runner.client", "runner.http2"]
+    ):
         from tests.fuzz.mutation import Mutator
         from tests.fuzz.targets import TARGETS
     target = next(target for target in TARGETS if target.name == name)

@@ -35,7 +35,7 @@ from runner.wire.pb import inference_pb2 as pb
 from runner.wire.statistics import decode_statistics
 from runner.workers import link
 from runner.workers.frames import pack, unpack
-from tests.fuzz import protocol, seeds
+from tests.fuzz import connection, protocol, seeds
 from tests.fuzz.seeds import CODECS, SIGNATURES
 
 Run = Callable[[int, bytes], None]
@@ -319,4 +319,5 @@ TARGETS: Sequence[Target] = (
     Target("head", protocol.call_head, protocol.heads),
     Target("body", protocol.body, protocol.bodies),
     Target("value", protocol.value, protocol.values),
+    Target("connection", connection.conversation, connection.conversations),
 )
