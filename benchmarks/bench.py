@@ -3,7 +3,7 @@
 Each row is measured in rounds, and in each round the servers take turns, so that a slow minute of the machine falls on
 all of them. Figures are medians over the rounds; `of raw` is the median of the rounds' own ratios.
 
-    python benchmarks/bench.py [--rounds 5] [--seconds 2] [--only echo,connections,arrays,streams]
+    python benchmarks/bench.py [--rounds 5] [--seconds 2] [--only echo,connections,blocks,arrays,streams]
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import platform
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import grpc
+from blocks import of_go, of_grpcio
 from load import Job, Measured, client_name, measure
 from processes import Server, running
 from raw_echo import REPEATS
@@ -116,6 +117,16 @@ def rows(raw: Server, ours: Server, native: Server, only: Sequence[str]) -> list
             Contestant("native, async def", native, runner_job(native, "PostModelOutputs", echo)),
         ]
         table.append(Row("echo over 64 connections", 64, contestants, connections=64))
+    if "blocks" in only:
+        echo = request("echo", text=text)
+        for who, blocks in (("grpcio", of_grpcio), ("grpc-go", of_go)):
+            contestants = [
+                Contestant("raw grpc.aio", raw, raw_job(echo)),
+                Contestant("runner, async def", ours, runner_job(ours, "PostModelOutputs", echo)),
+                Contestant("native, async def", native, runner_job(native, "PostModelOutputs", echo)),
+            ]
+            contestants = [replace(each, job=replace(each.job, blocks=blocks)) for each in contestants]
+            table.append(Row(f"echo, header blocks of {who} that never repeat", 64, contestants))
     if "arrays" in only:
         array = pb.Data(ndarray=pb.NDArray(buffer=bytes(150_000), shape=[37_500], dtype="float32"))
         message = request("echo_array", array=array)
@@ -196,7 +207,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="runs of each contestant in each row (default 5)")
     parser.add_argument("--seconds", type=float, default=2.0, help="aimed length of one run (default 2)")
-    parser.add_argument("--only", default="echo,connections,arrays,streams", help="comma-separated groups of rows")
+    parser.add_argument(
+        "--only", default="echo,connections,blocks,arrays,streams", help="comma-separated groups of rows"
+    )
     options = parser.parse_args()
     raw_command = [sys.executable, str(HERE / "raw_echo.py")]
     command = [sys.executable, "-m", "runner", "serve", str(HERE / "models" / "echo"), "--port", "0", "--transport"]

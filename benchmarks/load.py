@@ -15,9 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+
+import prepared
 
 TIMEOUT = 60.0  # seconds for one run, whatever the server does
 
@@ -27,6 +30,7 @@ class Job:
     """One RPC, called over and over; or an HTTP/1.1 POST, if it has a content type.
 
     `request`: the message without its frame. `reply_bytes`: length of all reply messages of one call, frames included.
+    `blocks`: makes the header blocks of its calls for a path, if they are not all to be the same.
     """
 
     path: str
@@ -34,6 +38,7 @@ class Job:
     reply_bytes: int
     streamed: bool = False
     content_type: str = ""
+    blocks: Callable[[bytes], Iterator[bytes]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ def measure(port: int, job: Job, *, calls: int, in_flight: int, connections: int
         in_flight: how many at any time.
         connections: over which they are spread evenly. HTTP/1.1 has one for each call in flight, and needs h2load.
     """
-    send = _h2load if shutil.which("h2load") else _own_client
+    send = _prepared if job.blocks else _h2load if shutil.which("h2load") else _own_client
     seconds, latencies = send(port, job, calls, in_flight, connections)
     latencies.sort()
     return Measured(calls / seconds, statistics.median(latencies), latencies[min(calls - 1, calls * 99 // 100)])
@@ -64,6 +69,12 @@ def measure(port: int, job: Job, *, calls: int, in_flight: int, connections: int
 def client_name() -> str:
     """Return which client `measure` uses, for the report."""
     return "h2load" if shutil.which("h2load") else "a grpc.aio client (no h2load on this machine: it costs more CPU)"
+
+
+def _prepared(port: int, job: Job, calls: int, in_flight: int, connections: int) -> tuple[float, list[float]]:
+    assert job.blocks is not None
+    assert connections == 1
+    return prepared.send(port, job.blocks(job.path.encode()), job.request, job.reply_bytes, calls, in_flight)
 
 
 def _h2load(port: int, job: Job, calls: int, in_flight: int, connections: int) -> tuple[float, list[float]]:

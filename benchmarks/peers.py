@@ -45,6 +45,7 @@ HERE = Path(__file__).parent
 PEERS = HERE / "peers"
 CACHE = HERE.parent / ".cache" / "peers"
 WORKS = ("echo", "mlp")
+OURS = ("runner", "runner-2-replicas")
 IN_FLIGHT = (1, 16, 64)
 CALLS_BOUNDS = 100, 60_000  # per run: enough for a p99, and never more than a log file of a few megabytes
 STARTED_WITHIN = 60.0  # seconds; importing torch takes most of them
@@ -171,6 +172,10 @@ def runner_command(python: str, work: str, port: int) -> Sequence[str]:
     return [sys.executable, "-m", "runner", "serve", str(HERE / "models" / work), "--port", str(port)]
 
 
+def two_runners_command(python: str, work: str, port: int) -> Sequence[str]:
+    return [*runner_command(python, work, port), "--replicas", "2"]
+
+
 def mosec_command(python: str, work: str, port: int) -> Sequence[str]:
     return [python, str(PEERS / "mosec" / f"{work}.py"), "--address", "127.0.0.1", "--port", str(port)]
 
@@ -192,6 +197,8 @@ def clarifai_command(python: str, work: str, port: int) -> Sequence[str]:
 
 ALL = (
     Peer("runner", runner_command, grpc_job, functools.partial(batches, name="predict")),
+    # As the others have two workers where their documentation advises one for each core.
+    Peer("runner-2-replicas", two_runners_command, grpc_job, functools.partial(batches, name="predict")),
     Peer("mosec", mosec_command, mosec_job, functools.partial(batch_metric, "mosec_service_batch_size")),
     Peer("litserve", litserve_command, litserve_job),
     Peer(
@@ -225,7 +232,7 @@ def installed(name: str) -> str:
 
 def version(name: str) -> str:
     """Return the version that is pinned, or nothing for our own."""
-    if name == "runner":
+    if name in OURS:
         return ""
     found = re.search(rf"^{name}==(\S+)$", (PEERS / name / "requirements.txt").read_text(), re.MULTILINE)
     assert found is not None
@@ -238,7 +245,7 @@ def serving(peer: Peer, python: str, work: str) -> Iterator[tuple[Server, Job, A
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     environment = {**os.environ, "PYTHONPATH": str(PEERS / "task"), "BENTOML_DO_NOT_TRACK": "True"}
-    if peer.name == "runner":
+    if peer.name in OURS:
         environment = None
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
@@ -346,7 +353,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     missing: dict[str, str] = {}
     for peer in peers:
         try:
-            pythons[peer.name] = sys.executable if peer.name == "runner" else installed(peer.name)
+            pythons[peer.name] = sys.executable if peer.name in OURS else installed(peer.name)
         except RuntimeError as error:
             missing[peer.name] = str(error)
     print(f"{machine()}; load from h2load; medians of {options.rounds} rounds\n")
