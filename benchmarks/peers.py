@@ -257,7 +257,7 @@ def serving(peer: Peer, python: str, work: str) -> Iterator[tuple[Server, Job, A
                 try:
                     job, answer = peer.job(work, port)
                     break
-                except (OSError, grpc.RpcError, http.client.HTTPException) as error:
+                except (OSError, grpc.RpcError, http.client.HTTPException, RuntimeError) as error:
                     if process.poll() is not None or time.monotonic() > deadline:
                         log.seek(0)
                         raise RuntimeError(f"{peer.name} does not serve {work}: {error}\n{log.read()}") from error
