@@ -236,6 +236,8 @@ def _frame(case: int, message: bytes) -> None:
 class _Ear:
     """Takes what a channel of a link hears."""
 
+    reader = None  # no shared memory
+
     def __init__(self) -> None:
         self.closed = False
 
