@@ -185,12 +185,16 @@ async def test_a_socket_in_the_file_system(tmp_path: Path) -> None:
             rpcs.table(), max_message_bytes=1 << 20, hide_model_errors=False, http_app=HttpApp(Fitness())
         )
         assert await transport.listen(f"unix:{path}", 0) == 0
-        async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
-            assert await channel.unary_unary("/t/Echo")(b"hello") == b"hello"
-        assert rpcs.infos[0].peer == "unix"
-        with pytest.raises(OSError, match="in use"):
-            open_sockets(f"unix:{path}", 0)
-        await transport.close()
+        try:
+            # A connection of its own: gRPC would use that of the first server once more, which is about to close.
+            options = [("grpc.use_local_subchannel_pool", 1)]
+            async with grpc.aio.insecure_channel(f"unix:{path}", options=options) as channel:
+                assert await channel.unary_unary("/t/Echo")(b"hello") == b"hello"
+            assert rpcs.infos[0].peer == "unix"
+            with pytest.raises(OSError, match="in use"):
+                open_sockets(f"unix:{path}", 0)
+        finally:
+            await transport.close()
 
 
 def test_a_taken_port() -> None:
