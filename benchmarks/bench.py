@@ -103,18 +103,18 @@ def rows(raw: Server, ours: Server, native: Server, only: Sequence[str]) -> list
         echo, plain = request("echo", text=text), request("plain_echo", text=text)
         contestants = [
             Contestant("raw grpc.aio", raw, raw_job(echo)),
-            Contestant("runner, async def", ours, runner_job(ours, "PostModelOutputs", echo)),
-            Contestant("runner, def", ours, runner_job(ours, "PostModelOutputs", plain)),
-            Contestant("native, async def", native, runner_job(native, "PostModelOutputs", echo)),
-            Contestant("native, def", native, runner_job(native, "PostModelOutputs", plain)),
+            Contestant("on grpcio, async def", ours, runner_job(ours, "PostModelOutputs", echo)),
+            Contestant("on grpcio, def", ours, runner_job(ours, "PostModelOutputs", plain)),
+            Contestant("runner, async def", native, runner_job(native, "PostModelOutputs", echo)),
+            Contestant("runner, def", native, runner_job(native, "PostModelOutputs", plain)),
         ]
         table += [Row("echo, 5 characters", in_flight, contestants) for in_flight in (1, 16, 64)]
     if "connections" in only:
         echo = request("echo", text=text)
         contestants = [
             Contestant("raw grpc.aio", raw, raw_job(echo)),
-            Contestant("runner, async def", ours, runner_job(ours, "PostModelOutputs", echo)),
-            Contestant("native, async def", native, runner_job(native, "PostModelOutputs", echo)),
+            Contestant("on grpcio, async def", ours, runner_job(ours, "PostModelOutputs", echo)),
+            Contestant("runner, async def", native, runner_job(native, "PostModelOutputs", echo)),
         ]
         table.append(Row("echo over 64 connections", 64, contestants, connections=64))
     if "blocks" in only:
@@ -122,8 +122,8 @@ def rows(raw: Server, ours: Server, native: Server, only: Sequence[str]) -> list
         for who, blocks in (("grpcio", of_grpcio), ("grpc-go", of_go)):
             contestants = [
                 Contestant("raw grpc.aio", raw, raw_job(echo)),
-                Contestant("runner, async def", ours, runner_job(ours, "PostModelOutputs", echo)),
-                Contestant("native, async def", native, runner_job(native, "PostModelOutputs", echo)),
+                Contestant("on grpcio, async def", ours, runner_job(ours, "PostModelOutputs", echo)),
+                Contestant("runner, async def", native, runner_job(native, "PostModelOutputs", echo)),
             ]
             contestants = [replace(each, job=replace(each.job, blocks=blocks)) for each in contestants]
             table.append(Row(f"echo, header blocks of {who} that never repeat", 64, contestants))
@@ -132,16 +132,16 @@ def rows(raw: Server, ours: Server, native: Server, only: Sequence[str]) -> list
         message = request("echo_array", array=array)
         contestants = [
             Contestant("raw grpc.aio", raw, raw_job(message)),
-            Contestant("runner, async def", ours, runner_job(ours, "PostModelOutputs", message)),
-            Contestant("native, async def", native, runner_job(native, "PostModelOutputs", message)),
+            Contestant("on grpcio, async def", ours, runner_job(ours, "PostModelOutputs", message)),
+            Contestant("runner, async def", native, runner_job(native, "PostModelOutputs", message)),
         ]
         table += [Row("echo, array of 150 KB", in_flight, contestants) for in_flight in (1, 16)]
     if "streams" in only:
         message = request("repeat", text=text, times=pb.Data(int_value=REPEATS))
         contestants = [
             Contestant("raw grpc.aio", raw, raw_job(message, repeat=True)),
-            Contestant("runner, async def", ours, runner_job(ours, "GenerateModelOutputs", message)),
-            Contestant("native, async def", native, runner_job(native, "GenerateModelOutputs", message)),
+            Contestant("on grpcio, async def", ours, runner_job(ours, "GenerateModelOutputs", message)),
+            Contestant("runner, async def", native, runner_job(native, "GenerateModelOutputs", message)),
         ]
         table += [Row(f"stream of {REPEATS} chunks", in_flight, contestants) for in_flight in (1, 16)]
     return table

@@ -56,10 +56,10 @@ def print_ping_pong(raw: Server, ours: Server, native: Server, *, rounds: int, i
     ours_path, message = "/clarifai.api.V2/StreamModelOutputs", item("hello")
     contestants = [
         ("raw grpc.aio", raw, "/bench.Raw/Chat", b""),
-        ("runner, async def", ours, ours_path, request("chat")),
-        ("runner, def", ours, ours_path, request("plain_chat")),
-        ("native, async def", native, ours_path, request("chat")),
-        ("native, def", native, ours_path, request("plain_chat")),
+        ("on grpcio, async def", ours, ours_path, request("chat")),
+        ("on grpcio, def", ours, ours_path, request("plain_chat")),
+        ("runner, async def", native, ours_path, request("chat")),
+        ("runner, def", native, ours_path, request("plain_chat")),
     ]
     p50: dict[str, list[float]] = {}
     p99: dict[str, list[float]] = {}
