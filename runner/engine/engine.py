@@ -11,10 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from runner.dispatch.callers import TooOften
 from runner.dispatch.dispatcher import CallId, Dispatcher, ReplicaId, Ticket
-from runner.dispatch.retry import Course, course_after_death
 from runner.engine.calls import Answer, EngineCall, Request, StreamCall, Tell, UnaryCall
+from runner.engine.fate import failing, fate_of, without_worker
 from runner.engine.keeper import Keeper, Place
 from runner.engine.line import Line
 from runner.engine.replica import Replica, ReplicaState
@@ -28,18 +27,12 @@ from runner.errors import (
     LoadError,
     MethodNotFound,
     ModelFailing,
-    Overloaded,
     PoisonCall,
-    WorkerLost,
 )
-from runner.execution.journal import Mark
 from runner.signature.published import Published
 from runner.statistics import EngineStatistics
 from runner.wire.payload import Payload
 from runner.workers.messages import Ran, Room
-
-_LOST = "the worker that ran the call is gone; whether the method finished is not known"
-_REPLACED = "its worker was replaced, and the call did not end in the time that calls had for it"
 
 
 class Engine:
@@ -83,8 +76,7 @@ class Engine:
         self._broken = False  # a breaker has opened, and no worker was ready since
         self._known = asyncio.Event()
         self._tell_ready: Callable[[bool], None] | None = None
-        self._line = Line(max_queued_calls, clock)
-        self._line_timer: asyncio.TimerHandle | None = None
+        self._line = Line(self.stream, max_queued_calls, clock)
         self._over: asyncio.Future[None] | None = None  # somebody waits for the last call to end
 
     async def __aenter__(self) -> Engine:
@@ -97,9 +89,7 @@ class Engine:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._line.let_in(self.stream)  # which now refuses everybody
-        if self._line_timer is not None:
-            self._line_timer.cancel()
+        self._line.close()
         for call in list(self._calls.values()):
             self._forget(call)
             call.fail(Cancelled("the server is shutting down"))
@@ -281,13 +271,7 @@ class Engine:
         Raises:
             CallError: the call was not admitted in time.
         """
-        if not self._line.before(request.method.lane):
-            try:
-                return self.stream(request)
-            except Overloaded as exc:
-                if isinstance(exc, TooOften):
-                    self._look_again(exc.retry_after)
-        return await self._line.wait(request, patience)
+        return await self._line.open(request, patience)
 
     def statistics(self) -> EngineStatistics:
         """Return how much is where, and what has been done so far."""
@@ -318,8 +302,8 @@ class Engine:
         """Return the seconds until a new call's deadline; refuse a call that comes too late."""
         if self._closing:
             raise Draining("the server is shutting down; send the call elsewhere or later")
-        if self._broken and (failing := self._failing(request.group)) is not None:
-            raise failing
+        if self._broken and (refusal := self._refusal(request.group)) is not None:
+            raise refusal
         if request.deadline is None:
             return None
         left = request.deadline - self.clock()
@@ -357,27 +341,7 @@ class Engine:
     def _dispatch(self) -> None:
         for assignment in self._dispatcher.assign(self.clock()):
             self._run(self._calls[assignment.call], assignment.replica)
-        self._let_in()
-
-    def _let_in(self) -> None:
-        """Open the calls of those who wait for admission, as far as there is room."""
-        if self._line:
-            self._look_again(self._line.let_in(self.stream))
-
-    def _look_again(self, delay: float | None) -> None:
-        """Call `_let_in` after so many seconds: a caller's rate allows a call by then, and no other event may come."""
-        if delay is None:
-            return
-        loop = asyncio.get_running_loop()
-        if self._line_timer is not None:
-            if self._line_timer.when() <= loop.time() + delay:
-                return
-            self._line_timer.cancel()
-        self._line_timer = loop.call_later(delay, self._due)
-
-    def _due(self) -> None:
-        self._line_timer = None  # it may have fired a moment early, and then is not the one to wait for
-        self._let_in()
+        self._line.let_in()
 
     def _expire(self, call: EngineCall) -> None:
         now = self.clock()
@@ -394,7 +358,7 @@ class Engine:
         if replica is None:
             self._observed.cancellations += call.id in self._calls
             self._forget(call)
-            self._let_in()
+            self._line.let_in()
         elif replica in self._replicas and call.abandoned is None:  # one that left may also run out of time
             call.abandoned = self.clock()
             self._observed.cancellations += 1
@@ -525,51 +489,23 @@ class Engine:
         """See `Owner`. Calls that nothing else can run are not kept waiting for it."""
         self._broken = True
         for call in [call for call in self._calls.values() if call.wire is None]:
-            if (failing := self._failing(call.request.group)) is not None:
+            if (refusal := self._refusal(call.request.group)) is not None:
                 self._dispatcher.withdraw(call.id)
-                self._end(call, WorkerLost(_LOST) if call.deaths else failing)
-        self._let_in()
+                self._end(call, without_worker(call, refusal))
+        self._line.let_in()
 
     def _save(self, call: EngineCall, replica: Replica, *, died: bool) -> None:
-        """Decide what becomes of a call whose worker is gone."""
-        mark = replica.mark_of(call)
-        present = died and mark is not Mark.NONE
-        call.deaths += present
-        course = course_after_death(
-            present=present,
-            ran=mark is Mark.RUNS,
-            repeatable=call.repeatable and call.wire_id not in replica.stuck,
-            deaths=call.deaths,
-        )
-        match course:
-            case Course.AGAIN | Course.ALONE:
-                call.rewind()
-                if (failing := self._failing(call.request.group)) is not None:
-                    self._end(call, WorkerLost(_LOST) if call.deaths else failing)
-                else:
-                    self._observed.retries += 1
-                    self._dispatcher.restore(_ticket(call), call.arrived, alone=course is Course.ALONE)
-            case Course.POISON:
-                self._observed.poison += 1
-                self._end(call, PoisonCall(f"{call.deaths} workers died while they ran the call; it is not run again"))
-            case Course.LOST if call.wire_id in replica.stuck:
-                limit = call.request.method.max_run
-                self._end(call, WorkerLost(f"the call ran for longer than {limit:g} s, and its worker was ended"))
-            case Course.LOST:
-                self._end(call, WorkerLost(_LOST if died else _REPLACED))
+        """Run a call again whose worker is gone, or end it."""
+        fate = fate_of(call, replica, died=died, refusal=self._refusal(call.request.group))
+        if isinstance(fate, CallError):
+            self._observed.poison += isinstance(fate, PoisonCall)
+            self._end(call, fate)
+        else:
+            self._observed.retries += 1
+            self._dispatcher.restore(_ticket(call), call.arrived, alone=fate.alone)
 
-    def _failing(self, group: str) -> ModelFailing | None:
-        """Return the refusal of a call if nothing that could run it is alive, or is about to be."""
-        now = self.clock()
-        waits = [keeper.failing(now) for keeper in self._keepers if not group or keeper.place.group == group]
-        # With one place of many closed or on trial, calls wait for that one.
-        if not waits or None in waits:
-            return None
-        soonest = min(wait for wait in waits if wait is not None)
-        return ModelFailing(
-            f"the model's workers die before they answer a call; the next one is started in {soonest:.0f} s",
-            retry_after=soonest,
-        )
+    def _refusal(self, group: str) -> ModelFailing | None:
+        return failing(self._keepers, group, self.clock())
 
     def _end(self, call: EngineCall, error: CallError) -> None:
         self._forget(call)

@@ -20,24 +20,28 @@ class _Waiting(NamedTuple):
 
 
 class Line:
-    """One line before each lane. The engine lets in whom it has room for; nobody has to try again and lose a turn."""
+    """One line before each lane. Those are let in for whom there is room; nobody has to try again and lose a turn."""
 
-    def __init__(self, longest: int, clock: Callable[[], float]) -> None:
-        """Make the lines; at most `longest` callers stand in all of them together."""
+    def __init__(self, open_call: Callable[[Request], StreamCall], longest: int, clock: Callable[[], float]) -> None:
+        """Make the lines.
+
+        Args:
+            open_call: opens a call, or raises `Overloaded`.
+            longest: callers that may stand in all lines together.
+            clock: tells instants, in seconds.
+        """
+        self._open_call = open_call
         self._longest = longest
         self._clock = clock
         self._length = 0
         self._lines: defaultdict[Lane, deque[_Waiting]] = defaultdict(deque)
+        self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return self._length
 
-    def before(self, lane: Lane) -> bool:
-        """True if somebody waits for this lane, so that a newcomer has to as well."""
-        return bool(self._lines[lane])
-
-    async def wait(self, request: Request, patience: float) -> StreamCall:
-        """Stand in line until the call has been opened. Cancelling the wait leaves nothing behind.
+    async def open(self, request: Request, patience: float) -> StreamCall:
+        """Open a call, now or when its turn comes. Cancelling the wait leaves nothing behind.
 
         Args:
             request: what to open.
@@ -47,6 +51,15 @@ class Line:
             CallError: the call was not admitted, `Overloaded` if it was not its turn in time, `DeadlineExceeded` if
                 that time was the caller's.
         """
+        if not self._lines[request.method.lane]:  # or a newcomer would overtake those who wait
+            try:
+                return self._open_call(request)
+            except Overloaded as exc:
+                if isinstance(exc, TooOften):
+                    self._look_again(exc.retry_after)
+        return await self._wait(request, patience)
+
+    async def _wait(self, request: Request, patience: float) -> StreamCall:
         if self._length >= self._longest:
             raise Overloaded(f"{self._length} calls wait for admission, and no more can; try again later")
         left = math.inf if request.deadline is None else request.deadline - self._clock()
@@ -67,14 +80,13 @@ class Line:
             self._leave(waiting)
             raise
 
-    def let_in(self, open_call: Callable[[Request], StreamCall]) -> float | None:
-        """Open the calls of those who wait, oldest first, until `open_call` raises `Overloaded`.
+    def let_in(self) -> None:
+        """Open the calls of those who wait, oldest first, as far as there is room.
 
         One whose caller has too many calls of its own stays where it is, and holds up nobody.
-
-        Returns:
-            Seconds after which one of those may be let in that call too often; None if there is none.
         """
+        if not self._length:
+            return
         soonest: float | None = None
         for line in self._lines.values():
             held: list[_Waiting] = []
@@ -82,7 +94,7 @@ class Line:
                 waiting = line[0]
                 if not waiting.opened.done():
                     try:
-                        waiting.opened.set_result(open_call(waiting.request))
+                        waiting.opened.set_result(self._open_call(waiting.request))
                     except Overloaded as exc:
                         if not exc.of_caller:
                             break
@@ -95,7 +107,28 @@ class Line:
                 line.popleft()
                 self._length -= 1
             line.extendleft(reversed(held))
-        return soonest
+        self._look_again(soonest)
+
+    def close(self) -> None:
+        """Let in everybody, whom `open_call` has to refuse by now."""
+        self.let_in()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look_again(self, delay: float | None) -> None:
+        """Let in after so many seconds: a caller's rate allows a call by then, and no other event may come."""
+        if delay is None:
+            return
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            if self._timer.when() <= loop.time() + delay:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_later(delay, self._due)
+
+    def _due(self) -> None:
+        self._timer = None  # it may have fired a moment early, and then is not the one to wait for
+        self.let_in()
 
     def _leave(self, waiting: _Waiting) -> None:
         line = self._lines[waiting.request.method.lane]
