@@ -16,6 +16,7 @@ from runner.engine.calls import Answer, EngineCall, Request, StreamCall, Tell, U
 from runner.engine.fate import failing, fate_of, without_worker
 from runner.engine.keeper import Keeper, Place
 from runner.engine.line import Line
+from runner.engine.methods import Methods, gone
 from runner.engine.replica import Replica, ReplicaState
 from runner.engine.statistics import Observed
 from runner.errors import (
@@ -67,14 +68,12 @@ class Engine:
         self._last_id = 0
         self._last_replica = 0
         self._started = 0  # workers, so far
-        self._methods: dict[str, Published] = {}
-        self._tell_methods: list[Callable[[Sequence[Published]], None]] = []
+        self._methods = Methods()
         self._replacing = asyncio.Lock()
         self._keepers: list[Keeper] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
         self._broken = False  # a breaker has opened, and no worker was ready since
-        self._known = asyncio.Event()
         self._tell_ready: Callable[[bool], None] | None = None
         self._line = Line(self.stream, max_queued_calls, clock)
         self._over: asyncio.Future[None] | None = None  # somebody waits for the last call to end
@@ -108,19 +107,16 @@ class Engine:
 
     async def methods_known(self) -> tuple[Published, ...]:
         """Wait for the first replica to say what the model's methods are, and return them."""
-        await self._known.wait()
-        return self.methods
+        return await self._methods.known()
 
     @property
     def methods(self) -> tuple[Published, ...]:
         """The model's methods, in order; empty while the first replica is loading."""
-        return tuple(self._methods.values())
+        return self._methods.all
 
     def follow_methods(self, tell: Callable[[Sequence[Published]], None]) -> None:
         """Have `tell` called with the methods, at every change of them; now too if they are known."""
-        self._tell_methods.append(tell)
-        if self._methods:
-            tell(self.methods)
+        self._methods.follow(tell)
 
     @property
     def places(self) -> list[Place]:
@@ -286,14 +282,14 @@ class Engine:
 
     def _admit(self, call: EngineCall) -> None:
         left = self._time_left(call.request)
-        call.request = self._current(call.request)
+        call.request = self._methods.current(call.request)
         self._take(call, left, self._dispatcher.offer(_ticket(call), call.arrived, slo=call.request.method.slo))
 
     def _admit_list(self, calls: Sequence[EngineCall]) -> None:
         """Admit all or none: nothing can come between the first and the last."""
         left = self._time_left(calls[0].request)
         for call in calls:
-            call.request = self._current(call.request)
+            call.request = self._methods.current(call.request)
         tickets = [_ticket(call) for call in calls]
         for call, replica in zip(calls, self._dispatcher.offer_list(tickets, calls[0].arrived), strict=True):
             self._take(call, left, replica)
@@ -319,24 +315,11 @@ class Engine:
         if replica is not None:
             self._run(call, replica)
 
-    def _current(self, request: Request) -> Request:
-        """Return a request with its method as it is now: the model may have been replaced since it was read.
-
-        Raises:
-            MethodNotFound: the model has no such method any more.
-        """
-        method = self._methods.get(request.method.name)
-        if method is request.method or not self._methods:
-            return request
-        if method is None or method.cardinality is not request.method.cardinality:
-            raise _gone(request.method)
-        return request._replace(method=method)
-
     def _run(self, call: EngineCall, replica: ReplicaId) -> None:
         if not self._replicas[replica].run(call, self.clock()):
             self._dispatcher.release(call.id, self.clock())
             self._forget(call)
-            call.fail(_gone(call.request.method))
+            call.fail(gone(call.request.method))
 
     def _dispatch(self) -> None:
         for assignment in self._dispatcher.assign(self.clock()):
@@ -394,10 +377,10 @@ class Engine:
         """The model has these methods now. Calls that wait do so for the new ones of the same names."""
         if tuple(methods) == self.methods:
             return
-        self._methods = {method.name: method for method in methods}
+        self._methods.put(methods)
         for call in [call for call in reversed(self._calls.values()) if call.wire is None]:
             try:
-                request = self._current(call.request)
+                request = self._methods.current(call.request)
             except MethodNotFound as exc:
                 self._dispatcher.withdraw(call.id)
                 self._forget(call)
@@ -407,9 +390,7 @@ class Engine:
                 self._dispatcher.withdraw(call.id)
                 call.request = request
                 self._dispatcher.restore(_ticket(call), call.arrived)
-        self._known.set()
-        for tell in self._tell_methods:
-            tell(methods)
+        self._methods.publish()
 
     def call_over(self, replica: Replica, call: EngineCall, *, well: bool) -> None:
         """See `Watcher`."""
@@ -540,7 +521,3 @@ def _ticket(call: EngineCall) -> Ticket:
         request.group,
         request.limits,
     )
-
-
-def _gone(method: Published) -> MethodNotFound:
-    return MethodNotFound(f"the model was replaced meanwhile, and has no method {method.name!r} of this kind any more")
