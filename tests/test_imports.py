@@ -5,6 +5,7 @@ server                      client (stands on wire)
 engine
 dispatch, workers
 execution, batching         what runs in a worker process
+processes                   under workers and server
 wire                        grpc_protocol (under server only)
 signature                   http2
 errors, types, limits, ...  the base: modules directly in `runner`, and `runner.types`
@@ -32,8 +33,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "batching": {"signature", "wire"},
     "execution": {"signature", "wire", "batching"},
     "dispatch": {"signature"},
-    "workers": {"signature", "wire", "batching", "execution"},
-    "engine": {"signature", "wire", "batching", "execution", "dispatch", "workers"},
+    "processes": {"signature", "wire"},
+    "workers": {"signature", "wire", "processes", "batching", "execution"},
+    "engine": {"signature", "wire", "processes", "batching", "execution", "dispatch", "workers"},
     "http2": set(),
     "grpc_protocol": {"http2"},
     "server": {
@@ -42,6 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "batching",
         "execution",
         "dispatch",
+        "processes",
         "workers",
         "engine",
         "http2",
@@ -54,6 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "batching",
         "execution",
         "dispatch",
+        "processes",
         "workers",
         "engine",
         "server",
@@ -67,6 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "batching",
         "execution",
         "dispatch",
+        "processes",
         "workers",
         "engine",
         "server",

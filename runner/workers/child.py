@@ -23,11 +23,11 @@ from runner.allocator import keep_freed_memory
 from runner.errors import LoadError, SignatureError
 from runner.execution.journal import Journal, open_shared
 from runner.execution.loading import load_class, load_model
+from runner.processes.prctl import die_with_parent, set_timer_slack
+from runner.processes.shared import Shared, open_pair
 from runner.workers.cpu_list import keep_to, read_cpus
 from runner.workers.link import WORKER_QUIET_TURNS, SocketLink
 from runner.workers.messages import Load, LoadFailed, Message
-from runner.workers.prctl import die_with_parent, set_timer_slack
-from runner.workers.shared import Shared, open_pair
 from runner.workers.watchdog import Watchdog
 from runner.workers.worker import Worker
 

@@ -1,11 +1,7 @@
 """The bytes of the messages between the server process and a worker.
 
-A frame is `u32 length, u8 tag, body`; the length counts what follows it. Numbers are little-endian. `pack` appends the
-frame's pieces to a list, so that a large payload is never joined or copied; `unpack` is its inverse. Nothing is
-pickled, and nothing here knows sockets or loops.
-
-A payload that lies in shared memory (`shared.py`) is left out of its message's frame, and another head comes before
-that: `u32 length, u8 SHARED_TAG, u64 position, u32 size`.
+`pack` appends a frame's pieces to a list (`processes/framing.py` says what frames are); `unpack` is its inverse.
+Nothing is pickled, and nothing here knows sockets or loops.
 """
 
 from __future__ import annotations
@@ -19,6 +15,8 @@ from typing import Any, TypeAlias, cast
 
 from runner.errors import CallError, ErrorKind, call_error
 from runner.execution.times import Times
+from runner.processes.framing import JOIN_BELOW, PREFIX, SHARED_TAG, apart, append, rest
+from runner.processes.shared import SharedReader, SharedWriter
 from runner.signature.method import Cardinality
 from runner.signature.published import Lane, Published
 from runner.statistics import BatchStatistics
@@ -38,23 +36,14 @@ from runner.workers.messages import (
     Result,
     Room,
 )
-from runner.workers.shared import SharedReader, SharedWriter
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
-JOIN_BELOW = 16 * 1024
-"""bytes: a smaller payload is joined to its head, since one more buffer costs the system call more than the copy."""
-
-LENGTH = struct.Struct("<I")
-PREFIX = struct.Struct("<IB")
 _ID = struct.Struct("<IBQ")
 _CALL = struct.Struct("<IBQHdHII")
 _COUNT = struct.Struct("<IBQIQ")
 _RESULT = struct.Struct("<IBQffffH")
 NO_DEADLINE = -1.0
-
-SHARED_TAG = 239
-_SHARED = struct.Struct("<IBQI")
 
 _ITEM = Item.TAG
 new_item = cast(Callable[[tuple[int, Payload]], Item], functools.partial(tuple.__new__, Item))  # pyright: ignore[reportUnknownMemberType]: the items of tuples are open
@@ -76,7 +65,7 @@ def pack(message: Message, out: list[Payload], shared: SharedWriter | None = Non
         if 0 < size < JOIN_BELOW:
             out.append(head + payload)
             return _ID.size + size
-        return _append(out, head, payload, shared)
+        return append(out, head, payload, shared)
     match message:
         case Call():
             request_id = message.request_id.encode()
@@ -93,18 +82,18 @@ def pack(message: Message, out: list[Payload], shared: SharedWriter | None = Non
                 len(message.params),
             )
             head = b"".join((head, request_id, message.metadata, message.params))
-            return _append(out, head, message.payload, shared)
+            return append(out, head, message.payload, shared)
         case Result():
             payload = message.payload
             head = _RESULT.pack(_RESULT.size - 4 + len(payload), Result.TAG, message.id, *message.times)
             if not payload or len(payload) >= JOIN_BELOW:
-                return _append(out, head, payload, shared)
+                return append(out, head, payload, shared)
             out.append(head + payload)
             return _RESULT.size + len(payload)
         case Credit():
-            return _append(out, _COUNT.pack(_COUNT.size - 4, Credit.TAG, message.id, message.items, message.size), b"")
+            return append(out, _COUNT.pack(_COUNT.size - 4, Credit.TAG, message.id, message.items, message.size), b"")
         case EndInput() | Cancel():
-            return _append(out, _ID.pack(_ID.size - 4, message.TAG, message.id), b"")
+            return append(out, _ID.pack(_ID.size - 4, message.TAG, message.id), b"")
         case Failed():
             return _append_text(out, Failed.TAG, {"id": message.id, **_error_fields(message.error)})
         case Load():
@@ -140,8 +129,8 @@ def unpack(frame: memoryview, shared: SharedReader | None = None) -> Message:
         if (reader := _READERS.get(tag)) is not None:
             return reader(frame)
         if tag == SHARED_TAG and shared is not None:
-            _, _, position, size = _SHARED.unpack_from(frame)
-            return _with_payload(unpack(frame[_SHARED.size :]), shared.view(position, size))
+            without, payload = apart(frame, shared)
+            return _with_payload(unpack(without), payload)
     except (struct.error, TypeError, KeyError, ValueError) as exc:
         raise ValueError(f"a message on the link to a worker cannot be read: {exc!r}") from exc
     raise ValueError(f"unknown message tag {'none' if tag < 0 else tag} on the link to a worker")
@@ -155,21 +144,6 @@ def pack_pairs(pairs: Sequence[tuple[str, str]]) -> bytes:
 def unpack_pairs(data: bytes) -> Pairs:
     """Return the pairs that `pack_pairs` was given."""
     return tuple((key, value) for key, value in json.loads(data)) if data else ()
-
-
-def _append(out: list[Payload], head: bytes, payload: Payload, shared: SharedWriter | None = None) -> int:
-    if not payload:
-        out.append(head)
-    elif len(payload) < JOIN_BELOW:
-        out.append(head + payload)
-    elif shared is not None and (position := shared.put(payload)) >= 0:
-        head = LENGTH.pack(len(head) - 4) + head[4:]
-        out.append(_SHARED.pack(_SHARED.size - 4 + len(head), SHARED_TAG, position, len(payload)) + head)
-        return _SHARED.size + len(head)
-    else:
-        out.append(head)
-        out.append(payload)
-    return len(head) + len(payload)
 
 
 def _with_payload(message: Message, payload: memoryview) -> Message:
@@ -189,11 +163,6 @@ def _fields_of(message: Load | Ran | Room) -> dict[str, object]:
     return {name: getattr(message, name) for name in message.__dataclass_fields__ if name.islower()}
 
 
-def _rest(frame: memoryview, start: int) -> Payload:
-    rest = frame[start:]
-    return rest if len(rest) >= JOIN_BELOW else bytes(rest)
-
-
 def _read_call(frame: memoryview) -> Message:
     _, _, call_id, method, time_left, id_size, metadata_size, params_size = _CALL.unpack_from(frame)
     start = _CALL.size
@@ -202,13 +171,13 @@ def _read_call(frame: memoryview) -> Message:
     metadata = bytes(frame[start : start + metadata_size])
     start += metadata_size
     params = bytes(frame[start : start + params_size])
-    payload = _rest(frame, start + params_size)
+    payload = rest(frame, start + params_size)
     return Call(call_id, method, payload, params, None if time_left < 0 else time_left, request_id, metadata)
 
 
 def _read_result(frame: memoryview) -> Message:
     _, _, call_id, *times = _RESULT.unpack_from(frame)
-    return Result(call_id, _rest(frame, _RESULT.size), Times(*times))
+    return Result(call_id, rest(frame, _RESULT.size), Times(*times))
 
 
 def _read_end_input(frame: memoryview) -> Message:

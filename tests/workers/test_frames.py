@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from runner.errors import ErrorKind, call_error
 from runner.execution.times import Times
+from runner.processes.framing import JOIN_BELOW, SHARED_TAG
 from runner.signature.method import Cardinality
 from runner.signature.published import Lane, Published
 from runner.statistics import BatchStatistics
-from runner.workers.frames import JOIN_BELOW, SHARED_TAG, pack, pack_pairs, unpack, unpack_pairs
+from runner.workers.frames import pack, pack_pairs, unpack, unpack_pairs
 from runner.workers.messages import (
     Call,
     Cancel,

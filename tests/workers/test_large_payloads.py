@@ -15,8 +15,8 @@ import pytest
 
 from runner.errors import ModelError, WorkerLost
 from runner.execution.journal import Mark
+from runner.processes.shared import MAX_SHARED, SHARED_FROM, SharedReader, SharedWriter
 from runner.workers.process import WorkerProcess
-from runner.workers.shared import MAX_SHARED, SHARED_FROM, SharedReader, SharedWriter
 from tests.running import on_loop, turns
 from tests.workers.served import MODELS, Served, served
 

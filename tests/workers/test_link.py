@@ -10,19 +10,14 @@ import struct
 import pytest
 
 from runner.errors import InvalidInput
+from runner.processes.channel import _READ_BYTES, MAX_UNCUT_BYTES
+from runner.processes.framing import JOIN_BELOW, SHARED_TAG
+from runner.processes.pieces import HEAD_BYTES, PIECE_BYTES
+from runner.processes.shared import MAX_SHARED, Shared, create_pair, open_pair
 from runner.wire.payload import Payload
-from runner.workers.frames import JOIN_BELOW, SHARED_TAG, pack
-from runner.workers.link import (
-    _READ_BYTES,
-    MAX_UNCUT_BYTES,
-    SERVER_QUIET_TURNS,
-    WORKER_QUIET_TURNS,
-    MemoryLink,
-    SocketLink,
-)
+from runner.workers.frames import pack
+from runner.workers.link import SERVER_QUIET_TURNS, WORKER_QUIET_TURNS, MemoryLink, SocketLink
 from runner.workers.messages import Call, Cancel, Credit, EndInput, Failed, Item, Message, Result
-from runner.workers.pieces import HEAD_BYTES, PIECE_BYTES
-from runner.workers.shared import MAX_SHARED, Shared, create_pair, open_pair
 from tests.running import on_loop, turns
 
 SIZES = [

@@ -1,9 +1,9 @@
-"""Long payloads in memory that the server and one worker share: one lays them there, the other reads them in place.
+"""Long payloads in memory that two processes share: one lays them there, the other reads them in place.
 
 There is one piece of memory for each direction, a memfd: it has no name, uses nothing of /dev/shm, and is gone with the
 last process that has it. Of the two ends only the sender decides what lies where (`SharedWriter`); it keeps that to
 itself, and so nothing that the other process does, or leaves undone when it dies, can confuse it. A message says where
-its payload lies, in what `frames.py` writes.
+its payload lies, in what `framing.py` writes.
 
 A payload is the receiver's for as long as anything looks at it: a message that waits, an array that a model keeps. When
 the last view is gone, in whatever thread, the receiver sets one byte in a table at the front of the memory
@@ -27,9 +27,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+from runner.processes.blocks import Blocks
 from runner.wire.array_scan import numbers_at
 from runner.wire.payload import Payload
-from runner.workers.blocks import Blocks
 
 SHARED_FROM: Final = 32 * 1024
 """bytes of a payload from which on it is shared. Below, the socket is as fast (`docs/performance.md`)."""
@@ -185,7 +185,7 @@ class Shared(NamedTuple):
 
 
 def create_pair(size: int) -> tuple[Shared, tuple[int, int]]:
-    """Return the server's ends of new memory, and descriptors from which `open_pair` makes the worker's.
+    """Return the server's ends of new memory, and descriptors from which `open_pair` makes the other process's.
 
     The caller closes these.
 
@@ -196,21 +196,21 @@ def create_pair(size: int) -> tuple[Shared, tuple[int, int]]:
         OSError: there is none to be had.
     """
     with contextlib.ExitStack() as stack:
-        to_worker, from_worker = _create(size), _create(size)
-        stack.callback(os.close, to_worker)
-        stack.callback(os.close, from_worker)
-        shared = Shared(SharedWriter(_map(to_worker)), SharedReader(_map(from_worker)))
+        to_child, from_child = _create(size), _create(size)
+        stack.callback(os.close, to_child)
+        stack.callback(os.close, from_child)
+        shared = Shared(SharedWriter(_map(to_child)), SharedReader(_map(from_child)))
         stack.pop_all()
-    return shared, (to_worker, from_worker)
+    return shared, (to_child, from_child)
 
 
-def open_pair(to_worker: int, from_worker: int) -> Shared:
-    """Return the worker's ends of what `create_pair` has made, and close the descriptors."""
+def open_pair(to_child: int, from_child: int) -> Shared:
+    """Return the other process's ends of what `create_pair` has made, and close the descriptors."""
     try:
-        return Shared(SharedWriter(_map(from_worker)), SharedReader(_map(to_worker)))
+        return Shared(SharedWriter(_map(from_child)), SharedReader(_map(to_child)))
     finally:
-        os.close(to_worker)
-        os.close(from_worker)
+        os.close(to_child)
+        os.close(from_child)
 
 
 def _create(size: int) -> int:

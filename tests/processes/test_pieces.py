@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.wire.payload import Payload
-from runner.workers.pieces import (
+from runner.processes.pieces import (
     FIRST_TAG,
     HEAD_BYTES,
     MAX_FRAME_BYTES,
@@ -21,6 +20,7 @@ from runner.workers.pieces import (
     Joiner,
     body,
 )
+from runner.wire.payload import Payload
 
 TAG = 3
 

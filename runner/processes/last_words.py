@@ -1,6 +1,6 @@
-"""A worker's stderr: everything goes on to the server's own, and the last of it is kept for the log.
+"""A process's stderr: everything goes on to the server's own, and the last of it is kept for the log.
 
-A thread does it, since the server's stderr may be a terminal or a pipe that takes its time: then the worker waits, as
+A thread does it, since the server's stderr may be a terminal or a pipe that takes its time: then the process waits, as
 it would if it wrote there itself, and not the server's loop.
 """
 
@@ -37,7 +37,7 @@ class LastWords:
         self._tail = b""
         self._wake, self._waker = os.pipe()
         self._ended = ended
-        self._thread = threading.Thread(target=self._read, name="worker's stderr", daemon=True)
+        self._thread = threading.Thread(target=self._read, name="child's stderr", daemon=True)
         self._thread.start()
 
     @property
@@ -49,7 +49,7 @@ class LastWords:
         return "\n".join(lines[-_MOST_LINES:])
 
     def close(self) -> None:
-        """Read what is there, and end: a process that the worker left behind may hold the pipe open."""
+        """Read what is there, and end: a process that it left behind may hold the pipe open."""
         if self._waker >= 0:
             os.close(self._waker)
             self._waker = -1
@@ -75,6 +75,6 @@ class LastWords:
             self._ended()
 
     def _pass_on(self, data: bytes) -> None:
-        with contextlib.suppress(OSError):  # whoever read the server's log is gone; the worker is not to suffer
+        with contextlib.suppress(OSError):  # whoever read the server's log is gone; the process is not to suffer
             while data:
                 data = data[os.write(self._onward, data) :]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from runner.workers.blocks import Blocks
+from runner.processes.blocks import Blocks
 
 PAGES = 24
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from runner.workers.last_words import LastWords
+from runner.processes.last_words import LastWords
 from tests.running import TOO_LONG
 
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.processes import shared
+from runner.processes.shared import MAX_SHARED, SHARED_FROM, Shared, SharedReader, SharedWriter, create_pair, open_pair
 from runner.wire.array_scan import numbers_at
 from runner.wire.pb import inference_pb2 as pb
-from runner.workers import shared
-from runner.workers.shared import MAX_SHARED, SHARED_FROM, Shared, SharedReader, SharedWriter, create_pair, open_pair
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs memory without a name, as Linux has it")
 
@@ -247,7 +247,7 @@ def test_marks_that_mean_nothing_do_nothing(ends):
 def test_a_forked_process_lets_go_of_nothing_but_its_own():
     program = """
 import os
-from runner.workers.shared import create_pair, open_pair
+from runner.processes.shared import create_pair, open_pair
 
 server, descriptors = create_pair(1 << 20)
 worker = open_pair(*descriptors)
