@@ -12,9 +12,8 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from runner.config import Tls
 from runner.errors import ConfigError
 from runner.server.changing_files import ChangingFiles
 
@@ -38,10 +37,29 @@ class Pem(NamedTuple):
     client_ca: bytes | None
 
 
+class Files(Protocol):
+    """Where the files are, as `config.Tls` says it; None: there is no such file."""
+
+    @property
+    def certificate(self) -> Path | None:
+        """The server's, and behind it those up to its authority."""
+        ...
+
+    @property
+    def key(self) -> Path | None:
+        """The certificate's."""
+        ...
+
+    @property
+    def client_ca(self) -> Path | None:
+        """Who signs the certificates that clients must have."""
+        ...
+
+
 class Certificates:
     """Reads the files, and reads them again. May be asked from any thread: gRPC shakes hands in threads of its own."""
 
-    def __init__(self, tls: Tls, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, tls: Files, clock: Callable[[], float] = time.monotonic) -> None:
         """Read the files for the first time.
 
         Args:

@@ -13,8 +13,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
 from runner.server.fitness import Fitness
-from runner.server.rpcs import Rpc, RpcFailed, Rpcs, ServerStreamRpc, UnaryRpc
-from runner.server.service import CallInfo
+from runner.server.rpcs import CallInfo, Rpc, RpcFailed, Rpcs, ServerStreamRpc, UnaryRpc
 from runner.server.status import GrpcCode
 from runner.signature.dialect import Dialect
 

@@ -19,6 +19,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -43,13 +44,16 @@ from runner.server.fitness import Fitness
 from runner.server.health import Health
 from runner.server.http_app import HttpApp
 from runner.server.http_endpoint import HttpEndpoint
+from runner.server.http_protocol import HttpProtocol
 from runner.server.keyring import Keyring
 from runner.server.native.protocol import Patience
 from runner.server.native.transport import NativeTransport
 from runner.server.reflection import reflection_rpcs
 from runner.server.replacement import Replacement
-from runner.server.rpcs import Rpcs, service_rpcs
+from runner.server.rpcs import Rpcs
+from runner.server.service_rpcs import service_rpcs
 from runner.server.signals import Signals
+from runner.server.status import rpc_status
 from runner.server.transport import Transport
 from runner.server.transport_grpcio import GrpcioTransport
 from runner.server.watched_directory import WatchedDirectory
@@ -171,11 +175,11 @@ def _transport(config: ServerConfig, rpcs: Rpcs, http_app: HttpApp) -> Transport
     if config.listen.transport == "native":
         return NativeTransport(
             rpcs,
-            http_app=http_app,
+            http1=partial(HttpProtocol, http_app),
             compress_replies=config.listen.compress_replies,
             reuse_port=config.listen.reuse_port,
             max_message_bytes=config.listen.max_message_bytes,
-            hide_model_errors=config.hide_model_errors,
+            status_of=partial(rpc_status, hide_model_errors=config.hide_model_errors),
             patience=Patience(max_age=config.listen.max_connection_age, age_grace=config.drain.grace),
         )
     return GrpcioTransport(

@@ -17,8 +17,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from runner.server.health import SERVICE as HEALTH_SERVICE
-from runner.server.rpcs import BidiRpc, RpcFailed, Rpcs
-from runner.server.service import CallInfo
+from runner.server.rpcs import BidiRpc, CallInfo, RpcFailed, Rpcs
 from runner.server.status import GrpcCode
 from runner.signature.dialect import Dialect
 from runner.wire.pb import inference_pb2 as pb

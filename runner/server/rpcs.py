@@ -6,24 +6,31 @@ them. It fails with a `CallError` or with `RpcFailed`; cancelling it, or closing
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-from runner.server.service import CallInfo, Service, TellReply
-from runner.signature.dialect import Dialect
-from runner.wire.payload import Payload
+from runner.errors import CallError
+from runner.wire.payload import LongReply, Payload
 
-UNARY = (
-    "GetModel",
-    "GetModelVersion",
-    "ListModelVersions",
-    "GetModelType",
-    "GetUser",
-    "GetDeployment",
-    "GetNodepool",
-    "PostModelOutputs",
-)
+
+class CallInfo(NamedTuple):
+    """What a transport knows about a call beside its bytes."""
+
+    deadline: float | None = None
+    """Instant on the `time.monotonic` clock; None without one."""
+    metadata: Sequence[tuple[str, str | bytes]] = ()
+    """Keys in lower case, in the order of arrival."""
+    request_id: str = ""
+    """The id under which logs speak of the call."""
+    peer: str = ""
+    """The host that calls. Calls without a key share by it."""
+    trailers: list[tuple[str, str]] | None = None
+    """Filled before the only reply is returned, or the stream of them ends: metadata to send behind it. None: the
+    transport cannot send any."""
+
+
+TellReply: TypeAlias = Callable[[bytes | LongReply | CallError], None]
+"""Told the reply of a unary call, or the error it failed with, once. Must not raise."""
 
 
 class UnaryRpc(NamedTuple):
@@ -72,25 +79,12 @@ Rpcs: TypeAlias = Mapping[str, Rpc]
 class RpcFailed(Exception):
     """An RPC ends with a gRPC status that is none of our errors."""
 
-    def __init__(self, code: int, message: str) -> None:
+    def __init__(self, code: int, message: str, details: bytes = b"") -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.details = details  # for `grpc-status-details-bin`
 
 
-def service_rpcs(service: Service) -> Rpcs:
-    """Return the RPCs of both published services."""
-    rpcs: dict[str, Rpc] = {}
-    for dialect in Dialect:
-        native = dialect is Dialect.NATIVE
-        prefix = f"/{dialect.value}/"
-        for rpc in (*UNARY, *(("GetStatistics",) if native else ())):
-            begin = partial(service.begin_unary, dialect, rpc) if rpc == "PostModelOutputs" else None
-            rpcs[prefix + rpc] = UnaryRpc(partial(service.unary, dialect, rpc), begin, native)
-        rpc = "GenerateModelOutputs"
-        rpcs[prefix + rpc] = ServerStreamRpc(partial(service.server_stream, dialect, rpc), times=native)
-        rpc = "StreamModelOutputs"
-        rpcs[prefix + rpc] = BidiRpc(partial(service.bidi, dialect, rpc), times=native)
-    rpc, dialect = "CollectModelOutputs", Dialect.NATIVE
-    rpcs[f"/{dialect.value}/{rpc}"] = ClientStreamRpc(partial(service.client_stream, dialect, rpc), times=True)
-    return rpcs
+StatusOf: TypeAlias = Callable[[CallError], tuple[int, str, bytes]]
+"""Returns an error of ours as a gRPC status: code, message, and details if there are any. As `status.rpc_status`."""

@@ -17,7 +17,6 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, TypeAlias
 
 from runner.engine import Engine, Request, StreamCall
 from runner.engine.calls import Answer
@@ -35,6 +34,7 @@ from runner.server.access import Access, Caller
 from runner.server.catalog import Catalog
 from runner.server.metadata import MetadataPacker
 from runner.server.replies import Replies
+from runner.server.rpcs import CallInfo, TellReply
 from runner.server.timing import times_text
 from runner.signature.dialect import Dialect
 from runner.signature.method import Cardinality
@@ -42,7 +42,6 @@ from runner.signature.published import Published
 from runner.wire import reply
 from runner.wire.envelope import Envelope, scan
 from runner.wire.payload import VIEW_FROM, Payload
-from runner.wire.reply import LongReply
 from runner.wire.statistics import TIMES_KEY, encode_statistics
 
 GET_SIGNATURES = "_GET_SIGNATURES"
@@ -62,26 +61,6 @@ _EARLY_MOST = 0.02
 """How long before its caller's own deadline a call is ended: a share of the time that it brought, and seconds at most.
 A caller's gRPC ends the call by itself at that instant, without a word of where the time went. So our answer, which
 knows, is sent a little before it."""
-
-
-class CallInfo(NamedTuple):
-    """What a transport knows about a call beside its bytes."""
-
-    deadline: float | None = None
-    """Instant on the `time.monotonic` clock; None without one."""
-    metadata: Sequence[tuple[str, str | bytes]] = ()
-    """Keys in lower case, in the order of arrival."""
-    request_id: str = ""
-    """The id under which logs speak of the call."""
-    peer: str = ""
-    """The host that calls. Calls without a key share by it."""
-    trailers: list[tuple[str, str]] | None = None
-    """Filled before the only reply is returned, or the stream of them ends: metadata to send behind it. None: the
-    transport cannot send any."""
-
-
-TellReply: TypeAlias = Callable[[bytes | LongReply | CallError], None]
-"""Told the reply of a unary call, or the error it failed with, once. Must not raise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,8 +20,7 @@ import grpc.aio
 from runner.errors import CallError, InternalError
 from runner.flow import STREAM_WINDOW_BYTES
 from runner.server.certificates import Certificates, Pem
-from runner.server.rpcs import BidiRpc, ClientStreamRpc, Rpc, RpcFailed, Rpcs, ServerStreamRpc, UnaryRpc
-from runner.server.service import CallInfo
+from runner.server.rpcs import BidiRpc, CallInfo, ClientStreamRpc, Rpc, RpcFailed, Rpcs, ServerStreamRpc, UnaryRpc
 from runner.server.status import rpc_status
 
 logger = logging.getLogger("runner.server")

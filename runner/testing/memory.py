@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from runner.client.failures import from_grpc
 from runner.client.transport import AsyncReplies, Metadata, Replies
 from runner.errors import CallError
-from runner.server.service import CallInfo
+from runner.server.rpcs import CallInfo
 from runner.server.status import rpc_status
 from runner.signature.dialect import Dialect
 from runner.testing.inline_server import InlineServer

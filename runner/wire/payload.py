@@ -1,9 +1,9 @@
-"""What a payload is while nobody has read it."""
+"""What a payload is while nobody has read it, and a reply while nobody has put it together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 Payload: TypeAlias = bytes | memoryview
 """A serialized message; a view where it is long and was left where it came in."""
@@ -13,3 +13,10 @@ VIEW_FROM: Final = 16 * 1024
 
 Join: TypeAlias = Callable[[Sequence[Payload]], Payload]
 """Puts the pieces of a message together. From any thread."""
+
+
+class LongReply(NamedTuple):
+    """A successful reply with one output, in the pieces that a transport sends: nobody has to join them."""
+
+    head: bytes
+    output: Payload

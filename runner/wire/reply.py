@@ -7,9 +7,10 @@ their RPCs, be it a prediction or GetModel.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from runner.wire import varint
+from runner.wire.payload import LongReply
 from runner.wire.pb import inference_pb2 as pb
 
 Serialized: TypeAlias = bytes | memoryview
@@ -38,13 +39,6 @@ def success(outputs: Sequence[Serialized]) -> bytes:
             return _HEADS[len(output)] + output
         return b"".join((_HEAD_OF_SUCCESS, _OUTPUT_TAG, varint.encode(len(output)), output))
     return _HEAD_OF_SUCCESS + _framed(outputs)
-
-
-class LongReply(NamedTuple):
-    """A successful reply with one output, in the pieces that a transport sends: nobody has to join them."""
-
-    head: bytes
-    output: Serialized
 
 
 def long_success(output: Serialized) -> LongReply:

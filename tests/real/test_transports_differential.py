@@ -10,6 +10,7 @@ import asyncio
 import gzip
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 from hypothesis import example, given, settings
@@ -22,9 +23,10 @@ from runner.http2 import frames
 from runner.http2.hpack import HeaderDecoder, HeaderEncoder
 from runner.server.fitness import Fitness
 from runner.server.http_app import HttpApp
+from runner.server.http_protocol import HttpProtocol
 from runner.server.native.transport import NativeTransport
-from runner.server.rpcs import BidiRpc, ClientStreamRpc, Rpc, RpcFailed, ServerStreamRpc, UnaryRpc
-from runner.server.service import CallInfo
+from runner.server.rpcs import BidiRpc, CallInfo, ClientStreamRpc, Rpc, RpcFailed, ServerStreamRpc, UnaryRpc
+from runner.server.status import rpc_status
 from runner.server.transport_grpcio import GrpcioTransport
 
 pytestmark = pytest.mark.real
@@ -276,8 +278,8 @@ class Both:
             NativeTransport(
                 natives.table(),
                 max_message_bytes=LIMIT // 2,
-                hide_model_errors=False,
-                http_app=HttpApp(Fitness()),
+                status_of=rpc_status,
+                http1=partial(HttpProtocol, HttpApp(Fitness())),
             ),
             GrpcioTransport(others.table(), max_message_bytes=LIMIT // 2, hide_model_errors=False),
         )

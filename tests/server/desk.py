@@ -12,7 +12,8 @@ from runner.limits import CallerLimits
 from runner.server.access import Access
 from runner.server.catalog import Catalog
 from runner.server.keyring import Keyring
-from runner.server.service import CallInfo, Service, ServiceOptions
+from runner.server.rpcs import CallInfo
+from runner.server.service import Service, ServiceOptions
 from runner.signature.dialect import Dialect
 from runner.wire.pb import inference_pb2 as pb
 from runner.workers.messages import Call

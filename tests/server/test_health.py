@@ -10,8 +10,7 @@ from grpc_health.v1 import health_pb2
 
 from runner.server.fitness import Fitness
 from runner.server.health import Health
-from runner.server.rpcs import RpcFailed, ServerStreamRpc, UnaryRpc
-from runner.server.service import CallInfo
+from runner.server.rpcs import CallInfo, RpcFailed, ServerStreamRpc, UnaryRpc
 from runner.server.status import GrpcCode
 
 SERVING = health_pb2.HealthCheckResponse.SERVING

@@ -15,8 +15,7 @@ import grpc.aio
 import pytest
 
 from runner.server import transport_grpcio
-from runner.server.rpcs import ServerStreamRpc, UnaryRpc
-from runner.server.service import CallInfo
+from runner.server.rpcs import CallInfo, ServerStreamRpc, UnaryRpc
 from runner.server.transport_grpcio import GrpcioTransport
 from tests.running import on_loop, resident_bytes
 

@@ -28,7 +28,8 @@ from runner.errors import (
 )
 from runner.execution.times import Times
 from runner.limits import CallerLimits
-from runner.server.service import CallInfo, _deadline
+from runner.server.rpcs import CallInfo
+from runner.server.service import _deadline
 from runner.server.status import Code
 from runner.wire.pb import inference_pb2 as pb
 from runner.wire.statistics import decode_statistics

@@ -10,7 +10,7 @@ import pytest
 from runner.errors import Cancelled, InvalidInput, MethodNotFound, ModelError, Overloaded
 from runner.execution.times import Times
 from runner.flow import STREAM_WINDOW
-from runner.server.service import CallInfo
+from runner.server.rpcs import CallInfo
 from runner.server.status import Code
 from runner.wire.pb import inference_pb2 as pb
 from runner.workers.messages import Call, Cancel, EndInput, Item, Result

@@ -21,9 +21,7 @@ from runner.http2.stream import Stream
 from runner.server.native.call import JOIN_BELOW, Meaning
 from runner.server.native.stream_call import StreamCall
 from runner.server.native.unary_call import UnaryCall
-from runner.server.rpcs import RpcFailed, Rpcs, UnaryRpc
-from runner.server.service import CallInfo
-from runner.server.status import rpc_status
+from runner.server.rpcs import CallInfo, RpcFailed, Rpcs, StatusOf, UnaryRpc
 
 logger = logging.getLogger("runner.server")
 
@@ -38,18 +36,18 @@ class Calls:
     Args:
         rpcs: what can be called.
         max_message_bytes: requests up to twice as long are received.
-        hide_model_errors: do not tell callers what the model's own exceptions say.
+        status_of: says how an error of ours is told.
         compress_replies: send replies in a coding that the client takes.
     """
 
     def __init__(
-        self, rpcs: Rpcs, *, max_message_bytes: int, hide_model_errors: bool, compress_replies: bool = False
+        self, rpcs: Rpcs, *, max_message_bytes: int, status_of: StatusOf, compress_replies: bool = False
     ) -> None:
         self.max_message_bytes = max_message_bytes * _LIMIT_MARGIN
         self.max_short_bytes = min(self.max_message_bytes, JOIN_BELOW)
         self.active = 0  # calls being served, but for those that last
         self._rpcs = rpcs
-        self._hide_model_errors = hide_model_errors
+        self._status_of = status_of
         self._compress_replies = compress_replies
         self._id_prefix = secrets.token_hex(4)
         self._id_count = itertools.count(1)
@@ -135,12 +133,14 @@ class Calls:
 
     def trailers(self, error: BaseException) -> Fields:
         """Return what a call that failed ends with."""
-        if isinstance(error, RpcFailed | CallFailure):
+        if isinstance(error, RpcFailed):
+            return response_trailers(error.code, error.message, error.details)
+        if isinstance(error, CallFailure):
             return response_trailers(error.code, error.message)
         if not isinstance(error, CallError):
             logger.error("internal error in a call", exc_info=error)
             error = InternalError("internal error; the server's log has more")
-        return response_trailers(*rpc_status(error, hide_model_errors=self._hide_model_errors))
+        return response_trailers(*self._status_of(error))
 
 
 class _Refused(Stream):

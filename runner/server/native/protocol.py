@@ -80,7 +80,7 @@ class Doorway(asyncio.Protocol):
             self._server.succeed(self, http2)
             successor: asyncio.Protocol = http2
         elif _is_http1(first):
-            successor = self._server.http1()
+            successor = self._server.http1(transport)
         elif len(first) < _LONGEST_METHOD and first.isalpha() and first.isupper():
             return
         else:

@@ -15,8 +15,7 @@ from runner.http2.connection import Connection
 from runner.http2.fields import Fields, RequestHead
 from runner.http2.sender import HIGH_WATER
 from runner.server.native.call import WELL, Call, Meaning
-from runner.server.rpcs import BidiRpc, ClientStreamRpc, ServerStreamRpc
-from runner.server.service import CallInfo
+from runner.server.rpcs import BidiRpc, CallInfo, ClientStreamRpc, ServerStreamRpc
 
 if TYPE_CHECKING:
     from runner.server.native.calls import Calls

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import ssl
-from typing import Protocol, cast
+from collections.abc import Callable
+from typing import Protocol, TypeAlias, cast
 
 from runner.http2.limits import Limits
 from runner.server.certificates import Certificates
-from runner.server.http_app import HttpApp
-from runner.server.http_protocol import HttpProtocol
 from runner.server.native.calls import Calls
 from runner.server.native.protocol import Doorway, Patience
 from runner.server.native.sockets import inherited_sockets, open_sockets
 from runner.server.native.tls import server_context
-from runner.server.rpcs import Rpcs
+from runner.server.rpcs import Rpcs, StatusOf
 
 logger = logging.getLogger("runner.server")
 
@@ -25,6 +25,10 @@ MAX_CONNECTIONS = 16_384
 
 _FAREWELL = 0.25
 """seconds in which the last answers leave after the last call has ended."""
+
+
+MakeHttp1: TypeAlias = Callable[[Callable[[asyncio.Protocol], None]], asyncio.Protocol]
+"""Makes the protocol of a connection; what it is given has to be told of the connection's end, once."""
 
 
 class _Open(Protocol):
@@ -48,12 +52,13 @@ class NativeTransport:
     Args:
         rpcs: what is served.
         max_message_bytes: requests up to twice as long are received.
-        hide_model_errors: do not tell callers what the model's own exceptions say.
-        http_app: answers HTTP/1.1 on the same port.
+        status_of: says how an error of ours is told.
+        http1: makes the protocol of a connection that speaks HTTP/1.1.
         compress_replies: send replies in a coding that the client takes.
         reuse_port: share the port with other servers.
         limits: of HTTP/2 connections.
         patience: of all connections.
+        on_left: told when there is perhaps one connection less.
     """
 
     def __init__(
@@ -61,25 +66,28 @@ class NativeTransport:
         rpcs: Rpcs,
         *,
         max_message_bytes: int,
-        hide_model_errors: bool,
-        http_app: HttpApp,
+        status_of: StatusOf,
+        http1: MakeHttp1,
         compress_replies: bool = False,
         reuse_port: bool = False,
         limits: Limits | None = None,
         patience: Patience | None = None,
+        on_left: Callable[[], None] | None = None,
     ) -> None:
         self.calls = Calls(
             rpcs,
             max_message_bytes=max_message_bytes,
-            hide_model_errors=hide_model_errors,
+            status_of=status_of,
             compress_replies=compress_replies,
         )
         self.limits = limits or Limits()
         self.patience = patience or Patience()
-        self._http_app = http_app
+        self._http1 = http1
         self._reuse_port = reuse_port
-        self._http: dict[HttpProtocol, None] = {}
+        self._http: dict[asyncio.Protocol, asyncio.Transport] = {}
         self._connections: dict[_Open, None] = {}
+        self._knocking = 0  # sockets that are about to be connections
+        self._on_left = on_left
         self._servers: list[asyncio.Server] = []
         self._gone: asyncio.Future[None] | None = None
         self._sent: asyncio.Future[None] | None = None
@@ -99,6 +107,28 @@ class NativeTransport:
             self._servers.append(server)
         name = cast("tuple[str, int] | str", sockets[0].getsockname())
         return name[1] if isinstance(name, tuple) else 0
+
+    async def adopt(self, accepted: socket.socket, context: ssl.SSLContext | None) -> None:
+        """Serve a connection that somebody else has accepted. Returns when its handshake is over.
+
+        Args:
+            accepted: the connection.
+            context: encrypts it, if it is to be encrypted.
+        """
+        loop = asyncio.get_running_loop()
+        self._knocking += 1
+        try:
+            await loop.connect_accepted_socket(
+                self._accept,
+                accepted,
+                ssl=context,
+                ssl_handshake_timeout=None if context is None else self.patience.first_bytes,
+            )
+        except OSError as exc:  # of TLS as a rule, or the client is gone
+            logger.debug("a connection did not come about: %s", exc)
+        finally:
+            self._knocking -= 1
+            self._left()
 
     async def drain(self, grace: float) -> None:
         """See `Transport`."""
@@ -125,7 +155,7 @@ class NativeTransport:
         self._stop_listening()
         for connection in list(self._connections):
             connection.close()
-        for http in list(self._http):
+        for http in list(self._http.values()):
             http.abort()
         await self.calls.ended()
         await self._all_gone()
@@ -141,6 +171,15 @@ class NativeTransport:
 
     def _all_sent(self) -> bool:
         return all(connection.sent for connection in self._connections)
+
+    @property
+    def connections(self) -> int:
+        """How many there are, with those that are still shaking hands."""
+        return len(self._connections) + len(self._http) + self._knocking
+
+    def _left(self) -> None:
+        if self._on_left is not None:
+            self._on_left()
 
     # What connections say.
 
@@ -167,15 +206,17 @@ class NativeTransport:
         self.flushed()
         if not self._connections and self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
+        self._left()
 
-    def http1(self) -> HttpProtocol:
+    def http1(self, transport: asyncio.Transport) -> asyncio.Protocol:
         """Return the protocol of a connection that speaks HTTP/1.1."""
-        protocol = HttpProtocol(self._http_app, self._http_closed)
-        self._http[protocol] = None
+        protocol = self._http1(self._http_closed)
+        self._http[protocol] = transport
         return protocol
 
-    def _http_closed(self, protocol: HttpProtocol) -> None:
+    def _http_closed(self, protocol: asyncio.Protocol) -> None:
         self._http.pop(protocol, None)
+        self._left()
 
     def _accept(self) -> Doorway:
         return Doorway(self)

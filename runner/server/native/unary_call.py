@@ -18,9 +18,8 @@ from runner.grpc_protocol.status import CallFailure, StatusCode
 from runner.http2.connection import Connection
 from runner.http2.fields import Fields, RequestHead
 from runner.server.native.call import COMPRESSED, JOIN_BELOW, WELL, Call, Meaning
-from runner.server.rpcs import UnaryRpc
-from runner.server.service import CallInfo
-from runner.wire.reply import LongReply
+from runner.server.rpcs import CallInfo, UnaryRpc
+from runner.wire.payload import LongReply
 
 if TYPE_CHECKING:
     from runner.server.native.calls import Calls

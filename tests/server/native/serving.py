@@ -15,11 +15,11 @@ from runner.http2.frames import DATA, END_HEADERS, END_STREAM, HEADERS, PING, PR
 from runner.http2.hpack import HeaderDecoder, HeaderEncoder
 from runner.server.fitness import Fitness
 from runner.server.http_app import HttpApp
+from runner.server.http_protocol import HttpProtocol
 from runner.server.native.transport import NativeTransport
-from runner.server.rpcs import BidiRpc, ClientStreamRpc, Rpc, RpcFailed, ServerStreamRpc, UnaryRpc
-from runner.server.service import CallInfo, TellReply
-from runner.wire.payload import VIEW_FROM, Payload
-from runner.wire.reply import LongReply
+from runner.server.rpcs import BidiRpc, CallInfo, ClientStreamRpc, Rpc, RpcFailed, ServerStreamRpc, TellReply, UnaryRpc
+from runner.server.status import rpc_status
+from runner.wire.payload import VIEW_FROM, LongReply, Payload
 from tests.http2.peer import Frame, split
 
 
@@ -132,6 +132,10 @@ class Rpcs:
         return b"+".join([bytes(request) async for request in requests])
 
 
+def http1(closed: Callable[[Any], None]) -> HttpProtocol:
+    return HttpProtocol(HttpApp(Fitness()), closed)
+
+
 class Served:
     """A transport that listens, and its RPCs."""
 
@@ -224,7 +228,7 @@ class Client:
 async def served(**options: Any) -> AsyncIterator[Served]:
     """Serve on a free port."""
     rpcs = Rpcs()
-    options = {"max_message_bytes": 1 << 20, "hide_model_errors": False, "http_app": HttpApp(Fitness()), **options}
+    options = {"max_message_bytes": 1 << 20, "status_of": rpc_status, "http1": http1, **options}
     transport = NativeTransport(rpcs.table(), **options)
     port = await transport.listen("127.0.0.1", 0)
     try:

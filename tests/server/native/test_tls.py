@@ -12,12 +12,11 @@ import pytest
 
 from runner.config import Tls
 from runner.server.certificates import Certificates
-from runner.server.fitness import Fitness
-from runner.server.http_app import HttpApp
 from runner.server.native.transport import NativeTransport
+from runner.server.status import rpc_status
 from tests.authority import Authority
 from tests.running import on_loop
-from tests.server.native.serving import Rpcs
+from tests.server.native.serving import Rpcs, http1
 
 pytestmark = pytest.mark.real
 
@@ -44,9 +43,7 @@ async def echo(opened: grpc.aio.Channel) -> bytes:
 
 
 def transport(rpcs: Rpcs) -> NativeTransport:
-    return NativeTransport(
-        rpcs.table(), max_message_bytes=1 << 20, hide_model_errors=False, http_app=HttpApp(Fitness())
-    )
+    return NativeTransport(rpcs.table(), max_message_bytes=1 << 20, status_of=rpc_status, http1=http1)
 
 
 @on_loop

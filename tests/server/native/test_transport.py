@@ -14,15 +14,14 @@ import grpc.aio
 import pytest
 
 from runner.http2.frames import ACK, DATA, GOAWAY, PING, WINDOW_UPDATE
-from runner.server.fitness import Fitness
-from runner.server.http_app import HttpApp
 from runner.server.native import transport
 from runner.server.native.protocol import Patience
 from runner.server.native.sockets import open_sockets
 from runner.server.native.transport import NativeTransport
+from runner.server.status import rpc_status
 from tests.http2.peer import Frame, settings, word
 from tests.running import on_loop
-from tests.server.native.serving import Client, Rpcs, served
+from tests.server.native.serving import Client, Rpcs, http1, served
 
 pytestmark = pytest.mark.real
 
@@ -181,9 +180,7 @@ async def test_a_socket_in_the_file_system(tmp_path: Path) -> None:
     path = tmp_path / "s"
     for _ in range(2):  # the second time it is left over
         rpcs = Rpcs()
-        transport = NativeTransport(
-            rpcs.table(), max_message_bytes=1 << 20, hide_model_errors=False, http_app=HttpApp(Fitness())
-        )
+        transport = NativeTransport(rpcs.table(), max_message_bytes=1 << 20, status_of=rpc_status, http1=http1)
         assert await transport.listen(f"unix:{path}", 0) == 0
         try:
             # A connection of its own: gRPC would use that of the first server once more, which is about to close.
