@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class StreamCall(Call):
     """A call with a stream on either side, or on both. It is the iterator of its requests."""
 
-    __slots__ = ("_ended", "_failure", "_requests", "_room", "_rpc", "_timer", "_waiter")
+    __slots__ = ("_ended", "_requests", "_room", "_rpc", "_timer", "_waiter")
 
     def __init__(
         self,
@@ -37,9 +37,8 @@ class StreamCall(Call):
     ) -> None:
         super().__init__(connection, stream_id, calls, meaning, peer)
         self._rpc = rpc
-        self._requests: deque[Message | Packed] = (
-            deque()
-        )  # bounded by the stream's window: what waits here is kept from it
+        # Bounded by the stream's window: what waits here is kept from it.
+        self._requests: deque[Message | Packed] = deque()
         self._ended = False
         self._waiter: asyncio.Future[None] | None = None  # of the next request
         self._room: asyncio.Future[None] | None = None  # to write
