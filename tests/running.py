@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
 import functools
 import gc
 import resource
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import uvloop
+
+T = TypeVar("T")
 
 TOO_LONG = 20.0
 """seconds after which a wait has failed. Nothing here takes so long, and nothing is measured by it."""
@@ -25,23 +29,72 @@ def on_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
         lost: list[dict[str, Any]] = []
 
         async def watched() -> None:
-            asyncio.get_running_loop().set_exception_handler(lambda _, each: None if _late(each) else lost.append(each))
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: lost.append(context))
             async with asyncio.timeout(TOO_LONG):
                 await test(*args, **kwargs)
             gc.collect(0)  # futures say when they are dropped that nobody looked at their exception
             await turns()
 
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with fresh_loop() as runner:
             runner.run(watched())
         assert not lost, lost
 
     return run
 
 
-def _late(context: dict[str, Any]) -> bool:
-    """True of what is not this test's: grpc.aio polls for all loops, and tells of a closed one on the next."""
-    closed = isinstance(context.get("exception"), RuntimeError) and "PollerCompletionQueue" in context["message"]
-    return closed and str(context["exception"]) == "Event loop is closed"
+class _Loop(uvloop.Loop):
+    """A loop that knows whether grpc.aio does."""
+
+    polled = False
+
+    def add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:
+        self.polled |= "PollerCompletionQueue" in repr(callback)
+        super().add_reader(fd, callback, *args)
+
+
+_finished: list[asyncio.Runner] = []
+"""Loops of tests that are over. grpc.aio may still have something to tell them."""
+
+
+@contextlib.contextmanager
+def fresh_loop() -> Iterator[asyncio.Runner]:
+    """Run things on a loop that is closed when grpc.aio knows it no more.
+
+    One thread of grpc.aio's polls for all loops of the process. What it has for one is handed on by whichever loop
+    looks first, and on a closed one that fails. Calls that were cancelled, and channels that are closed, get their last
+    word a moment later; nobody can wait for that. The thread ends with the last channel.
+    """
+    runner = asyncio.Runner(loop_factory=_Loop)
+    try:
+        yield runner
+    finally:
+        if getattr(runner.get_loop(), "polled", False):
+            _finished.append(runner)
+            for each in _finished:
+                each.run(turns())  # what has come late is heard, and lets go of its channel
+            if _grpc_polls():
+                gc.collect()  # an exception's traceback may keep a channel, and itself
+            if not _grpc_polls():
+                close_loops()
+        else:
+            runner.close()
+
+
+def run_on_fresh_loop(main: Coroutine[Any, Any, T]) -> T:
+    """Do what `asyncio.run` does, on such a loop."""
+    with fresh_loop() as runner:
+        return runner.run(main)
+
+
+@atexit.register
+def close_loops() -> None:
+    """Close the loops of tests that are over."""
+    while _finished:
+        _finished.pop().close()
+
+
+def _grpc_polls() -> bool:
+    return any("_poll_wrapper" in thread.name for thread in threading.enumerate())
 
 
 def resident_bytes() -> int:

@@ -11,6 +11,7 @@ from runner.client import AsyncModel, Model
 from runner.errors import DeadlineExceeded, InvalidInput, MethodNotFound, ModelError
 from runner.testing import serve
 from tests.client.served import Served
+from tests.running import run_on_fresh_loop
 
 
 @pytest.fixture(params=["memory", "grpc"])
@@ -31,7 +32,7 @@ def run(request, server: Model) -> Callable[[Callable[[AsyncModel], Coroutine]],
             async with connected() as model:
                 await body(model)
 
-        asyncio.run(main())
+        run_on_fresh_loop(main())
 
     return run
 
@@ -183,4 +184,4 @@ def test_signatures_are_asked_for_with_the_first_call(server: Model):
         assert results == [f"Hello {number}" for number in range(4)]
         await model.aclose()
 
-    asyncio.run(main())
+    run_on_fresh_loop(main())

@@ -13,6 +13,7 @@ import pytest
 
 from runner.client import AsyncModel, Model
 from runner.errors import ModelNotFound
+from tests.running import run_on_fresh_loop
 
 pytestmark = pytest.mark.real
 
@@ -63,7 +64,7 @@ def test_streams_share_a_generator(base_url):
 
             return await asyncio.gather(*map(spelt, ("one", "three", "")))
 
-    assert asyncio.run(run()) == [list("one"), list("three"), []]
+    assert run_on_fresh_loop(run()) == [list("one"), list("three"), []]
 
 
 def test_steps_of_streams_run_together(base_url):
@@ -76,7 +77,7 @@ def test_steps_of_streams_run_together(base_url):
 
             return await asyncio.gather(*(counted(100 * n) for n in range(12)))
 
-    streams = asyncio.run(run())
+    streams = run_on_fresh_loop(run())
     assert [[int(item.split()[0]) for item in items] for items in streams] == [
         [100 * n + step for step in range(1, 21)] for n in range(12)
     ]
@@ -148,7 +149,7 @@ def flooding(base_url: str, stop: threading.Event) -> None:
 
             await asyncio.gather(*(lane() for _ in range(100)))
 
-    asyncio.run(run())
+    run_on_fresh_loop(run())
 
 
 def test_deployments_have_replicas_of_their_own(launch, config_file):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import random
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from runner.client import AsyncModel
+from tests.running import run_on_fresh_loop
 
 pytestmark = pytest.mark.real
 
@@ -45,7 +45,7 @@ def port(serve, cancel) -> int:
 
 def test_no_step_is_begun_for_who_left_and_every_row_is_back(cancel, port, capsys):
     """By closing, by a deadline, by the client's death, and in the queue."""
-    assert asyncio.run(cancel.measure(port, STREAMS, 1, ("count",))) == []
+    assert run_on_fresh_loop(cancel.measure(port, STREAMS, 1, ("count",))) == []
     assert f"{STREAMS} unary calls were cancelled while they waited in the queue, and 0" in capsys.readouterr().out
 
 
@@ -55,7 +55,7 @@ def test_a_generator_in_a_thread_lets_go_too(cancel, port):
             found = await cancel.leave(model, port, "closed", "count_in_thread", STREAMS, random.Random(2))
             return found, await model.statistics()
 
-    found, statistics = asyncio.run(run())
+    found, statistics = run_on_fresh_loop(run())
     assert found.breach == ""
     assert statistics.cancel_latency_seconds.count > 0
     assert [replica.running for replica in statistics.replicas] == [0]

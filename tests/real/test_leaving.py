@@ -13,6 +13,7 @@ import pytest
 
 from runner.client import AsyncModel
 from runner.errors import CallError, DeadlineExceeded
+from tests.running import run_on_fresh_loop
 
 pytestmark = pytest.mark.real
 
@@ -94,7 +95,7 @@ def test_the_caller_leaves(server):
             await asyncio.gather(*tasks, return_exceptions=True)
             check(await model.wait_ended(names("left")), "left")
 
-    asyncio.run(run())
+    run_on_fresh_loop(run())
 
 
 def test_the_caller_runs_out_of_time(server):
@@ -105,7 +106,7 @@ def test_the_caller_runs_out_of_time(server):
             check(await model.wait_ended(names("late")), "late")
             return ends
 
-    assert [type(end) for end in asyncio.run(run())] == [DeadlineExceeded] * len(SEEN)
+    assert [type(end) for end in run_on_fresh_loop(run())] == [DeadlineExceeded] * len(SEEN)
 
 
 def test_the_caller_is_killed(server):
@@ -121,7 +122,7 @@ def test_the_caller_is_killed(server):
                 await client.wait()
             check(await model.wait_ended(names("killed")), "killed")
 
-    asyncio.run(run())
+    run_on_fresh_loop(run())
 
 
 def test_the_server_drains(launch, flags, config_file, tmp_path):
@@ -138,7 +139,7 @@ def test_the_server_drains(launch, flags, config_file, tmp_path):
             with contextlib.suppress(CallError):
                 await model.aclose()
 
-    asyncio.run(run())
+    run_on_fresh_loop(run())
     assert server.wait() == 0
     check({name: (tmp_path / name).read_text() for name in names("drained")}, "drained")
     assert "Traceback" not in server.stderr

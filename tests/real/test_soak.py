@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.running import run_on_fresh_loop
 
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")]
 
@@ -39,7 +40,7 @@ def soak() -> Iterator[Any]:
 def test_seconds_of_it(soak, launch):
     server = launch(str(soak.MODEL))
     server.wait_ready()
-    found = asyncio.run(soak.soak(soak.Server(server.pid, server.port), minutes=0.03, seed=3, patience=30))
+    found = run_on_fresh_loop(soak.soak(soak.Server(server.pid, server.port), minutes=0.03, seed=3, patience=30))
     assert [breach for breach in found if "memory" not in breach] == []  # that takes minutes to settle
     assert server.terminate() == 0
     assert soak.unexpected(server.stderr) == []

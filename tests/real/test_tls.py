@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import ssl
 from pathlib import Path
@@ -14,6 +13,7 @@ from runner.cli.main import main
 from runner.client import AsyncModel, Model, Unreachable
 from tests.authority import Authority
 from tests.official import require_sdk
+from tests.running import run_on_fresh_loop
 
 pytestmark = pytest.mark.real
 
@@ -51,7 +51,7 @@ def test_clients_over_tls_and_a_certificate_that_is_renewed(launch, authority, s
         async with AsyncModel(base_url=base_url, root_certificates_path=ca, timeout=20) as model:
             return await model.pid()
 
-    assert asyncio.run(ask()) > 0
+    assert run_on_fresh_loop(ask()) > 0
     official_works(base_url, ca, monkeypatch)
     assert main(["methods", "--url", base_url, "--root-certificates", ca]) == 0
     assert "def pid() -> int:" in capsys.readouterr().out

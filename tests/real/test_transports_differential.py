@@ -28,6 +28,7 @@ from runner.server.native.transport import NativeTransport
 from runner.server.rpcs import BidiRpc, CallInfo, ClientStreamRpc, Rpc, RpcFailed, ServerStreamRpc, UnaryRpc
 from runner.server.status import rpc_status
 from runner.server.transport_grpcio import GrpcioTransport
+from tests.running import fresh_loop
 
 pytestmark = pytest.mark.real
 
@@ -305,7 +306,7 @@ class Both:
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[tuple[asyncio.Runner, Both]]:
-    with asyncio.Runner() as runner:
+    with fresh_loop() as runner:
         both = Both()
         runner.run(both.start())
         yield runner, both

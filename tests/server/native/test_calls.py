@@ -14,7 +14,7 @@ from runner.http2.frames import DATA, END_STREAM, HEADERS, PING, RST_STREAM, SET
 from runner.http2.limits import Limits
 from runner.http2.sender import HIGH_WATER
 from tests.http2.peer import Frame, word
-from tests.running import on_loop, resident_bytes
+from tests.running import on_loop, resident_bytes, run_on_fresh_loop
 from tests.server.native.serving import Client, served
 
 pytestmark = pytest.mark.real
@@ -91,7 +91,7 @@ def test_replies_are_compressed_for_who_takes_it_where_it_is_worth_it(takes: str
                     assert len(body) == 5 + length + (8 if number == 2 else 0)  # and "end"
             client.close()
 
-    asyncio.run(run())
+    run_on_fresh_loop(run())
 
 
 @on_loop
