@@ -14,7 +14,7 @@ from typing import Any, Self, cast
 from runner.client.calls import Call, MethodCalls
 from runner.client.session import AsyncSession
 from runner.client.settings import Settings
-from runner.client.transport import AsyncReplies
+from runner.client.transport import AsyncReplies, CallOptions
 from runner.errors import CallError
 from runner.signature.method import Cardinality
 from runner.wire.statistics import decode_times
@@ -97,30 +97,24 @@ class AsyncCall(Coroutine[Any, Any, Any]):
 
     async def _run(self) -> Any:
         calls = await self._session.method(self.__name__, self._settings)
-        transport, metadata = self._session.transport, self._settings.metadata
+        transport = self._session.transport
         call = calls.call(self._args, self._kwargs, timeout=self._settings.timeout)
+        options = CallOptions(call.timeout, self._settings.metadata, self._trailers)
         match calls.signature.cardinality:
             case Cardinality.UNARY:
                 try:
-                    reply = await transport.unary(
-                        calls.rpc, call.request, timeout=call.timeout, metadata=metadata, trailers=self._trailers
-                    )
+                    reply = await transport.unary(calls.rpc, call.request, options)
                 except CallError as error:
                     return calls.failed(call, error)
                 return calls.result(call, reply)
             case Cardinality.SERVER_STREAM:
-                replies = transport.server_stream(calls.rpc, call.request, timeout=call.timeout, metadata=metadata)
+                replies = transport.server_stream(calls.rpc, call.request, options)
                 return AsyncStream(replies, partial(calls.result, call), partial(calls.failed, call))
             case Cardinality.BIDI:
-                requests = _requests(calls, call)
-                replies = transport.bidi(calls.rpc, requests, timeout=call.timeout, metadata=metadata)
+                replies = transport.bidi(calls.rpc, _requests(calls, call), options)
                 return AsyncStream(replies, partial(calls.result, call), partial(calls.failed, call))
             case Cardinality.CLIENT_STREAM:
-                requests = _requests(calls, call)
-                reply = await transport.client_stream(
-                    calls.rpc, requests, timeout=call.timeout, metadata=metadata, trailers=self._trailers
-                )
-                return calls.result(call, reply)
+                return calls.result(call, await transport.client_stream(calls.rpc, _requests(calls, call), options))
 
     async def _open(self) -> AsyncStream:
         if self._stream is None:

@@ -57,9 +57,7 @@ class AsyncModel(ModelBase):
 
     async def statistics(self) -> EngineStatistics:
         """Return what the server has done so far, and how much is where: `runner.statistics`."""
-        settings = self._settings
-        ask = self._session.transport.unary
-        return decode_statistics(await ask("GetStatistics", b"", timeout=settings.timeout, metadata=settings.metadata))
+        return decode_statistics(await self._session.transport.unary("GetStatistics", b"", self._settings.options))
 
     async def generate_client_script(self) -> str:
         """Return a Python program that calls each method once, with example values; it uses the plain `Model`."""

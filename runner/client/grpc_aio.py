@@ -20,7 +20,7 @@ from runner.client.grpc_channel import (
     path_of,
     texts_of,
 )
-from runner.client.transport import AsyncReplies, Metadata
+from runner.client.transport import AsyncReplies, CallOptions
 from runner.errors import Cancelled
 
 __all__ = ["AioGrpcTransport"]
@@ -36,65 +36,47 @@ class AioGrpcTransport:
         self._address = address
         # The stubs are generic in message types, which nothing names here: all messages are bytes.
         self._channel: Any
-        options = channel_options(address)
+        arguments = channel_options(address)
         if address.secure:
-            self._channel = grpc.aio.secure_channel(address.target, credentials(trust), options)
+            self._channel = grpc.aio.secure_channel(address.target, credentials(trust), arguments)
         else:
-            self._channel = grpc.aio.insecure_channel(address.target, options)
+            self._channel = grpc.aio.insecure_channel(address.target, arguments)
 
-    async def unary(
-        self,
-        rpc: str,
-        request: bytes,
-        *,
-        timeout: float | None,
-        metadata: Metadata,
-        trailers: dict[str, str] | None = None,
-    ) -> bytes:
+    async def unary(self, rpc: str, request: bytes, options: CallOptions) -> bytes:
         """Send one request and wait for its reply."""
         stub = self._channel.unary_unary(path_of(rpc))
-        deadline = deadline_of(timeout)
+        deadline = deadline_of(options.timeout)
         try:
-            call: Any = stub(request, timeout=timeout, metadata=metadata)
+            call: Any = stub(request, timeout=options.timeout, metadata=options.metadata)
             reply = cast(bytes, await call)
-            if trailers is not None:
-                trailers.update(texts_of(await call.trailing_metadata()))
+            if options.trailers is not None:
+                options.trailers.update(texts_of(await call.trailing_metadata()))
             return reply
         except grpc.aio.AioRpcError as error:
             raise call_error_of(cast(FailedCall, error), self._address, deadline) from None
 
-    def server_stream(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> AsyncReplies:
+    def server_stream(self, rpc: str, request: bytes, options: CallOptions) -> AsyncReplies:
         """Send one request; the call has started when this returns."""
         stub = self._channel.unary_stream(path_of(rpc))
-        call: Any = stub(request, timeout=timeout, metadata=metadata)
-        return _AioReplies(call, self._address, deadline_of(timeout))
+        call: Any = stub(request, timeout=options.timeout, metadata=options.metadata)
+        return _AioReplies(call, self._address, deadline_of(options.timeout))
 
-    def bidi(
-        self, rpc: str, requests: AsyncIterator[bytes], *, timeout: float | None, metadata: Metadata
-    ) -> AsyncReplies:
+    def bidi(self, rpc: str, requests: AsyncIterator[bytes], options: CallOptions) -> AsyncReplies:
         """Send requests from a task of our own while replies are read."""
         stub = self._channel.stream_stream(path_of(rpc))
-        call: Any = stub(timeout=timeout, metadata=metadata)
-        return _AioReplies(call, self._address, deadline_of(timeout), _Feed(call, requests))
+        call: Any = stub(timeout=options.timeout, metadata=options.metadata)
+        return _AioReplies(call, self._address, deadline_of(options.timeout), _Feed(call, requests))
 
-    async def client_stream(
-        self,
-        rpc: str,
-        requests: AsyncIterator[bytes],
-        *,
-        timeout: float | None,
-        metadata: Metadata,
-        trailers: dict[str, str] | None = None,
-    ) -> bytes:
+    async def client_stream(self, rpc: str, requests: AsyncIterator[bytes], options: CallOptions) -> bytes:
         """Send all requests and wait for the one reply."""
         stub = self._channel.stream_unary(path_of(rpc))
-        deadline = deadline_of(timeout)
-        call: Any = stub(timeout=timeout, metadata=metadata)
+        deadline = deadline_of(options.timeout)
+        call: Any = stub(timeout=options.timeout, metadata=options.metadata)
         feed = _Feed(call, requests)
         try:
             reply = cast(bytes, await call)
-            if trailers is not None:
-                trailers.update(texts_of(await call.trailing_metadata()))
+            if options.trailers is not None:
+                options.trailers.update(texts_of(await call.trailing_metadata()))
             return reply
         except grpc.aio.AioRpcError as error:
             raise feed.failure or call_error_of(cast(FailedCall, error), self._address, deadline) from None

@@ -19,7 +19,7 @@ from runner.client.grpc_channel import (
     path_of,
     texts_of,
 )
-from runner.client.transport import Metadata, Replies
+from runner.client.transport import CallOptions, Replies
 
 __all__ = ["GrpcTransport"]
 
@@ -31,66 +31,50 @@ class GrpcTransport:
         self._address = address
         # The stubs are generic in message types, which nothing names here: all messages are bytes.
         self._channel: Any
-        options = channel_options(address)
+        arguments = channel_options(address)
         if address.secure:
-            self._channel = grpc.secure_channel(address.target, credentials(trust), options)
+            self._channel = grpc.secure_channel(address.target, credentials(trust), arguments)
         else:
-            self._channel = grpc.insecure_channel(address.target, options)
+            self._channel = grpc.insecure_channel(address.target, arguments)
 
-    def unary(
-        self,
-        rpc: str,
-        request: bytes,
-        *,
-        timeout: float | None,
-        metadata: Metadata,
-        trailers: dict[str, str] | None = None,
-    ) -> bytes:
+    def unary(self, rpc: str, request: bytes, options: CallOptions) -> bytes:
         """Send one request and wait for its reply."""
         stub = self._channel.unary_unary(path_of(rpc))
-        deadline = deadline_of(timeout)
+        deadline = deadline_of(options.timeout)
         try:
-            if trailers is None:
-                return cast(bytes, stub(request, timeout=timeout, metadata=metadata))
-            reply, call = stub.with_call(request, timeout=timeout, metadata=metadata)
-            trailers.update(texts_of(call.trailing_metadata()))
+            if options.trailers is None:
+                return cast(bytes, stub(request, timeout=options.timeout, metadata=options.metadata))
+            reply, call = stub.with_call(request, timeout=options.timeout, metadata=options.metadata)
+            options.trailers.update(texts_of(call.trailing_metadata()))
             return cast(bytes, reply)
         except grpc.RpcError as error:
             raise call_error_of(cast(FailedCall, error), self._address, deadline) from None
 
-    def server_stream(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> Replies:
+    def server_stream(self, rpc: str, request: bytes, options: CallOptions) -> Replies:
         """Send one request; the call has started when this returns."""
         stub = self._channel.unary_stream(path_of(rpc))
-        call: Any = stub(request, timeout=timeout, metadata=metadata)
-        return _GrpcReplies(call, self._address, deadline_of(timeout))
+        call: Any = stub(request, timeout=options.timeout, metadata=options.metadata)
+        return _GrpcReplies(call, self._address, deadline_of(options.timeout))
 
-    def bidi(self, rpc: str, requests: Iterator[bytes], *, timeout: float | None, metadata: Metadata) -> Replies:
+    def bidi(self, rpc: str, requests: Iterator[bytes], options: CallOptions) -> Replies:
         """Send requests from a thread of grpc's while replies are read."""
         feed = _Feed(requests)
         stub = self._channel.stream_stream(path_of(rpc))
-        call: Any = stub(iter(feed), timeout=timeout, metadata=metadata)
+        call: Any = stub(iter(feed), timeout=options.timeout, metadata=options.metadata)
         feed.started(call)
-        return _GrpcReplies(call, self._address, deadline_of(timeout), feed)
+        return _GrpcReplies(call, self._address, deadline_of(options.timeout), feed)
 
-    def client_stream(
-        self,
-        rpc: str,
-        requests: Iterator[bytes],
-        *,
-        timeout: float | None,
-        metadata: Metadata,
-        trailers: dict[str, str] | None = None,
-    ) -> bytes:
+    def client_stream(self, rpc: str, requests: Iterator[bytes], options: CallOptions) -> bytes:
         """Send all requests and wait for the one reply."""
         feed = _Feed(requests)
         stub = self._channel.stream_unary(path_of(rpc))
-        deadline = deadline_of(timeout)
-        call: Any = stub.future(iter(feed), timeout=timeout, metadata=metadata)
+        deadline = deadline_of(options.timeout)
+        call: Any = stub.future(iter(feed), timeout=options.timeout, metadata=options.metadata)
         feed.started(call)
         try:
             reply = cast(bytes, call.result())
-            if trailers is not None:
-                trailers.update(texts_of(call.trailing_metadata()))
+            if options.trailers is not None:
+                options.trailers.update(texts_of(call.trailing_metadata()))
             return reply
         except (grpc.RpcError, grpc.FutureCancelledError) as error:
             if feed.failure is not None:

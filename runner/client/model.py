@@ -13,7 +13,7 @@ from runner.client.calls import Call, MethodCalls, check_timed
 from runner.client.session import Session, no_such_method
 from runner.client.settings import Settings
 from runner.client.stream import Stream
-from runner.client.transport import Transport
+from runner.client.transport import CallOptions, Transport
 from runner.errors import CallError
 from runner.signature.method import Cardinality
 from runner.signature.render import render
@@ -72,9 +72,7 @@ class Model(ModelBase):
 
     def statistics(self) -> EngineStatistics:
         """Return what the server has done so far, and how much is where: `runner.statistics`."""
-        settings = self._settings
-        ask = self._session.transport.unary
-        return decode_statistics(ask("GetStatistics", b"", timeout=settings.timeout, metadata=settings.metadata))
+        return decode_statistics(self._session.transport.unary("GetStatistics", b"", self._settings.options))
 
     def close(self) -> None:
         """Cancel what is in flight and close the connection. A later call opens another one."""
@@ -142,30 +140,24 @@ class Method:
         return result, decode_times(trailers)
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], trailers: dict[str, str] | None) -> Any:
-        calls, transport, metadata = self._calls, self._transport, self._settings.metadata
+        calls, transport = self._calls, self._transport
         call = calls.call(args, kwargs, timeout=self._settings.timeout)
+        options = CallOptions(call.timeout, self._settings.metadata, trailers)
         match calls.signature.cardinality:
             case Cardinality.UNARY:
                 try:
-                    reply = transport.unary(
-                        calls.rpc, call.request, timeout=call.timeout, metadata=metadata, trailers=trailers
-                    )
+                    reply = transport.unary(calls.rpc, call.request, options)
                 except CallError as error:
                     return calls.failed(call, error)
                 return calls.result(call, reply)
             case Cardinality.SERVER_STREAM:
-                replies = transport.server_stream(calls.rpc, call.request, timeout=call.timeout, metadata=metadata)
+                replies = transport.server_stream(calls.rpc, call.request, options)
                 return Stream(replies, partial(calls.result, call), partial(calls.failed, call))
             case Cardinality.BIDI:
-                requests = _requests(calls, call)
-                replies = transport.bidi(calls.rpc, requests, timeout=call.timeout, metadata=metadata)
+                replies = transport.bidi(calls.rpc, _requests(calls, call), options)
                 return Stream(replies, partial(calls.result, call), partial(calls.failed, call))
             case Cardinality.CLIENT_STREAM:
-                requests = _requests(calls, call)
-                reply = transport.client_stream(
-                    calls.rpc, requests, timeout=call.timeout, metadata=metadata, trailers=trailers
-                )
-                return calls.result(call, reply)
+                return calls.result(call, transport.client_stream(calls.rpc, _requests(calls, call), options))
 
     def __repr__(self) -> str:
         return f"<method {render(self._calls.signature)}>"

@@ -39,7 +39,7 @@ class Session:
             with self._lock:  # threads that start together ask once
                 if self.methods is None:
                     request = version_request(settings.ids)
-                    reply = self.transport.unary(_RPC, request, timeout=settings.timeout, metadata=settings.metadata)
+                    reply = self.transport.unary(_RPC, request, settings.options)
                     self.methods = _compile(reply, settings)
         return self.methods
 
@@ -81,7 +81,7 @@ class AsyncSession:
             async with self._lock:  # tasks that start together ask once
                 if self.methods is None:
                     request = version_request(settings.ids)
-                    ask = self.transport.unary(_RPC, request, timeout=settings.timeout, metadata=settings.metadata)
+                    ask = self.transport.unary(_RPC, request, settings.options)
                     self.methods = _compile(await ask, settings)
         return self.methods
 

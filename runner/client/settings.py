@@ -14,7 +14,7 @@ from runner.client.address import (
     parse_model_url,
 )
 from runner.client.calls import RequestHead, Selector
-from runner.client.transport import Metadata
+from runner.client.transport import CallOptions, Metadata
 
 __all__ = ["Settings"]
 
@@ -89,6 +89,11 @@ class Settings:
             timeout=timeout,
             trust=Trust.resolve(root_certificates_path, client_certificate_path, client_key_path),
         )
+
+    @property
+    def options(self) -> CallOptions:
+        """With what calls are sent that say nothing else."""
+        return CallOptions(self.timeout, self.metadata)
 
     def head(self) -> RequestHead:
         """Return what stands before the inputs in each request."""

@@ -8,12 +8,23 @@ where replies are read.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-__all__ = ["AsyncReplies", "AsyncTransport", "Metadata", "Replies", "Transport"]
+__all__ = ["AsyncReplies", "AsyncTransport", "CallOptions", "Metadata", "Replies", "Transport"]
 
 Metadata = tuple[tuple[str, str], ...]
 """Keys and values sent with a call."""
+
+
+class CallOptions(NamedTuple):
+    """What is sent with a call beside its messages, and where to put what comes back beside its one reply."""
+
+    timeout: float | None = None
+    """Seconds; None for no limit."""
+    metadata: Metadata = ()
+    trailers: dict[str, str] | None = None
+    """Filled with what the server sends behind the only reply; None: nobody wants it. The replies of a stream tell that
+    by themselves."""
 
 
 class Replies(Protocol):
@@ -33,38 +44,22 @@ class Replies(Protocol):
 
 
 class Transport(Protocol):
-    """A connection to one server. Every `timeout` is in seconds, None for no limit."""
+    """A connection to one server."""
 
-    def unary(
-        self,
-        rpc: str,
-        request: bytes,
-        *,
-        timeout: float | None,
-        metadata: Metadata,
-        trailers: dict[str, str] | None = None,
-    ) -> bytes:
-        """Send one request and wait for its reply; what the server sends behind it goes into `trailers`."""
+    def unary(self, rpc: str, request: bytes, options: CallOptions) -> bytes:
+        """Send one request and wait for its reply."""
         ...
 
-    def server_stream(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> Replies:
+    def server_stream(self, rpc: str, request: bytes, options: CallOptions) -> Replies:
         """Send one request; the call has started when this returns."""
         ...
 
-    def bidi(self, rpc: str, requests: Iterator[bytes], *, timeout: float | None, metadata: Metadata) -> Replies:
+    def bidi(self, rpc: str, requests: Iterator[bytes], options: CallOptions) -> Replies:
         """Send requests from a thread of the transport's while replies are read."""
         ...
 
-    def client_stream(
-        self,
-        rpc: str,
-        requests: Iterator[bytes],
-        *,
-        timeout: float | None,
-        metadata: Metadata,
-        trailers: dict[str, str] | None = None,
-    ) -> bytes:
-        """Send all requests and wait for the one reply; `trailers` as for `unary`."""
+    def client_stream(self, rpc: str, requests: Iterator[bytes], options: CallOptions) -> bytes:
+        """Send all requests and wait for the one reply."""
         ...
 
     def close(self) -> None:
@@ -91,38 +86,20 @@ class AsyncReplies(Protocol):
 class AsyncTransport(Protocol):
     """The same for asyncio. Cancelling the task that waits cancels the call."""
 
-    async def unary(
-        self,
-        rpc: str,
-        request: bytes,
-        *,
-        timeout: float | None,
-        metadata: Metadata,
-        trailers: dict[str, str] | None = None,
-    ) -> bytes:
-        """Send one request and wait for its reply; what the server sends behind it goes into `trailers`."""
+    async def unary(self, rpc: str, request: bytes, options: CallOptions) -> bytes:
+        """Send one request and wait for its reply."""
         ...
 
-    def server_stream(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> AsyncReplies:
+    def server_stream(self, rpc: str, request: bytes, options: CallOptions) -> AsyncReplies:
         """Send one request; the call has started when this returns."""
         ...
 
-    def bidi(
-        self, rpc: str, requests: AsyncIterator[bytes], *, timeout: float | None, metadata: Metadata
-    ) -> AsyncReplies:
+    def bidi(self, rpc: str, requests: AsyncIterator[bytes], options: CallOptions) -> AsyncReplies:
         """Send requests from a task of the transport's while replies are read."""
         ...
 
-    async def client_stream(
-        self,
-        rpc: str,
-        requests: AsyncIterator[bytes],
-        *,
-        timeout: float | None,
-        metadata: Metadata,
-        trailers: dict[str, str] | None = None,
-    ) -> bytes:
-        """Send all requests and wait for the one reply; `trailers` as for `unary`."""
+    async def client_stream(self, rpc: str, requests: AsyncIterator[bytes], options: CallOptions) -> bytes:
+        """Send all requests and wait for the one reply."""
         ...
 
     async def aclose(self) -> None:

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
 from runner.client.failures import from_grpc
-from runner.client.transport import AsyncReplies, Metadata, Replies
+from runner.client.transport import AsyncReplies, CallOptions, Replies
 from runner.errors import CallError
 from runner.server.rpcs import CallInfo
 from runner.server.status import rpc_status
@@ -38,29 +38,22 @@ class _Gate:
         self.calls: weakref.WeakSet[MemoryCall] = weakref.WeakSet()
         self._numbers = itertools.count(1)
 
-    def info(self, timeout: float | None, metadata: Metadata) -> CallInfo:
+    def info(self, options: CallOptions) -> CallInfo:
         """Return what a transport tells the service about a call."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        return CallInfo(deadline, metadata, f"memory-{next(self._numbers)}", trailers=[])
+        deadline = None if options.timeout is None else time.monotonic() + options.timeout
+        return CallInfo(deadline, options.metadata, f"memory-{next(self._numbers)}", trailers=[])
 
-    async def unary(
-        self,
-        rpc: str,
-        request: bytes,
-        timeout: float | None,
-        metadata: Metadata,
-        trailers: dict[str, str] | None = None,
-    ) -> bytes:
+    async def unary(self, rpc: str, request: bytes, options: CallOptions) -> bytes:
         """Make a unary call; runs on the service's loop."""
-        info = self.info(timeout, metadata)
+        info = self.info(options)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(options.timeout):
                 reply = await self.service.unary(_NATIVE, rpc, request, info)
-            if trailers is not None:
-                trailers.update(info.trailers or ())
+            if options.trailers is not None:
+                options.trailers.update(info.trailers or ())
             return reply
         except TimeoutError:
-            raise deadline_exceeded(timeout) from None
+            raise deadline_exceeded(options.timeout) from None
         except CallError as error:
             raise self._told(error) from error
 
@@ -106,49 +99,33 @@ class MemoryTransport:
     def __init__(self, server: InlineServer) -> None:
         self._gate = _Gate(server)
 
-    def unary(
-        self,
-        rpc: str,
-        request: bytes,
-        *,
-        timeout: float | None,
-        metadata: Metadata,
-        trailers: dict[str, str] | None = None,
-    ) -> bytes:
+    def unary(self, rpc: str, request: bytes, options: CallOptions) -> bytes:
         """Send one request and wait for its reply."""
-        call = self._gate.unary(rpc, request, timeout, metadata, trailers)
+        call = self._gate.unary(rpc, request, options)
         waiting = asyncio.run_coroutine_threadsafe(call, self._gate.loop)
         try:
             return waiting.result()
         finally:
             waiting.cancel()  # Ctrl-C while waiting
 
-    def server_stream(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> Replies:
+    def server_stream(self, rpc: str, request: bytes, options: CallOptions) -> Replies:
         """Send one request; the call has started when this returns."""
-        info = self._gate.info(timeout, metadata)
-        return _MemoryReplies(self._gate, self._gate.server_stream(rpc, request, info), timeout, info)
+        info = self._gate.info(options)
+        return _MemoryReplies(self._gate, self._gate.server_stream(rpc, request, info), options.timeout, info)
 
-    def bidi(self, rpc: str, requests: Iterator[bytes], *, timeout: float | None, metadata: Metadata) -> Replies:
+    def bidi(self, rpc: str, requests: Iterator[bytes], options: CallOptions) -> Replies:
         """Send requests from a thread of our own while replies are read."""
-        info = self._gate.info(timeout, metadata)
-        return _MemoryReplies(self._gate, self._gate.bidi(rpc, info), timeout, info, requests)
+        info = self._gate.info(options)
+        return _MemoryReplies(self._gate, self._gate.bidi(rpc, info), options.timeout, info, requests)
 
-    def client_stream(
-        self,
-        rpc: str,
-        requests: Iterator[bytes],
-        *,
-        timeout: float | None,
-        metadata: Metadata,
-        trailers: dict[str, str] | None = None,
-    ) -> bytes:
+    def client_stream(self, rpc: str, requests: Iterator[bytes], options: CallOptions) -> bytes:
         """Send all requests and wait for the one reply."""
-        info = self._gate.info(timeout, metadata)
-        replies = _MemoryReplies(self._gate, self._gate.client_stream(rpc, info), timeout, info, requests)
+        info = self._gate.info(options)
+        replies = _MemoryReplies(self._gate, self._gate.client_stream(rpc, info), options.timeout, info, requests)
         try:
             reply = next(replies)
-            if trailers is not None:
-                trailers.update(replies.trailers())
+            if options.trailers is not None:
+                options.trailers.update(replies.trailers())
             return reply
         finally:
             replies.close()
@@ -214,47 +191,29 @@ class AsyncMemoryTransport:
     def __init__(self, server: InlineServer) -> None:
         self._gate = _Gate(server)
 
-    async def unary(
-        self,
-        rpc: str,
-        request: bytes,
-        *,
-        timeout: float | None,
-        metadata: Metadata,
-        trailers: dict[str, str] | None = None,
-    ) -> bytes:
+    async def unary(self, rpc: str, request: bytes, options: CallOptions) -> bytes:
         """Send one request and wait for its reply."""
-        call = self._gate.unary(rpc, request, timeout, metadata, trailers)
+        call = self._gate.unary(rpc, request, options)
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self._gate.loop))
 
-    def server_stream(self, rpc: str, request: bytes, *, timeout: float | None, metadata: Metadata) -> AsyncReplies:
+    def server_stream(self, rpc: str, request: bytes, options: CallOptions) -> AsyncReplies:
         """Send one request; the call has started when this returns."""
-        info = self._gate.info(timeout, metadata)
-        return _AsyncMemoryReplies(self._gate, self._gate.server_stream(rpc, request, info), timeout, info)
+        info = self._gate.info(options)
+        return _AsyncMemoryReplies(self._gate, self._gate.server_stream(rpc, request, info), options.timeout, info)
 
-    def bidi(
-        self, rpc: str, requests: AsyncIterator[bytes], *, timeout: float | None, metadata: Metadata
-    ) -> AsyncReplies:
+    def bidi(self, rpc: str, requests: AsyncIterator[bytes], options: CallOptions) -> AsyncReplies:
         """Send requests from a task of our own while replies are read."""
-        info = self._gate.info(timeout, metadata)
-        return _AsyncMemoryReplies(self._gate, self._gate.bidi(rpc, info), timeout, info, requests)
+        info = self._gate.info(options)
+        return _AsyncMemoryReplies(self._gate, self._gate.bidi(rpc, info), options.timeout, info, requests)
 
-    async def client_stream(
-        self,
-        rpc: str,
-        requests: AsyncIterator[bytes],
-        *,
-        timeout: float | None,
-        metadata: Metadata,
-        trailers: dict[str, str] | None = None,
-    ) -> bytes:
+    async def client_stream(self, rpc: str, requests: AsyncIterator[bytes], options: CallOptions) -> bytes:
         """Send all requests and wait for the one reply."""
-        info = self._gate.info(timeout, metadata)
-        replies = _AsyncMemoryReplies(self._gate, self._gate.client_stream(rpc, info), timeout, info, requests)
+        info = self._gate.info(options)
+        replies = _AsyncMemoryReplies(self._gate, self._gate.client_stream(rpc, info), options.timeout, info, requests)
         async with contextlib.aclosing(replies):
             reply = await anext(replies)
-            if trailers is not None:
-                trailers.update(replies.trailers())
+            if options.trailers is not None:
+                options.trailers.update(replies.trailers())
             return reply
 
     async def aclose(self) -> None:
