@@ -118,10 +118,18 @@ class Model(ModelClass):
             self.closed.set()
 
 
-async def busy(stage: Stage) -> None:
-    """Wait until the device has a batch."""
-    while not stage.executor._batches._shared._in_hand:
+async def busy(stage: Stage, batches: int = 1) -> None:
+    """Wait until the device has so many batches: one that runs, and one that is next."""
+    while stage.executor._batches._shared._in_hand < batches:
         await turns(1)
+
+
+async def occupied(stage: Stage) -> int:
+    """Shut the gate and have a call stand behind it, so that others wait for the device; return that call."""
+    stage.model.gate.clear()
+    first = stage.call("shout", text="first")
+    await busy(stage)
+    return first
 
 
 async def closed(stage: Stage) -> None:
@@ -138,9 +146,7 @@ async def held(stage: Stage, calls: list[int]) -> list[Any]:
 @on_loop
 async def test_calls_that_wait_run_together():
     async with Stage(Model) as stage:
-        stage.model.gate.clear()
-        first = stage.call("shout", text="first")
-        await busy(stage)
+        first = await occupied(stage)
         calls = [first, *(stage.call("shout", text=f"t{number}") for number in range(6))]
         assert await held(stage, calls) == ["FIRST!", *(f"T{number}!" for number in range(6))]
         assert [len(texts) for texts, _ in stage.model.runs] == [1, 4, 2]
@@ -151,9 +157,7 @@ async def test_calls_that_wait_run_together():
 @on_loop
 async def test_shared_arguments_part_batches_and_a_default_equals_itself():
     async with Stage(Model) as stage:
-        stage.model.gate.clear()
-        first = stage.call("shout", text="first")
-        await busy(stage)
+        first = await occupied(stage)
         calls = [stage.call("shout", text="a"), stage.call("shout", text="b", mark="?")]
         calls += [stage.call("shout", text="c", mark="!"), stage.call("shout", text="d", mark="?")]
         assert await held(stage, [first, *calls]) == ["FIRST!", "A!", "B?", "C!", "D?"]
@@ -163,9 +167,7 @@ async def test_shared_arguments_part_batches_and_a_default_equals_itself():
 @on_loop
 async def test_arrays_are_stacked_if_they_are_of_one_kind():
     async with Stage(Model) as stage:
-        stage.model.gate.clear()
-        first = stage.call("shout", text="first")
-        await busy(stage)
+        first = await occupied(stage)
         rows = [np.arange(3.0), np.arange(4.0), np.arange(3.0) + 1, np.arange(3)]
         results = (await held(stage, [first, *(stage.call("double", row=row) for row in rows)]))[1:]
         for row, result in zip(rows, results, strict=True):
@@ -176,9 +178,7 @@ async def test_arrays_are_stacked_if_they_are_of_one_kind():
 @on_loop
 async def test_a_batch_is_filled_up_to_a_size_that_was_named():
     async with Stage(Model) as stage:
-        stage.model.gate.clear()
-        first = stage.call("shout", text="first")
-        await busy(stage)
+        first = await occupied(stage)
         calls = [stage.call("sized", row=np.full(2, float(number)), text=f"t{number}") for number in range(3)]
         assert await held(stage, [first, *calls]) == ["FIRST!", "t0 0.0", "t1 1.0", "t2 2.0"]
         assert stage.model.runs[1:] == [((4, 2), ["t0", "t1", "t2", "t2"])]
@@ -188,9 +188,7 @@ async def test_a_batch_is_filled_up_to_a_size_that_was_named():
 @on_loop
 async def test_ragged_arrays_are_padded_and_masked():
     async with Stage(Model) as stage:
-        stage.model.gate.clear()
-        first = stage.call("shout", text="first")
-        await busy(stage)
+        first = await occupied(stage)
         rows = [np.ones(2), np.ones(5), np.ones(0)]
         assert (await held(stage, [first, *(stage.call("total", row=row) for row in rows)]))[1:] == [2.0, 5.0, 0.0]
         assert stage.model.runs[1:] == [(3, 5)]
@@ -203,9 +201,7 @@ SPREAD = [np.ones((1, 40_000)), np.ones((2, 40_000)), np.ones((40_000, 1)), np.o
 @on_loop
 async def test_arrays_of_very_different_shapes_run_apart():
     async with Stage(Model) as stage:
-        stage.model.gate.clear()
-        first = stage.call("shout", text="first")
-        await busy(stage)
+        first = await occupied(stage)
         waiting = [stage.call("total", row=row) for row in SPREAD]
         assert (await held(stage, [first, *waiting]))[1:] == [40_000, 80_000, 40_000, 80_000]
         assert stage.model.runs[1:] == [(2, 2, 40_000), (2, 40_000, 2)]
@@ -281,8 +277,7 @@ async def test_bad_input_fails_alone():
 @on_loop
 async def test_who_leaves_in_the_queue_is_not_run_and_who_leaves_later_gets_nothing():
     async with Stage(Model) as stage:
-        stage.model.gate.clear()
-        running = stage.call("shout", text="running")
+        running = await occupied(stage)
         await asyncio.to_thread(stage.model.entered.wait, 10)
         stays, leaves = stage.call("shout", text="stays"), stage.call("shout", text="leaves")
         stage.executor.cancel(leaves)
@@ -291,21 +286,19 @@ async def test_who_leaves_in_the_queue_is_not_run_and_who_leaves_later_gets_noth
         assert running not in stage.ends  # its slot is taken until the device is done with it
         ends = await held(stage, [running, stays, leaves])
         assert [type(end).__name__ for end in ends] == ["Cancelled", "str", "Cancelled"]
-        assert [texts for texts, _ in stage.model.runs] == [["running"], ["stays"]]
+        assert [texts for texts, _ in stage.model.runs] == [["first"], ["stays"]]
 
 
 @on_loop
 @pytest.mark.parametrize("method", ["shout", "double"])  # arguments in a list, and an array that is made ahead
 async def test_who_leaves_a_batch_in_hand_is_not_run(method):
     async with Stage(Model) as stage:
-        stage.model.gate.clear()
-        running = stage.call("shout", text="running")
+        running = await occupied(stage)
         await asyncio.to_thread(stage.model.entered.wait, 10)
         # Full batches are handed over while the device is busy.
         sent = [{"text": f"{n}"} if method == "shout" else {"row": np.full(2, n)} for n in range(8)]
         calls = [stage.call(method, **arguments) for arguments in sent]
-        while stage.executor._batches._shared._in_hand < 2:
-            await turns(1)
+        await busy(stage, 2)
         for call in calls[1:4]:
             stage.executor.cancel(call)
         ends = await held(stage, [running, *calls])
@@ -318,17 +311,15 @@ async def test_who_leaves_a_batch_in_hand_is_not_run(method):
 @on_loop
 async def test_a_batch_in_hand_that_all_have_left_is_not_run():
     async with Stage(Model) as stage:
-        stage.model.gate.clear()
-        running = stage.call("shout", text="running")
+        running = await occupied(stage)
         await asyncio.to_thread(stage.model.entered.wait, 10)
         calls = [stage.call("shout", text="gone") for _ in range(4)]
-        while stage.executor._batches._shared._in_hand < 2:
-            await turns(1)
+        await busy(stage, 2)
         for call in calls:
             stage.executor.cancel(call)
         ends = await held(stage, [running, *calls])
         assert [type(end) for end in ends] == [str] + [Cancelled] * 4
-        assert [texts for texts, _ in stage.model.runs] == [["running"]]
+        assert [texts for texts, _ in stage.model.runs] == [["first"]]
         assert [ran.size for ran in stage.batches] == [1]
         assert await stage.end(stage.call("shout", text="more")) == "MORE!"
 

@@ -6,32 +6,21 @@ import re
 from dataclasses import replace
 
 from runner.server.metrics import exposition
-from runner.statistics import LaneStatistics, Latency, MethodStatistics, PointStatistics, ReplicaStatistics
+from runner.statistics import Latency
+from tests.looks import NOW
 from tests.server.test_http_app import RECORD
 
 FULL = replace(
-    RECORD,
-    waiting_calls=7,
-    waiting_bytes=1234,
-    restarts_total=1,
-    retries_total=2,
+    NOW,
     poison_total=3,
-    cancellations_total=4,
+    methods=NOW.methods[:1],
     cancel_latency_seconds=Latency(count=12, total=0.5, p50=0.002, p99=0.25, longest=0.5),
-    lanes=(LaneStatistics("batches of embed", 7, 0.25),),
-    replicas=(ReplicaStatistics(name=1, label="cuda:0", state="ready", running=64, busy_seconds=2.5),),
-    methods=(MethodStatistics(name="embed", ended=420, failed=20),),
     points=(
-        PointStatistics(
+        replace(
+            NOW.points[0],
             name='a "point" \\ of\nlines',
-            batches=20,
-            entries=420,
             cost=420.0,
-            seconds=2.5,
             device_seconds=2.0,
-            reasons={"idle": 12, "full": 8},
-            sizes={16: 10, 32: 10},
-            longest_wait=0.1,
             oom_splits_total=5,
         ),
     ),
@@ -50,9 +39,9 @@ def test_every_figure_is_there():
         "runner_waiting_bytes": 1234,
         "runner_tasks": 3,
         "runner_restarts_total": 1,
-        "runner_retries_total": 2,
+        "runner_retries_total": 4,
         "runner_poison_calls_total": 3,
-        "runner_cancellations_total": 4,
+        "runner_cancellations_total": 15,
         'runner_cancel_latency_seconds{quantile="0.5"}': 0.002,
         'runner_cancel_latency_seconds{quantile="0.99"}': 0.25,
         "runner_cancel_latency_seconds_sum": 0.5,

@@ -486,9 +486,8 @@ async def test_a_memory_link_delivers_in_order_and_in_a_later_turn():
     assert (far.closed, near.closed) == (1, 0)
 
 
-@on_loop
-async def test_what_was_said_before_the_end_is_heard():
-    """A process that dies closes both sockets, and the one for payloads may have more to be read."""
+async def without_control() -> tuple[Reader, socket.socket]:
+    """Open a link and close the other end of its socket for control; return the reader, and what is still open."""
     data, their_data = socket.socketpair()
     control, their_control = socket.socketpair()
     reader = Reader()
@@ -496,6 +495,13 @@ async def test_what_was_said_before_the_end_is_heard():
     control.setblocking(False)
     await SocketLink.open(data, control, reader, 0)
     their_control.close()
+    return reader, their_data
+
+
+@on_loop
+async def test_what_was_said_before_the_end_is_heard():
+    """A process that dies closes both sockets, and the one for payloads may have more to be read."""
+    reader, their_data = await without_control()
     await turns()
     assert not reader.closed
     pieces: list[Payload] = []
@@ -508,13 +514,7 @@ async def test_what_was_said_before_the_end_is_heard():
 
 @on_loop
 async def test_a_link_of_which_only_one_end_is_closed_ends_soon():
-    data, their_data = socket.socketpair()
-    control, their_control = socket.socketpair()
-    reader = Reader()
-    data.setblocking(False)
-    control.setblocking(False)
-    await SocketLink.open(data, control, reader, 0)
-    their_control.close()
+    reader, their_data = await without_control()
     await reader.end()
     assert reader.closed == 1
     their_data.close()
