@@ -29,6 +29,8 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 __all__ = [
@@ -118,9 +120,13 @@ class CallError(RunnerError):
         message: one sentence that names the thing, the value and the way out.
         details: longer text for the same reader; empty if the message says it all.
         path: where in the arguments the value sits, such as `images[3].bytes`; empty if it is not about one value.
+
+    A client's errors have `times`: where the time of the call went until it failed, as far as the server knows, by
+    names and in milliseconds as `timed` tells it; empty if the server did not say.
     """
 
     kind: ClassVar[ErrorKind] = ErrorKind.INTERNAL
+    times: Mapping[str, float] = MappingProxyType({})
 
     def __init__(self, message: str, *, details: str = "", path: str = "") -> None:
         super().__init__(message)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from runner.cli.connection import connect, connection_options
 from runner.cli.show import numbered, save, show
 from runner.cli.usage import Parser, Subcommands, UsageError
+from runner.errors import CallError
 from runner.signature.tree import Kind, Leaf, Node, OptionalOf
 
 if TYPE_CHECKING:
@@ -70,15 +71,21 @@ def _run(arguments: argparse.Namespace) -> int:
     with connect(arguments) as model:
         method = model.method(cast(str, arguments.method))
         call = _parse(method.signature, rest)
-        if method.signature.cardinality.streams_output:
-            stream = cast("Stream", method(**call))
-            _print_stream(stream, arguments)
-            times = stream.times
-        else:
-            result, times = method.timed(**call)
-            _print(result, arguments)
-        if arguments.timing:
-            print("  ".join(f"{name} {_time(name, value)}" for name, value in times.items()), file=sys.stderr)
+        times: Mapping[str, float] = {}
+        try:
+            if method.signature.cardinality.streams_output:
+                stream = cast("Stream", method(**call))
+                _print_stream(stream, arguments)
+                times = stream.times
+            else:
+                result, times = method.timed(**call)
+                _print(result, arguments)
+        except CallError as error:
+            times = error.times
+            raise
+        finally:
+            if arguments.timing and times:
+                print("  ".join(f"{name} {_time(name, value)}" for name, value in times.items()), file=sys.stderr)
     return 0
 
 

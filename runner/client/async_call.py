@@ -6,7 +6,7 @@ one object that can be awaited and can be iterated over, and it finds out which 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, cast
@@ -36,6 +36,7 @@ class AsyncStream(AsyncIterator[Any]):
         self._decode = decode
         self._failed = failed
         self._over = False
+        self._times: Mapping[str, float] = {}  # of a call that failed
 
     async def __anext__(self) -> Any:
         if self._over:
@@ -43,6 +44,7 @@ class AsyncStream(AsyncIterator[Any]):
         try:
             return self._decode(await anext(self._replies))
         except CallError as error:
+            self._times = error.times
             await self.aclose()
             return self._failed(error)
         except BaseException:
@@ -52,8 +54,8 @@ class AsyncStream(AsyncIterator[Any]):
 
     @property
     def times(self) -> dict[str, float]:
-        """Where the time of the call went, as `AsyncMethod.timed` tells it; empty before the stream's end was read."""
-        return decode_times(self._replies.trailers())
+        """See `Stream.times`."""
+        return dict(self._times) or decode_times(self._replies.trailers())
 
     async def aclose(self) -> None:
         """Cancel the call unless it is over."""

@@ -14,6 +14,7 @@ import grpc
 from runner.client.address import Address, Trust
 from runner.client.failures import DETAILS_KEY, from_grpc
 from runner.errors import CallError, Cancelled, DeadlineExceeded
+from runner.wire.statistics import decode_times
 
 __all__ = [
     "NO_TRUST",
@@ -107,10 +108,12 @@ def deadline_of(timeout: float | None) -> float:
 
 def call_error_of(failed: FailedCall, address: Address, deadline: float) -> CallError:
     """Return our exception for gRPC's."""
-    details = dict(failed.trailing_metadata() or ()).get(DETAILS_KEY)
+    metadata = tuple(failed.trailing_metadata() or ())
+    details = dict(metadata).get(DETAILS_KEY)
     code: int = failed.code().value[0]
     packed = details if isinstance(details, bytes) else None
     error = from_grpc(code, failed.details() or "", packed, target=str(address))
+    error.times = decode_times(texts_of(metadata))
     if packed is None and isinstance(error, Cancelled) and time.monotonic() >= deadline:
         # gRPC in the server ends the call at the same instant as gRPC here, and calls that CANCELLED.
         return DeadlineExceeded("the deadline passed")

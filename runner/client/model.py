@@ -127,12 +127,12 @@ class Method:
 
         Returns:
             The result, and milliseconds by name: `queue` (in the server), `wait` (in the worker), `decode`, `run`,
-            `encode`; and `batch`, the number of calls that ran together. Empty for a list, and if the server did not
-            say.
+            `encode`; and `batch`, the number of calls that ran together. Of a list, those of the input that took the
+            longest. Empty if the server did not say.
 
         Raises:
             TypeError: the arguments do not fit the signature, or the method streams its outputs.
-            CallError: the call failed.
+            CallError: the call failed; its `times` say where the time went until then.
         """
         check_timed(self.signature)
         trailers: dict[str, str] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,6 +26,7 @@ class Stream(Iterator[Any]):
         self._decode = decode
         self._failed = failed
         self._over = False
+        self._times: Mapping[str, float] = {}  # of a call that failed
 
     def __next__(self) -> Any:
         if self._over:
@@ -33,6 +34,7 @@ class Stream(Iterator[Any]):
         try:
             return self._decode(next(self._replies))
         except CallError as error:
+            self._times = error.times
             self.close()
             return self._failed(error)
         except BaseException:
@@ -42,8 +44,11 @@ class Stream(Iterator[Any]):
 
     @property
     def times(self) -> dict[str, float]:
-        """Where the time of the call went, as `Method.timed` tells it; empty before the end of the stream was read."""
-        return decode_times(self._replies.trailers())
+        """Where the time of the call went, as `Method.timed` tells it; empty before the end of the stream was read.
+
+        Of a call that failed, what is known: the error has the same.
+        """
+        return dict(self._times) or decode_times(self._replies.trailers())
 
     def close(self) -> None:
         """Cancel the call unless it is over."""

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from runner.dispatch.dispatcher import CallId
 from runner.errors import CallError, Cancelled
-from runner.execution.times import UNTIMED, Times
+from runner.execution.times import Times
 from runner.flow import Consumption, Window
 from runner.limits import CallerLimits
 from runner.signature.published import Published
@@ -40,18 +40,29 @@ class Request(NamedTuple):
     """What the caller may have here at once; None: no bounds of its own."""
 
 
-class Answer(NamedTuple):
-    """What a call of one input and one output ended with."""
+class Outcome(NamedTuple):
+    """How a call of one input and one output ended."""
 
-    payload: Payload
-    """The serialized output."""
+    end: Payload | CallError
+    """The serialized output, or why there is none."""
     waited: float
     """Seconds in the server's queue."""
-    times: Times
-    """What its worker says."""
+    times: Times | None
+    """What its worker says; None: nothing."""
+
+    @property
+    def payload(self) -> Payload:
+        """The output.
+
+        Raises:
+            CallError: there is none.
+        """
+        if isinstance(self.end, CallError):
+            raise self.end
+        return self.end
 
 
-Tell: TypeAlias = Callable[[Answer | CallError], None]
+Tell: TypeAlias = Callable[[Outcome], None]
 """Told how a call of one input and one output ended. Must not raise."""
 
 
@@ -84,7 +95,7 @@ class EngineCall:
 
     @property
     def waited(self) -> float:
-        """Seconds in the server's queue, until a replica was chosen."""
+        """Seconds in the server's queue, until a replica was chosen or the call ended there."""
         return self.sent - self.arrived
 
     @property
@@ -117,8 +128,8 @@ class EngineCall:
         """The call ended well."""
         raise NotImplementedError
 
-    def fail(self, error: CallError) -> None:
-        """The call ended badly."""
+    def fail(self, error: CallError, times: Times | None = None) -> None:
+        """The call ended badly. `times`: what its worker says."""
         raise NotImplementedError
 
 
@@ -145,14 +156,14 @@ class UnaryCall(EngineCall):
         tell = self._tell
         if tell is not None:
             self._tell = None
-            tell(Answer(payload, self.waited, times))
+            tell(Outcome(payload, self.waited, times))
 
-    def fail(self, error: CallError) -> None:
+    def fail(self, error: CallError, times: Times | None = None) -> None:
         """See `EngineCall`."""
         tell = self._tell
         if tell is not None:
             self._tell = None
-            tell(error)
+            tell(Outcome(error, self.waited, times))
 
 
 class StreamCall(EngineCall):
@@ -191,7 +202,7 @@ class StreamCall(EngineCall):
         self._end: CallError | bool = False  # True: ended well
         self._reader: asyncio.Future[None] | None = None  # waits for an output, or the end
         self._sender: asyncio.Future[None] | None = None  # waits for a replica, for credit, or the end
-        self.times = UNTIMED  # what its worker says, once it has ended well
+        self.times: Times | None = None  # what its worker says, once it has ended
 
     # The caller's side.
 
@@ -303,9 +314,10 @@ class StreamCall(EngineCall):
             self.times = times
             self._finish(True)
 
-    def fail(self, error: CallError) -> None:
+    def fail(self, error: CallError, times: Times | None = None) -> None:
         """See `EngineCall`."""
         if self._end is False:
+            self.times = times
             self._finish(error)
 
     def _finish(self, end: CallError | bool) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from runner.dispatch.dispatcher import CallId, Dispatcher, ReplicaId, Ticket
-from runner.engine.calls import Answer, EngineCall, Request, StreamCall, Tell, UnaryCall
+from runner.engine.calls import EngineCall, Outcome, Request, StreamCall, Tell, UnaryCall
 from runner.engine.fate import failing, fate_of, without_worker
 from runner.engine.keeper import Keeper, Place
 from runner.engine.line import Line
@@ -32,7 +32,6 @@ from runner.errors import (
 )
 from runner.signature.published import Published
 from runner.statistics import EngineStatistics
-from runner.wire.payload import Payload
 from runner.workers.messages import Ran, Room
 
 
@@ -90,8 +89,7 @@ class Engine:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._line.close()
         for call in list(self._calls.values()):
-            self._forget(call)
-            call.fail(Cancelled("the server is shutting down"))
+            self._end(call, Cancelled("the server is shutting down"))
         for keeper in self._keepers:
             keeper.first.cancel()
 
@@ -177,15 +175,26 @@ class Engine:
         self._tell_ready = tell
         tell(self.ready)
 
-    async def unary(self, request: Request) -> Answer:
-        """Run a call of one input and one output; return the serialized output, and where the time went.
+    async def unary(self, request: Request) -> Outcome:
+        """Run a call of one input and one output; return its output, and where the time went.
 
         Cancelling the wait takes the call out of its queue, or tells the worker to stop.
 
         Raises:
             CallError: as the class says.
         """
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        outcome = await self.outcome(request)
+        if isinstance(outcome.end, CallError):
+            raise outcome.end
+        return outcome
+
+    async def outcome(self, request: Request) -> Outcome:
+        """Run a call as `unary` does; return how it ended, also if that was badly.
+
+        Raises:
+            CallError: the call was not admitted.
+        """
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         call = self.begin_unary(request, partial(_settle, answer))
         try:
             return await answer
@@ -194,7 +203,7 @@ class Engine:
             raise
 
     def begin_unary(self, request: Request, tell: Tell) -> UnaryCall:
-        """Run a call as `unary` does, for a caller that does not wait for it: it is told how the call ended.
+        """Run a call as `outcome` does, for a caller that does not wait for it: it is told how the call ended.
 
         A task and a future for each call would cost more than all the rest of a small one.
 
@@ -210,22 +219,21 @@ class Engine:
         call.forget()
         self._abandon(call)
 
-    async def unary_list(self, requests: Sequence[Request]) -> list[Payload | BaseException]:
-        """Run several calls of one method; return the answers in order, an exception in the place of each that failed.
+    async def unary_list(self, requests: Sequence[Request]) -> list[Outcome]:
+        """Run several calls of one method; return how they ended, in order.
 
         Raises:
             Overloaded: there is no room for all of them; none has run.
         """
         loop = asyncio.get_running_loop()
-        futures: list[asyncio.Future[Answer]] = [loop.create_future() for _ in requests]
+        futures: list[asyncio.Future[Outcome]] = [loop.create_future() for _ in requests]
         calls = [
             UnaryCall(self._next_id(), request, self.clock(), partial(_settle, future))
             for request, future in zip(requests, futures, strict=True)
         ]
         self._admit_list(calls)
         try:
-            answers = await asyncio.gather(*futures, return_exceptions=True)
-            return [answer if isinstance(answer, BaseException) else answer.payload for answer in answers]
+            return await asyncio.gather(*futures)
         except asyncio.CancelledError:
             for call in calls:
                 self.abandon(call)
@@ -318,8 +326,7 @@ class Engine:
     def _run(self, call: EngineCall, replica: ReplicaId) -> None:
         if not self._replicas[replica].run(call, self.clock()):
             self._dispatcher.release(call.id, self.clock())
-            self._forget(call)
-            call.fail(gone(call.request.method))
+            self._end(call, gone(call.request.method))
 
     def _dispatch(self) -> None:
         for assignment in self._dispatcher.assign(self.clock()):
@@ -333,6 +340,8 @@ class Engine:
         else:
             told = f"running, for {now - call.sent:.2f} s, after {call.sent - call.arrived:.2f} s of waiting"
         self._abandon(call)
+        if call.wire is None:
+            call.sent = now
         call.fail(DeadlineExceeded(f"the deadline passed while the call was {told}"))
 
     def _abandon(self, call: EngineCall) -> None:
@@ -383,8 +392,7 @@ class Engine:
                 request = self._methods.current(call.request)
             except MethodNotFound as exc:
                 self._dispatcher.withdraw(call.id)
-                self._forget(call)
-                call.fail(exc)
+                self._end(call, exc)
                 continue
             if request is not call.request:
                 self._dispatcher.withdraw(call.id)
@@ -490,6 +498,8 @@ class Engine:
 
     def _end(self, call: EngineCall, error: CallError) -> None:
         self._forget(call)
+        if call.wire is None:
+            call.sent = self.clock()
         call.fail(error)
 
     def _ready_may_have_changed(self) -> None:
@@ -500,13 +510,9 @@ class Engine:
         return f"<Engine {len(self._calls)} calls, {list(self._replicas.values())}>"
 
 
-def _settle(future: asyncio.Future[Answer], answer: Answer | CallError) -> None:
-    if future.done():
-        return
-    if isinstance(answer, CallError):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)
+def _settle(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
+    if not future.done():
+        future.set_result(outcome)
 
 
 def _ticket(call: EngineCall) -> Ticket:

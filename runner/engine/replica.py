@@ -159,7 +159,7 @@ class Replica:
                     call.item(message.payload)
             case Failed():
                 if (call := self._pop(message.id)) is not None:
-                    call.fail(message.error)
+                    call.fail(message.error, message.times)
                     self._watcher.call_over(self, call, well=False)
             case Credit():
                 if (call := self._calls.get(message.id)) is not None:

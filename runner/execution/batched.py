@@ -51,7 +51,8 @@ class BatchedCall(RunningCall, Job):
         self._point = point
         self._preparing: asyncio.Task[None] | None = None
         self._waiting = False
-        self._decoding = 0.0
+        self._began = 0.0
+        self._decoding = 0.0  # what is fetched included
 
     @property
     def context(self) -> context.CallContext:
@@ -60,7 +61,7 @@ class BatchedCall(RunningCall, Job):
 
     def start(self) -> None:
         """See `RunningCall`."""
-        began = time.perf_counter()
+        self._began = time.perf_counter()
         codec = self._method.codec
         try:
             arguments = codec.decode_call(self._call.payload, self._call.params)
@@ -69,9 +70,7 @@ class BatchedCall(RunningCall, Job):
                 return
             self._offer(arguments, codec.finish(arguments))
         except Exception as exc:
-            self._executor.fail(self._call.id, failure.of_ours(exc, "reading the arguments"))
-        finally:
-            self._decoding += time.perf_counter() - began
+            self._unread(exc)
 
     def cancel(self) -> None:
         """See `RunningCall`. What runs already runs on, for the others of the batch; its result is dropped."""
@@ -96,7 +95,11 @@ class BatchedCall(RunningCall, Job):
         self._preparing = None
         exc = asyncio.CancelledError() if task.cancelled() else task.exception()
         if exc is not None:
-            self._executor.fail(self._call.id, failure.of_ours(exc, "reading the arguments"))
+            self._unread(exc)
+
+    def _unread(self, exc: BaseException) -> None:
+        times = Times(decode=time.perf_counter() - self._began)
+        self._executor.fail(self._call.id, failure.of_ours(exc, "reading the arguments"), times)
 
     def _offer(self, decoded: Arguments, arguments: dict[str, object]) -> None:
         plan, call = self._plan, self._call
@@ -113,6 +116,7 @@ class BatchedCall(RunningCall, Job):
             member=call.id,
         )
         self._waiting = True
+        self._decoding = time.perf_counter() - self._began
         self._coalescer.offer(self)
 
     def _key(self, values: Sequence[Any]) -> Hashable:
@@ -158,23 +162,21 @@ class BatchedCall(RunningCall, Job):
                 raise result
             output = method.codec.encode_output(result, call.context.take_usage(), old_style=self._old_style)
         except BaseException as exc:
-            self._executor.fail(call.id, failure.of_model(exc, method.name, cancelled=call.context.cancelled))
+            error = failure.of_model(exc, method.name, cancelled=call.context.cancelled)
+            self._executor.fail(call.id, error, self._times(fate.started, fate.seconds, size=fate.size))
             return
         finally:
             del result  # an exception's traceback leads to this frame
-        times = Times(
-            max(fate.started - self.offered, 0.0),
-            self._decoding,
-            fate.seconds,
-            time.perf_counter() - began,
-            fate.size,
-        )
+        times = self._times(fate.started, fate.seconds, time.perf_counter() - began, fate.size)
         self._executor.end(call.id, output, times)
+
+    def _times(self, started: float, run: float, encode: float = 0.0, size: int = 0) -> Times:
+        return Times(max(started - self.offered, 0.0), self._decoding, run, encode, size)
 
     def refuse(self, error: CallError) -> None:
         """See `Job`."""
         self._waiting = False
-        self._executor.fail(self._call.id, error)
+        self._executor.fail(self._call.id, error, self._times(time.monotonic(), 0.0))
 
 
 class BatchedWork:

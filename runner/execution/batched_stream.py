@@ -23,7 +23,7 @@ from runner.errors import CallError, Cancelled
 from runner.execution import failure
 from runner.execution.batched import BatchedCall, BatchedWork
 from runner.execution.method import LoadedMethod
-from runner.execution.times import UNTIMED, Times
+from runner.execution.times import Times
 from runner.flow import Window
 from runner.wire.call import EncodeError
 
@@ -115,18 +115,18 @@ class BatchedStreamCall(BatchedCall):
         """The stream ended well."""
         if not self._over:
             self._over = True
-            self._executor.end(self._call.id, b"", UNTIMED if self._fate is None else self._times(self._fate))
+            self._executor.end(self._call.id, b"", self._times_so_far())
 
-    def _times(self, fate: Fate) -> Times:
-        run = time.monotonic() - fate.started
-        return Times(max(fate.started - self.offered, 0.0), self._decoding, run, 0.0, fate.size)
+    def _times_so_far(self) -> Times:
+        now, fate = time.monotonic(), self._fate
+        return self._times(now, 0.0) if fate is None else self._times(fate.started, now - fate.started, size=fate.size)
 
     def fail(self, exc: BaseException) -> None:
         """The stream ended badly."""
         if not self._over:
             self._over = True
             error = failure.of_model(exc, self._method.name, cancelled=self._call.context.cancelled)
-            self._executor.fail(self._call.id, error)
+            self._executor.fail(self._call.id, error, self._times_so_far())
 
     def refuse(self, error: CallError) -> None:
         """See `Job`."""

@@ -47,7 +47,7 @@ class BlockingCall(RunningCall):
             arguments = self._decode()
             missing = self._method.codec.unresolved(arguments)
         except Exception as exc:
-            self._executor.fail(self._call.id, failure.of_ours(exc, "reading the arguments"))
+            self._fail(failure.of_ours(exc, "reading the arguments"))
             return
         self._arguments = arguments
         if missing:
@@ -73,7 +73,11 @@ class BlockingCall(RunningCall):
         if exc is None:
             self._lane.submit(self._work)
         else:
-            self._executor.fail(self._call.id, failure.of_ours(exc, "fetching inputs"))
+            self._fail(failure.of_ours(exc, "fetching inputs"))
+
+    def _fail(self, error: CallError) -> None:
+        """The arguments cannot be had."""
+        self._executor.fail(self._call.id, error, Times(decode=time.perf_counter() - self._arrived))
 
     def _decode(self) -> Arguments:
         return self._method.codec.decode_call(self._call.payload, self._call.params)
@@ -87,16 +91,19 @@ class BlockingCall(RunningCall):
         output: Payload = b""
         self._executor.journal.mark(call.id, Mark.RUNS)
         began = time.perf_counter()
+        run = 0.0
         try:
             arguments = self._prepare()
         except BaseException as exc:
             error = failure.of_ours(exc, "reading the arguments")
+            self._decoded = time.perf_counter()
         else:
             try:
                 self._decoded = time.perf_counter()
                 output = self._run(arguments)
             except BaseException as exc:
                 error = failure.of_model(exc, method.name, cancelled=call.context.cancelled)
+                run = time.perf_counter() - self._decoded
         finally:
             context.current.reset(token)
         mailbox, self._arguments = self._executor.mailbox, None
@@ -105,7 +112,8 @@ class BlockingCall(RunningCall):
             times = Times(began - self._arrived, self._decoded - began, run, ended - self._returned)
             mailbox.post(self._executor.end, call.id, output, times)
         else:
-            mailbox.post(self._executor.fail, call.id, error)
+            times = Times(began - self._arrived, self._decoded - began, run)
+            mailbox.post(self._executor.fail, call.id, error, times)
             del error  # its traceback leads to this frame: they would keep each other, and what the call was sent
 
     def _prepare(self) -> dict[str, object]:

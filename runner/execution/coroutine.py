@@ -63,7 +63,8 @@ class CoroutineCall(RunningCall):
             arguments = method.codec.finish(decoded)
             self._bind_inputs(arguments)
         except (Exception, asyncio.CancelledError) as exc:
-            executor.fail(call.id, failure.of_ours(exc, "reading the arguments"))
+            times = Times(began - self._arrived, time.perf_counter() - began)
+            executor.fail(call.id, failure.of_ours(exc, "reading the arguments"), times)
             return
         decoded_at = time.perf_counter()
         try:
@@ -80,7 +81,8 @@ class CoroutineCall(RunningCall):
                 returned = time.perf_counter()
         except BaseException as exc:
             # Also what only a process should raise: a model's `sys.exit()` ends its own call.
-            executor.fail(call.id, failure.of_model(exc, method.name, cancelled=call.context.cancelled))
+            times = Times(began - self._arrived, decoded_at - began, time.perf_counter() - decoded_at)
+            executor.fail(call.id, failure.of_model(exc, method.name, cancelled=call.context.cancelled), times)
         else:
             encode = time.perf_counter() - returned
             times = Times(began - self._arrived, decoded_at - began, returned - decoded_at, encode)

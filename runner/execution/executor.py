@@ -61,7 +61,7 @@ class Outlet(Protocol):
     def ended(self, call_id: int, output: Payload, times: Times) -> None:
         """The call ended well. `output` is empty after an output stream. Nothing more is said of it."""
 
-    def failed(self, call_id: int, error: CallError) -> None:
+    def failed(self, call_id: int, error: CallError, times: Times) -> None:
         """The call ended badly. Nothing more is said of it."""
 
     def ran(self, ran: Ran) -> None:
@@ -112,7 +112,8 @@ class Executor:
     def start(self, call: Incoming) -> None:
         """Start a call."""
         if call.method >= len(self._methods):
-            self._outlet.failed(call.id, MethodNotFound(f"this worker has no method number {call.method}"))
+            error = MethodNotFound(f"this worker has no method number {call.method}")
+            self._outlet.failed(call.id, error, UNTIMED)
             return
         method = self._methods[call.method]
         running: RunningCall
@@ -211,12 +212,12 @@ class Executor:
             self._batches.ended(call_id)
             self._outlet.ended(call_id, output, times)
 
-    def fail(self, call_id: int, error: CallError) -> None:
+    def fail(self, call_id: int, error: CallError, times: Times = UNTIMED) -> None:
         """Say that a call ended badly."""
         if (call := self._calls.pop(call_id, None)) is not None:
             call.ended()
             self._batches.ended(call_id)
-            self._outlet.failed(call_id, error)
+            self._outlet.failed(call_id, error, times)
 
     def __repr__(self) -> str:
         return f"<Executor {len(self._calls)} calls, {len(self._tasks)} others' tasks, {list(self._threads.values())}>"

@@ -25,8 +25,8 @@ class CallInfo(NamedTuple):
     peer: str = ""
     """The host that calls. Calls without a key share by it."""
     trailers: list[tuple[str, str]] | None = None
-    """Filled before the only reply is returned, or the stream of them ends: metadata to send behind it. None: the
-    transport cannot send any."""
+    """Filled before the only reply is returned, the stream of them ends, or the call fails: metadata to send behind
+    that. None: the transport cannot send any."""
 
 
 TellReply: TypeAlias = Callable[[bytes | LongReply | CallError], None]

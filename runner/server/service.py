@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from runner.engine import Engine, Request, StreamCall
-from runner.engine.calls import Answer
+from runner.engine.calls import Outcome
 from runner.errors import (
     CallError,
     DeadlineExceeded,
@@ -29,13 +29,12 @@ from runner.errors import (
     ModelLoading,
     Overloaded,
 )
-from runner.execution.times import Times
 from runner.server.access import Access, Caller
 from runner.server.catalog import Catalog
 from runner.server.metadata import MetadataPacker
 from runner.server.replies import Replies
 from runner.server.rpcs import CallInfo, TellReply
-from runner.server.timing import times_text
+from runner.server.timing import Timed, slowest, times_text
 from runner.signature.dialect import Dialect
 from runner.signature.method import Cardinality
 from runner.signature.published import Published
@@ -134,7 +133,7 @@ class Service:
             (wanted,) = self._requests(dialect, envelope, Cardinality.UNARY, call, caller)
             running = self._engine.begin_unary(wanted, partial(self._tell, dialect, call, tell))
         except CallError as exc:
-            self._tell(dialect, call, tell, exc)
+            self._tell_end(dialect, tell, exc)
             return _nothing
         return partial(self._engine.abandon, running)
 
@@ -145,15 +144,15 @@ class Service:
             envelope = await self._read(request, call)
             requests = self._requests(dialect, envelope, Cardinality.SERVER_STREAM, call, caller)
             if len(requests) > 1:
-                async for message in self._streams(dialect, requests):
+                async for message in self._streams(call, requests):
                     yield message
                 return
             stream = self._engine.stream(requests[0])
             try:
                 async for output in stream:
                     yield reply.success((output,))
-                _tell_times(call, stream.waited, stream.times)
             finally:
+                _tell_times(call, stream)
                 stream.close()
         except Exception as exc:
             yield self._replies.refusal(dialect, exc)
@@ -166,7 +165,6 @@ class Service:
             async with self._opened(dialect, Cardinality.BIDI, requests, call) as stream:
                 async for output in stream:
                     yield reply.success((output,))
-                _tell_times(call, stream.waited, stream.times)
         except Exception as exc:
             yield self._replies.refusal(dialect, exc, streaming_input=True)
 
@@ -174,9 +172,7 @@ class Service:
         """Answer a stream of requests with one reply."""
         try:
             async with self._opened(dialect, Cardinality.CLIENT_STREAM, requests, call) as stream:
-                result = await stream.result()
-                _tell_times(call, stream.waited, stream.times)
-                return reply.success((result,))
+                return reply.success((await stream.result(),))
         except Exception as exc:
             return self._replies.refusal(dialect, exc, streaming_input=True)
 
@@ -189,24 +185,31 @@ class Service:
             return self._catalog.signatures(dialect)
         requests = self._requests(dialect, envelope, Cardinality.UNARY, call, caller)
         if len(requests) == 1:
-            return _reply_of(await self._engine.unary(requests[0]), call)
-        return self._replies.of_list(await self._engine.unary_list(requests))
+            outcome = await self._engine.outcome(requests[0])
+            _tell_times(call, outcome)
+            return reply.success((outcome.payload,))
+        outcomes = await self._engine.unary_list(requests)
+        _tell_times(call, slowest(outcomes))
+        return self._replies.of_list([outcome.end for outcome in outcomes])
 
-    def _tell(self, dialect: Dialect, call: CallInfo, tell: TellReply, answer: Answer | CallError) -> None:
+    def _tell(self, dialect: Dialect, call: CallInfo, tell: TellReply, outcome: Outcome) -> None:
+        _tell_times(call, outcome)
+        self._tell_end(dialect, tell, outcome.end)
+
+    def _tell_end(self, dialect: Dialect, tell: TellReply, end: Payload | CallError) -> None:
         try:
-            if isinstance(answer, CallError):
-                tell(self._replies.refusal(dialect, answer))
-            elif len(answer.payload) < VIEW_FROM:
-                tell(_reply_of(answer, call))
+            if isinstance(end, CallError):
+                tell(self._replies.refusal(dialect, end))
+            elif len(end) < VIEW_FROM:
+                tell(reply.success((end,)))
             else:
-                _tell_times(call, answer.waited, answer.times)
-                tell(reply.long_success(answer.payload))
+                tell(reply.long_success(end))
         except CallError as exc:
             tell(exc)
 
     # Streams.
 
-    async def _streams(self, dialect: Dialect, requests: Sequence[Request]) -> AsyncIterator[bytes]:
+    async def _streams(self, call: CallInfo, requests: Sequence[Request]) -> AsyncIterator[bytes]:
         """Stream a list of inputs: every message has one output for each, an empty one where a stream is finished."""
         streams = self._engine.stream_list(requests)
         try:
@@ -228,6 +231,7 @@ class Service:
                 elif live or not all(isinstance(answer, StopAsyncIteration) for answer in answers):
                     yield reply.success(outputs)
         finally:
+            _tell_times(call, slowest(streams))
             for stream in streams:
                 stream.close()
 
@@ -249,6 +253,7 @@ class Service:
         try:
             yield stream
         finally:
+            _tell_times(call, stream)
             stream.close()
             pump.cancel()
             await asyncio.gather(pump, return_exceptions=True)
@@ -353,16 +358,10 @@ class Service:
             self._waiting -= 1
 
 
-def _reply_of(answer: Answer, call: CallInfo) -> bytes:
-    """Return the reply of a call with one output."""
-    _tell_times(call, answer.waited, answer.times)
-    return reply.success((answer.payload,))
-
-
-def _tell_times(call: CallInfo, waited: float, times: Times) -> None:
-    """Have it told behind the last reply where the time of a call went, if that is possible."""
+def _tell_times(call: CallInfo, timed: Timed) -> None:
+    """Have it told behind the last reply, or with the error, where the time of a call went, if that is possible."""
     if call.trailers is not None:
-        call.trailers.append((TIMES_KEY, times_text(waited, times)))
+        call.trailers.append((TIMES_KEY, times_text(timed.waited, timed.times)))
 
 
 def _asks_for_signatures(request: Payload, exc: Exception) -> bool:

@@ -201,7 +201,7 @@ class _Handlers(grpc.GenericRpcHandler):
                 _tell_trailers(context, info)
                 return reply
             except Exception as exc:
-                return await self._abort(context, exc)
+                return await self._abort(context, exc, info)
             finally:
                 self._count(-1)
 
@@ -230,7 +230,7 @@ class _Handlers(grpc.GenericRpcHandler):
                 _tell_trailers(context, info)
                 return reply
             except Exception as exc:
-                return await self._abort(context, exc)
+                return await self._abort(context, exc, info)
             finally:
                 self._count(-1)
 
@@ -248,22 +248,23 @@ class _Handlers(grpc.GenericRpcHandler):
             # So a write ends that waited for room when the client left. That it has left is told a moment later.
             raise asyncio.CancelledError from None
         except Exception as exc:
-            await self._abort(context, exc)
+            await self._abort(context, exc, info)
         finally:
             self._count(-counted)
 
-    async def _abort(self, context: _Context, error: Exception) -> bytes:
+    async def _abort(self, context: _Context, error: Exception, info: CallInfo) -> bytes:
         try:
             if isinstance(error, grpc.aio.InternalError):  # a write that failed
                 raise error
+            trailers = tuple(info.trailers or ())
             if isinstance(error, RpcFailed):
-                await context.abort(_CODES[error.code], error.message)
+                await context.abort(_CODES[error.code], error.message, trailers)
             if not isinstance(error, CallError):
                 # gRPC itself would tell the client what it is called and says.
                 logger.error("internal error in an RPC", exc_info=error)
                 error = InternalError("internal error; the server's log has more")
             code, message, details = rpc_status(error, hide_model_errors=self._hide_model_errors)
-            await context.abort(_CODES[code], message, ((_DETAILS, details),))
+            await context.abort(_CODES[code], message, ((_DETAILS, details), *trailers))
         except grpc.aio.InternalError:
             # The caller left, or its deadline passed, at this very moment: nobody is there to be told, and grpcio would
             # log a traceback.

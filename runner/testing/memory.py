@@ -19,6 +19,7 @@ from runner.server.status import rpc_status
 from runner.signature.dialect import Dialect
 from runner.testing.inline_server import InlineServer
 from runner.testing.memory_call import Delivered, MemoryCall, Opener, deadline_exceeded
+from runner.wire.statistics import decode_times
 
 __all__ = ["AsyncMemoryTransport", "MemoryTransport"]
 
@@ -55,15 +56,15 @@ class _Gate:
         except TimeoutError:
             raise deadline_exceeded(options.timeout) from None
         except CallError as error:
-            raise self._told(error) from error
+            raise self._told(error, info) from error
 
     def server_stream(self, rpc: str, request: bytes, info: CallInfo) -> Opener:
         """Return what opens a server-stream call."""
-        return lambda _: self._replies(self.service.server_stream(_NATIVE, rpc, request, info))
+        return lambda _: self._replies(self.service.server_stream(_NATIVE, rpc, request, info), info)
 
     def bidi(self, rpc: str, info: CallInfo) -> Opener:
         """Return what opens a bidi call."""
-        return lambda requests: self._replies(self.service.bidi(_NATIVE, rpc, requests, info))
+        return lambda requests: self._replies(self.service.bidi(_NATIVE, rpc, requests, info), info)
 
     def client_stream(self, rpc: str, info: CallInfo) -> Opener:
         """Return what opens a client-stream call: a stream of one reply."""
@@ -71,26 +72,28 @@ class _Gate:
         async def only(requests: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
             yield await self.service.client_stream(_NATIVE, rpc, requests, info)
 
-        return lambda requests: self._replies(only(requests))
+        return lambda requests: self._replies(only(requests), info)
 
     def close(self) -> None:
         """Cancel what is in flight."""
         for call in list(self.calls):
             call.cancel()
 
-    async def _replies(self, replies: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    async def _replies(self, replies: AsyncIterator[bytes], info: CallInfo) -> AsyncGenerator[bytes, None]:
         try:
             async for reply in replies:
                 yield reply
         except CallError as error:
-            raise self._told(error) from error
+            raise self._told(error, info) from error
         finally:
             if isinstance(replies, AsyncGenerator):
                 await replies.aclose()
 
-    def _told(self, error: CallError) -> CallError:
+    def _told(self, error: CallError, info: CallInfo) -> CallError:
         code, text, details = rpc_status(error, hide_model_errors=self._hide_model_errors)
-        return from_grpc(code, text, details, target="the server in this process")
+        told = from_grpc(code, text, details, target="the server in this process")
+        told.times = decode_times(dict(info.trailers or ()))
+        return told
 
 
 class MemoryTransport:

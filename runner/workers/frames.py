@@ -95,7 +95,8 @@ def pack(message: Message, out: list[Payload], shared: SharedWriter | None = Non
         case EndInput() | Cancel():
             return append(out, _ID.pack(_ID.size - 4, message.TAG, message.id), b"")
         case Failed():
-            return _append_text(out, Failed.TAG, {"id": message.id, **_error_fields(message.error)})
+            fields = {"id": message.id, "times": message.times, **_error_fields(message.error)}
+            return _append_text(out, Failed.TAG, fields)
         case Load():
             return _append_text(out, Load.TAG, _fields_of(message))
         case Ready():
@@ -224,7 +225,7 @@ def _read_failed(frame: memoryview) -> Message:
     error = call_error(
         ErrorKind(fields["kind"]), str(fields["message"]), details=str(fields["details"]), path=str(fields["path"])
     )
-    return Failed(cast(int, fields["id"]), error)
+    return Failed(cast(int, fields["id"]), error, Times(*cast("list[Any]", fields["times"])))
 
 
 def _fields(frame: memoryview) -> dict[str, object]:

@@ -159,6 +159,7 @@ class Failed:
 
     id: int
     error: CallError
+    times: Times = UNTIMED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from runner.execution.failure import with_traceback
 from runner.execution.fetch import Fetcher
 from runner.execution.journal import Journal
 from runner.execution.method import load_methods
-from runner.execution.times import Times
+from runner.execution.times import UNTIMED, Times
 from runner.limits import FetchLimits
 from runner.model import ModelClass
 from runner.wire.payload import Payload
@@ -125,7 +125,7 @@ class Worker:
             self._overtaken.discard(call.id)
         if call.id in self._cancelled_early:
             self._cancelled_early.discard(call.id)
-            self.failed(call.id, Cancelled("the call was cancelled before it started"))
+            self.failed(call.id, Cancelled("the call was cancelled before it started"), UNTIMED)
             return
         deadline = None if call.time_left is None else time.monotonic() + call.time_left
         context = CallContext(
@@ -189,6 +189,6 @@ class Worker:
                 )
             )
 
-    def failed(self, call_id: int, error: CallError) -> None:
+    def failed(self, call_id: int, error: CallError, times: Times) -> None:
         """Send a call's last message."""
-        self._link.send(Failed(call_id, with_traceback(error) if self._debug else error))
+        self._link.send(Failed(call_id, with_traceback(error) if self._debug else error, times))

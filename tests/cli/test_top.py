@@ -50,3 +50,11 @@ def test_timing_of_a_call(runner, served):
         "encode",
         "batch",
     ]
+
+
+def test_timing_of_a_call_that_failed(runner, served):
+    code, out, err = runner("call", "--url", served, "--timing", "picky", "--prompt", "x")
+    assert (code, out) == (1, "")
+    times, error = err.splitlines()
+    assert [part.split(" ")[0] for part in times.split("  ")] == ["queue", "wait", "decode", "run", "encode", "batch"]
+    assert error == "runner: RuntimeError: not today"

@@ -53,7 +53,10 @@ class Served(ModelClass):
 
     @ModelClass.method
     def total(self, items: Iterator[int]) -> int:
-        return sum(items)
+        numbers = list(items)
+        if any(number < 0 for number in numbers):
+            raise ValueError("below zero")
+        return sum(numbers)
 
     @ModelClass.method
     def texts(self, audio: Iterator[Text]) -> Iterator[Text]:

@@ -131,6 +131,19 @@ def test_an_error_of_the_callers_own_iterator_comes_back(run):
     run(body)
 
 
+def test_an_error_says_where_the_time_went(run):
+    async def body(model: AsyncModel) -> None:
+        with pytest.raises(ModelError) as failed:
+            await model.predict.timed("boom")
+        assert failed.value.times["run"] > 0
+        stream = await model.generate("boom")
+        with pytest.raises(ModelError):
+            [item async for item in stream]
+        assert stream.times["run"] > 0
+
+    run(body)
+
+
 def test_time_is_up_and_cancelling_cancels(run):
     async def body(model: AsyncModel) -> None:
         with pytest.raises(DeadlineExceeded):

@@ -79,6 +79,27 @@ def test_errors_have_types(model: Model):
         model.predict("x", temperature=1)
 
 
+def test_an_error_says_where_the_time_went(model: Model):
+    with pytest.raises(ModelError) as failed:
+        model.predict.timed("boom")
+    assert list(failed.value.times) == ["queue", "wait", "decode", "run", "encode", "batch"]
+    assert failed.value.times["run"] > 0
+    stream = model.generate("boom")
+    with pytest.raises(ModelError):
+        list(stream)
+    assert stream.times["run"] > 0
+    with pytest.raises(ModelError) as failed:
+        model.total([1, 2])
+        model.total.timed([-1])
+    assert failed.value.times["run"] > 0
+
+
+def test_of_a_list_the_slowest_is_told(model: Model):
+    results, times = model.sleep.timed([{"seconds": 0.001}, {"seconds": 0.05}])
+    assert results == [0.001, 0.05]
+    assert times["run"] > 40  # loops wake a little early
+
+
 def test_a_server_stream(model: Model):
     assert list(model.generate("a")) == ["a0", "a1", "a2"]
     assert list(model.generate("a", count=0)) == []

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from runner.engine import Engine, Request
-from runner.engine.calls import Answer, StreamCall, UnaryCall
+from runner.engine.calls import Outcome, StreamCall, UnaryCall
 from runner.errors import CallError
 from runner.signature.published import Published
 from runner.testing.scripted_worker import ScriptedWorker
@@ -164,8 +164,8 @@ class Caller:
         for task in self._tasks:
             task.cancel()
 
-    def _told(self, end: Answer | CallError) -> None:
-        self._end(end if isinstance(end, CallError) else bytes(end.payload))
+    def _told(self, outcome: Outcome) -> None:
+        self._end(outcome.end if isinstance(outcome.end, CallError) else bytes(outcome.end))
 
     def _end(self, end: bytes | CallError | None) -> None:
         self.ends.append(end)

@@ -310,7 +310,7 @@ async def test_a_list_is_answered_in_order_with_errors_in_their_places():
         worker.answer(worker.calls[0], b"zero")
         worker.answer(worker.calls[3], b"three")
         worker.answer(worker.calls[2], b"two")
-        zero, one, two, three = await task
+        zero, one, two, three = [outcome.end for outcome in await task]
         assert (zero, two, three) == (b"zero", b"two", b"three")
         assert isinstance(one, ModelError)
         under_test.idle()

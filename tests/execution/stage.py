@@ -143,7 +143,8 @@ class Stage:
         self.times[call_id] = times
         self._end(call_id, self._decode(call_id, output) if output else None)
 
-    def failed(self, call_id: int, error: CallError) -> None:
+    def failed(self, call_id: int, error: CallError, times: Times) -> None:
+        self.times[call_id] = times
         self._end(call_id, error)
 
     def _end(self, call_id: int, end: object) -> None:

@@ -87,21 +87,21 @@ class Served:
         return await self._act(request)
 
     def _tell(self, request: bytes, call: CallInfo) -> None:
-        if call.trailers is not None and request[:1] == b"t":
+        if call.trailers is not None and b"t" in request[:2]:
             call.trailers.append(("x-times", "1.5;2"))
 
     async def server_stream(self, request: bytes, call: CallInfo) -> AsyncIterator[bytes]:
         self.infos.append(call)
         for number in range(len(request) % 4):
             yield b"%d" % number
-        yield await self._act(request)
         self._tell(request, call)
+        yield await self._act(request)
 
     async def bidi(self, requests: AsyncIterator[bytes], call: CallInfo) -> AsyncIterator[bytes]:
         self.infos.append(call)
         async for request in requests:
-            yield await self._act(request)
             self._tell(request, call)
+            yield await self._act(request)
             if request[:1] == b".":
                 return  # before the client has ended
 
@@ -109,8 +109,8 @@ class Served:
         self.infos.append(call)
         answers: list[bytes] = []
         async for request in requests:
-            answers.append(await self._act(request))
             self._tell(request, call)
+            answers.append(await self._act(request))
         return b"|".join(answers)
 
 
@@ -327,7 +327,7 @@ def call_native(running) -> Callable[[Script], Answer]:
 
 # --- Scripts ----------------------------------------------------------------------------------------------------------
 
-KINDS = st.sampled_from([b"", b"a", b"t", b".", b"!", b"?", b"-", b"#", b"0"])
+KINDS = st.sampled_from([b"", b"a", b"t", b".", b"!", b"!t", b"?", b"-t", b"#t", b"0", b"0t"])
 MESSAGES = st.builds(lambda kind, rest: kind + rest, KINDS, st.binary(max_size=40) | st.just(b"x" * 20_000))
 METADATA = st.lists(
     st.sampled_from(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import replace
 
@@ -34,7 +35,7 @@ from runner.server.status import Code
 from runner.wire.pb import inference_pb2 as pb
 from runner.wire.statistics import decode_statistics
 from runner.workers.frames import unpack_pairs
-from runner.workers.messages import Call, Cancel, Result
+from runner.workers.messages import Call, Cancel, Failed, Result
 from tests.engine.scripted import COLLECT, GENERATE, METHODS, PREDICT
 from tests.running import on_loop, turns
 from tests.server.desk import CLARIFAI, NATIVE, Reply, desk, output, request, text_of
@@ -539,6 +540,48 @@ async def test_our_own_service_says_where_the_time_went():
         assert key == "runner-times"
         assert text.startswith("queue=0.")
         assert text.endswith(";wait=1.000;decode=2.000;run=3.000;encode=4.000;batch=8")
+
+
+@on_loop
+async def test_of_a_list_the_times_of_the_slowest_input_are_told():
+    async with desk() as under_test:
+        trailers: list[tuple[str, str]] = []
+        task = under_test.post(request("predict", "a", "b"), NATIVE, CallInfo(trailers=trailers))
+        first, second = await under_test.worker.hears(Call, 2)
+        under_test.worker.say(Result(first.id, output(""), Times(0.0, 0.0, 5.0, 0.0, 0)))
+        under_test.worker.say(Failed(second.id, InvalidInput("no"), Times(2.0, 4.0, 0.0, 0.0, 0)))
+        await task
+        ((_, text),) = trailers
+        assert text.endswith(";wait=2000.000;decode=4000.000;run=0.000;encode=0.000;batch=0")
+
+
+@on_loop
+async def test_a_call_that_failed_tells_the_times_that_are_known():
+    async with desk() as under_test:
+        by_worker, in_queue, refused = ([], [], [])
+        task = under_test.post(request("predict", "x"), NATIVE, CallInfo(trailers=by_worker))
+        (call,) = await under_test.worker.hears(Call)
+        under_test.worker.say(Failed(call.id, ModelError("no"), Times(0.001, 0.002, 0.003, 0.0, 8)))
+        with pytest.raises(ModelError):
+            await task
+        assert by_worker[0][1].endswith(";wait=1.000;decode=2.000;run=3.000;encode=0.000;batch=8")
+
+        running = [under_test.post(request("predict", "x"), NATIVE) for _ in range(2)]
+        await under_test.worker.hears(Call, 3)
+        deadline = time.monotonic() + 0.02
+        waiting = under_test.post(request("predict", "x"), NATIVE, CallInfo(deadline, trailers=in_queue))
+        with pytest.raises(DeadlineExceeded):
+            await waiting
+        ((key, text),) = in_queue
+        assert key == "runner-times"
+        assert re.fullmatch(r"queue=[1-9]\d*\.\d{3}", text)
+
+        for call in under_test.worker.calls[1:]:
+            under_test.worker.answer(call, output(""))
+        await asyncio.gather(*running)
+        with pytest.raises(DeadlineExceeded):
+            await under_test.post(request("predict", "x"), NATIVE, CallInfo(0.0, trailers=refused))
+        assert refused == []
 
 
 @on_loop

@@ -13,7 +13,7 @@ from runner.flow import STREAM_WINDOW
 from runner.server.rpcs import CallInfo
 from runner.server.status import Code
 from runner.wire.pb import inference_pb2 as pb
-from runner.workers.messages import Call, Cancel, EndInput, Item, Result
+from runner.workers.messages import Call, Cancel, EndInput, Failed, Item, Result
 from tests.engine.scripted import COLLECT, GENERATE, STREAM
 from tests.running import on_loop, turns
 from tests.server.desk import NATIVE, Typing, desk, output, request, text_of
@@ -59,6 +59,35 @@ async def test_the_end_of_a_stream_says_where_the_time_went():
             assert key == "runner-times"
             assert text.endswith(";wait=1.000;decode=2.000;run=3.000;encode=0.000;batch=0")
         assert list(map(len, told)) == [1, 1]
+
+
+@on_loop
+async def test_the_failure_of_a_stream_says_it_too():
+    async with desk() as under_test:
+        typed = Typing(request("stream", "x")).done()
+        told: list[list[tuple[str, str]]] = [[], []]
+        ends = [
+            all_of(under_test.generate(request("generate", "x"), NATIVE, CallInfo(trailers=told[0]))),
+            all_of(under_test.chat(typed, NATIVE, CallInfo(trailers=told[1]))),
+        ]
+        for call in await under_test.worker.hears(Call, 2):
+            under_test.worker.say(Failed(call.id, ModelError("no"), Times(0.001, 0.002, 0.003, 0.0, 0)))
+        assert [type(end) for end in await asyncio.gather(*ends, return_exceptions=True)] == [ModelError] * 2
+        for ((_, text),) in told:
+            assert text.endswith(";wait=1.000;decode=2.000;run=3.000;encode=0.000;batch=0")
+
+
+@on_loop
+async def test_of_a_list_of_streams_the_times_of_the_slowest_are_told():
+    async with desk() as under_test:
+        trailers: list[tuple[str, str]] = []
+        replies = all_of(under_test.generate(request("generate", "x", "y"), NATIVE, CallInfo(trailers=trailers)))
+        first, second = await under_test.worker.hears(Call, 2)
+        under_test.worker.say(Failed(first.id, ModelError("no"), Times(0.001, 0.002, 7.0, 0.0, 0)))
+        under_test.worker.say(Result(second.id, b"", Times(0.001, 0.002, 3.0, 0.0, 0)))
+        await replies
+        ((_, text),) = trailers
+        assert text.endswith(";wait=1.000;decode=2.000;run=7000.000;encode=0.000;batch=0")
 
 
 @on_loop

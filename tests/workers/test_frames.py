@@ -122,9 +122,10 @@ def test_unpack_is_the_inverse_of_pack(message: Message) -> None:
 @pytest.mark.parametrize("kind", ErrorKind)
 def test_an_error_arrives_as_the_class_that_was_sent(kind: ErrorKind) -> None:
     error = call_error(kind, "told", details="more", path="images[3]")
-    arrived = unpack(memoryview(framed(Failed(7, error))))
+    times = Times(0.5, 0.25, 0.125, 0.0, 3)
+    arrived = unpack(memoryview(framed(Failed(7, error, times))))
     assert isinstance(arrived, Failed)
-    assert arrived.id == 7
+    assert (arrived.id, arrived.times) == (7, times)
     assert type(arrived.error) is type(error)
     assert (arrived.error.message, arrived.error.details, arrived.error.path) == ("told", "more", "images[3]")
 

@@ -60,7 +60,7 @@ class Meaning:
 class Call(Stream):
     """What both kinds of calls share: their messages, and how they end."""
 
-    __slots__ = ("_begun", "_calls", "_meaning", "_peer", "_reader", "_task")
+    __slots__ = ("_begun", "_calls", "_meaning", "_peer", "_reader", "_task", "_trailers")
 
     def __init__(self, connection: Connection, stream_id: int, calls: Calls, meaning: Meaning, peer: str) -> None:
         super().__init__(connection, stream_id)
@@ -70,6 +70,7 @@ class Call(Stream):
         self._reader: MessageReader | None = None
         self._task: asyncio.Task[None] | None = None
         self._begun = False  # the head of the response was sent
+        self._trailers: list[tuple[str, str]] | None = None  # what the RPC has to say of the call behind its end
 
     def _feed(self, data: bytes, start: int, stop: int, ended: bool) -> list[Message | Packed]:
         """Return the messages that end in a piece of the body.
@@ -119,7 +120,7 @@ class Call(Stream):
     def _fail(self, error: BaseException) -> None:
         """End the call with an error, unless it is over."""
         if self.local_open:
-            self._end(self._calls.trailers(error))
+            self._end(self._calls.trailers(error, self._trailers or ()))
             self.local_open = False
         if self._task is not None:
             self._task.cancel()

@@ -7,11 +7,12 @@ import itertools
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from runner.errors import CallError, InternalError
 from runner.grpc_protocol.compression import IDENTITY, choose
+from runner.grpc_protocol.metadata import Pair
 from runner.grpc_protocol.request import Refusal, read_head
 from runner.grpc_protocol.response import response_trailers, trailers_only
 from runner.grpc_protocol.status import CallFailure, StatusCode
@@ -131,16 +132,16 @@ class Calls:
         """Wait until the tasks of all calls have ended. Each was cancelled with its stream."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def trailers(self, error: BaseException) -> Fields:
-        """Return what a call that failed ends with."""
+    def trailers(self, error: BaseException, metadata: Sequence[Pair] = ()) -> Fields:
+        """Return what a call that failed ends with, and metadata behind it."""
         if isinstance(error, RpcFailed):
-            return response_trailers(error.code, error.message, error.details)
+            return response_trailers(error.code, error.message, error.details, metadata)
         if isinstance(error, CallFailure):
-            return response_trailers(error.code, error.message)
+            return response_trailers(error.code, error.message, metadata=metadata)
         if not isinstance(error, CallError):
             logger.error("internal error in a call", exc_info=error)
             error = InternalError("internal error; the server's log has more")
-        return response_trailers(*self._status_of(error))
+        return response_trailers(*self._status_of(error), metadata)
 
 
 class _Refused(Stream):

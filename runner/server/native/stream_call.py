@@ -47,7 +47,8 @@ class StreamCall(Call):
     def on_request(self, head: RequestHead, ended: bool) -> None:
         """See `Stream`."""
         self._ended = ended
-        info = self._calls.info(self._meaning, self._peer, [] if self._rpc.times else None)
+        self._trailers = [] if self._rpc.times else None
+        info = self._calls.info(self._meaning, self._peer, self._trailers)
         if self._meaning.timeout is not None:
             # The engine has the same deadline, and answers a little before it; this one is for a call that is not there
             # yet, because its first message has not come.
@@ -133,7 +134,7 @@ class StreamCall(Call):
             self._fail(exc)
         else:
             if self.local_open:
-                self._end(response_trailers(metadata=info.trailers) if info.trailers else WELL)
+                self._end(response_trailers(metadata=self._trailers) if self._trailers else WELL)
         finally:
             if self._timer is not None:
                 self._timer.cancel()

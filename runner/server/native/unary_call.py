@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class UnaryCall(Call):
     """One request, one reply."""
 
-    __slots__ = ("_cancel", "_rpc", "_trailers")
+    __slots__ = ("_cancel", "_rpc")
 
     def __init__(
         self,
@@ -42,7 +42,6 @@ class UnaryCall(Call):
         super().__init__(connection, stream_id, calls, meaning, peer)
         self._rpc: UnaryRpc | None = rpc  # None: the call runs
         self._cancel: Callable[[], None] | None = None
-        self._trailers: list[tuple[str, str]] | None = None
 
     def on_request(self, head: RequestHead, ended: bool) -> None:
         """See `Stream`."""
