@@ -127,6 +127,43 @@ def read_head(head: Head) -> CallHead:
     return call
 
 
+def read_own(common: CallHead, own: Sequence[Field]) -> CallHead | None:
+    """Return the head of a call that has fields beside those of another.
+
+    Args:
+        common: what both have.
+        own: the fields.
+
+    Returns:
+        None: they say more than a deadline and metadata, and the head has to be read as a whole.
+
+    Raises:
+        Refusal: the head breaks the rules of gRPC.
+    """
+    metadata = list(common.metadata)
+    timeout = common.timeout
+    try:
+        for name, value in own:
+            kind, text = _names.get(name) or _learn(name)
+            if kind == _METADATA:
+                metadata.append((text, read_text(value)))
+            elif kind == _TIMEOUT:
+                timeout = parse_timeout(value)
+            elif kind == _BINARY:
+                metadata += read_pairs(text, value)
+            elif kind != _IGNORED:
+                return None
+    except CallFailure as failure:
+        raise _refused(200, failure.code, failure.message) from None
+    call = CallHead(common.path)
+    call.timeout = timeout
+    call.metadata = tuple(metadata)
+    call.content_type = common.content_type
+    call.decompress = common.decompress
+    call.accept_encoding = common.accept_encoding
+    return call
+
+
 def _learn(name: bytes) -> tuple[int, str]:
     """Return what fields of a name are that was not seen lately."""
     learnt = (_BINARY if name.endswith(b"-bin") else _METADATA), name.decode("latin-1")

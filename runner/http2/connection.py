@@ -66,7 +66,7 @@ from typing import Final
 from runner.http2 import frames
 from runner.http2.allowance import Allowance
 from runner.http2.errors import ConnectionFailure, ErrorCode, MalformedMessage
-from runner.http2.fields import RequestHead, check_trailers, read_request
+from runner.http2.fields import RequestHead, RequestReader, check_trailers
 from runner.http2.frames import (
     ACK,
     CONTINUATION,
@@ -80,7 +80,7 @@ from runner.http2.frames import (
     WITH_PRIORITY,
     unpack_head,
 )
-from runner.http2.hpack import CompressionError, HeaderDecoder, HeaderList, HeaderListTooLarge
+from runner.http2.hpack import CompressionError, HeaderDecoder, HeaderListTooLarge, Section
 from runner.http2.limits import Limits
 from runner.http2.sender import Sender
 from runner.http2.stream import Stream
@@ -126,6 +126,7 @@ class Connection:
         self._decoder = HeaderDecoder(
             max_list_bytes=limits.max_header_list_bytes, max_table_bytes=limits.header_table_bytes
         )
+        self._requests = RequestReader()
         # The longest frame, as a comparison with the first word of a frame's head needs it: its type in the low byte.
         self._longest = limits.max_frame_bytes << 8 | 0xFF
         self._read: Callable[[bytes, int], int] = self._read_preface
@@ -410,15 +411,15 @@ class Connection:
 
     def _on_block(self, stream_id: int, block: bytes, ended: bool) -> None:
         """Take a whole field block: a request, or the trailers of one."""
-        fields: HeaderList | None
+        section: Section | None
         try:
-            fields = self._decoder.decode(block)
+            section = self._decoder.read(block)
         except CompressionError as exc:
             raise ConnectionFailure(ErrorCode.COMPRESSION_ERROR, str(exc)) from exc
         except HeaderListTooLarge:
-            fields = None
+            section = None
         if stream_id <= self._last_id:
-            self._on_later_block(stream_id, fields, ended)
+            self._on_later_block(stream_id, section, ended)
             return
         self._last_id = stream_id
         if stream_id > self._taken_until:
@@ -426,13 +427,13 @@ class Connection:
         if len(self._streams) >= self.limits.max_concurrent_streams:
             self._stream_error(stream_id, ErrorCode.REFUSED_STREAM)  # 5.1.2
             return
-        if fields is None:
+        if section is None:
             self._refuse_large(stream_id, ended)
             return
-        head = fields.reading
+        head = section.reading
         if not isinstance(head, RequestHead):
             try:
-                fields.reading = head = read_request(fields)
+                section.reading = head = self._requests.read(section.fields, section.fresh)
             except MalformedMessage:
                 self._stream_error(stream_id, ErrorCode.PROTOCOL_ERROR)  # 8.1.1
                 return
@@ -446,23 +447,23 @@ class Connection:
         self._streams[stream_id] = stream
         stream.on_request(head, ended)
 
-    def _on_later_block(self, stream_id: int, fields: HeaderList | None, ended: bool) -> None:
+    def _on_later_block(self, stream_id: int, section: Section | None, ended: bool) -> None:
         """Take a second block of a stream: its trailers, if it is open."""
         stream = self._streams.get(stream_id)
         if stream is None:
             self._late(stream_id)
         elif not stream.remote_open:
             self._stream_error(stream_id, ErrorCode.STREAM_CLOSED)  # 5.1
-        elif not ended or fields is None or stream.content_left > 0:
+        elif not ended or section is None or stream.content_left > 0:
             self._stream_error(stream_id, ErrorCode.PROTOCOL_ERROR)  # 8.1
         else:
             try:
-                check_trailers(fields)
+                check_trailers(section.fields)
             except MalformedMessage:
                 self._stream_error(stream_id, ErrorCode.PROTOCOL_ERROR)
                 return
             stream.remote_open = False
-            stream.on_trailers(fields)
+            stream.on_trailers(section.fields)
 
     def _refuse_large(self, stream_id: int, ended: bool) -> None:
         """Answer a request whose header section was too large to keep (6.5.2, 10.5.1)."""

@@ -28,6 +28,13 @@ _NAMES_KEPT = 1024
 _names: set[bytes] = set()
 """Names that were looked at and are right: peers use the same few in every section."""
 
+_ordinary: set[bytes] = set()
+"""Those of them whose values mean nothing to HTTP/2."""
+
+_COMMON_KEPT = 16
+_COMMON_BYTES = 2048
+"""What is kept of a connection's requests: that many sets of fields, of so many bytes."""
+
 
 class RequestHead:
     """A request's header section, looked through. Not changed after that, but for `meaning`.
@@ -36,20 +43,105 @@ class RequestHead:
         method, scheme, authority, path: the pseudo-header fields; empty if missing.
         fields: the others.
         content_length: -1 if it says none.
+        common: what it shares with other requests of the connection, as a head of its own; None: it is read as a whole.
+        own: its fields that are not in `common`. None of them is there by another value.
         meaning: for the layer above: what it made of this head. Peers repeat whole sections, and a repeated one is the
-            same object.
+            same object; and so is a repeated `common`.
     """
 
-    __slots__ = ("authority", "content_length", "fields", "meaning", "method", "path", "scheme")
+    __slots__ = (
+        "authority",
+        "common",
+        "content_length",
+        "fields",
+        "meaning",
+        "method",
+        "own",
+        "path",
+        "scheme",
+    )
 
-    def __init__(self, pseudo: dict[bytes, bytes], fields: Fields, content_length: int) -> None:
-        self.method = pseudo.get(b":method", b"")
-        self.scheme = pseudo.get(b":scheme", b"")
-        self.authority = pseudo.get(b":authority", b"")
-        self.path = pseudo.get(b":path", b"")
+    def __init__(
+        self,
+        method: bytes,
+        scheme: bytes,
+        authority: bytes,
+        path: bytes,
+        fields: Fields,
+        content_length: int,
+        common: RequestHead | None = None,
+        own: Fields = (),
+    ) -> None:
+        self.method = method
+        self.scheme = scheme
+        self.authority = authority
+        self.path = path
         self.fields = fields
         self.content_length = content_length
+        self.common = common
+        self.own = own
         self.meaning: Any = None
+
+
+class RequestReader:
+    """Reads the header sections of a connection's requests.
+
+    Most of a section comes with every request of a client, and a deadline or a trace id with one alone. What comes
+    again is looked through once.
+    """
+
+    def __init__(self) -> None:
+        self._common: dict[tuple[tuple[bytes, bytes], ...], tuple[RequestHead, frozenset[bytes]]] = {}
+
+    def read(self, section: list[tuple[bytes, bytes]], fresh: Sequence[int]) -> RequestHead:
+        """Return a request's head.
+
+        Args:
+            section: its fields.
+            fresh: positions of those that may be this request's alone.
+
+        Raises:
+            MalformedMessage: the section breaks the rules for requests.
+        """
+        own: list[tuple[bytes, bytes]] = []
+        rest = section
+        first = 0
+        for position in reversed(fresh):
+            if section[position][0] in _ordinary:
+                if not own:
+                    rest = section.copy()
+                first = position
+                own.append(rest.pop(position))
+        if not own:
+            return read_request(section)
+        key = tuple(rest)
+        known = self._common.get(key)
+        if known is None:
+            known = read_request(rest), frozenset([name for name, _ in rest])
+            if sum(map(_size_of, rest)) <= _COMMON_BYTES:
+                if len(self._common) >= _COMMON_KEPT:
+                    self._common.clear()
+                self._common[key] = known
+        common, names = known
+        pseudo = len(rest) - len(common.fields)
+        if first < pseudo:
+            return read_request(section)  # which knows what is wrong with that
+        own.reverse()
+        for name, value in own:
+            if name in names:
+                return read_request(section)  # their order may mean something
+            if _bad_value(value):
+                raise MalformedMessage("a field value with a forbidden character")
+        return RequestHead(
+            common.method,
+            common.scheme,
+            common.authority,
+            common.path,
+            section[pseudo:],
+            common.content_length,
+            common,
+            own,
+        )
 
 
 def read_request(section: Fields) -> RequestHead:
@@ -69,7 +161,14 @@ def read_request(section: Fields) -> RequestHead:
         regular += 1
     if pseudo.keys() - _PSEUDO:
         raise MalformedMessage("a pseudo-header field that requests do not have")
-    head = RequestHead(pseudo, section[regular:], _check_regular(section[regular:]))
+    head = RequestHead(
+        pseudo.get(b":method", b""),
+        pseudo.get(b":scheme", b""),
+        pseudo.get(b":authority", b""),
+        pseudo.get(b":path", b""),
+        section[regular:],
+        _check_regular(section[regular:]),
+    )
     if head.method == b"CONNECT":
         if head.scheme or head.path or not head.authority:
             raise MalformedMessage("a CONNECT request has an :authority, no :scheme and no :path")  # 8.5
@@ -115,5 +214,12 @@ def _check_name(name: bytes) -> None:
         raise MalformedMessage(f"{name.decode()} has no place in HTTP/2")
     if len(_names) >= _NAMES_KEPT:
         _names.clear()
+        _ordinary.clear()
     if len(name) <= 64:
         _names.add(name)
+        if name not in (b"te", b"content-length"):
+            _ordinary.add(name)
+
+
+def _size_of(field: tuple[bytes, bytes]) -> int:
+    return len(field[0]) + len(field[1])

@@ -4,30 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runner.workers.frames import pack_pairs
+from runner.workers.frames import pack_pair
 
 _SECRET = frozenset({"authorization", "cookie", "x-clarifai-session-token"})
-_KEPT = 1024
+_KEPT = 256
+_KEPT_BYTES = 512
+"""Packed pairs that are remembered, and how long one may be."""
+
 _MAX_BYTES = 16 * 1024
 
 
 class MetadataPacker:
-    """Packs metadata without credentials. Clients repeat theirs on every call, so the packed form is remembered."""
+    """Packs metadata without credentials. Clients repeat most of theirs on every call: packed pairs are remembered."""
 
     def __init__(self) -> None:
-        self._packed: dict[tuple[tuple[str, str | bytes], ...], bytes] = {}
+        self._packed: dict[tuple[str, str | bytes], bytes] = {}
 
     def __call__(self, metadata: Sequence[tuple[str, str | bytes]]) -> bytes:
         """Return the packed form. Values that are bytes are left out, and so is everything of an overlong block."""
-        key = tuple(metadata)
-        packed = self._packed.get(key)
-        if packed is None:
+        packed = b"".join([self._packed.get(pair) or self._pack(pair) for pair in metadata])
+        return packed if len(packed) <= _MAX_BYTES else b""
+
+    def _pack(self, pair: tuple[str, str | bytes]) -> bytes:
+        name, value = pair
+        if not isinstance(value, str) or not _visible(name):
+            return b""
+        packed = pack_pair(name, value)
+        if len(packed) <= _KEPT_BYTES:
             if len(self._packed) >= _KEPT:
                 self._packed.clear()
-            packed = pack_pairs([(name, value) for name, value in key if _visible(name) and isinstance(value, str)])
-            if len(packed) > _MAX_BYTES:
-                packed = b""
-            self._packed[key] = packed
+            self._packed[pair] = packed
         return packed
 
 

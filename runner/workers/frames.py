@@ -43,6 +43,7 @@ _ID = struct.Struct("<IBQ")
 _CALL = struct.Struct("<IBQHdHII")
 _COUNT = struct.Struct("<IBQIQ")
 _RESULT = struct.Struct("<IBQffffH")
+_PAIR = struct.Struct("<II")
 NO_DEADLINE = -1.0
 
 _ITEM = Item.TAG
@@ -137,14 +138,28 @@ def unpack(frame: memoryview, shared: SharedReader | None = None) -> Message:
     raise ValueError(f"unknown message tag {'none' if tag < 0 else tag} on the link to a worker")
 
 
+def pack_pair(name: str, value: str) -> bytes:
+    """Return one pair of metadata as a part of the bytes that `Call.metadata` carries."""
+    key, text = name.encode(), value.encode()
+    return _PAIR.pack(len(key), len(text)) + key + text
+
+
 def pack_pairs(pairs: Sequence[tuple[str, str]]) -> bytes:
     """Return metadata pairs as the bytes that `Call.metadata` carries."""
-    return json.dumps(pairs).encode() if pairs else b""
+    return b"".join([pack_pair(name, value) for name, value in pairs])
 
 
 def unpack_pairs(data: bytes) -> Pairs:
     """Return the pairs that `pack_pairs` was given."""
-    return tuple((key, value) for key, value in json.loads(data)) if data else ()
+    pairs: list[tuple[str, str]] = []
+    position = 0
+    while position < len(data):
+        name_size, size = _PAIR.unpack_from(data, position)
+        name = position + _PAIR.size
+        value = name + name_size
+        position = value + size
+        pairs.append((data[name:value].decode(), data[value:position].decode()))
+    return tuple(pairs)
 
 
 def _with_payload(message: Message, payload: memoryview) -> Message:

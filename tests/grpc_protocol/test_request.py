@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from runner.grpc_protocol import request as module
-from runner.grpc_protocol.request import Refusal, read_head
+from runner.grpc_protocol.request import Refusal, read_head, read_own
 from tests.grpc_protocol.requests import head
 
 AGENT = ("user-agent", "grpc-python/1.85.1 grpc-c/53.0.0 (linux; chttp2)")
@@ -98,3 +98,38 @@ def test_names_are_remembered_within_bounds():
     assert len(module._names) <= module._NAMES_KEPT
     assert max(map(len, module._names)) <= module._NAME_BYTES
     assert read_head(head((b"grpc-timeout", b"1S"))).timeout == 1.0
+
+
+# --- Fields beside those of another call -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        [(b"grpc-timeout", b"5S")],
+        [(b"x-trace", b"1"), (b"grpc-timeout", b"70m"), (b"x-trace", b"2")],
+        [(b"x-bin", b"AAE, /w"), (b"x-b", "ü".encode())],
+        [(b"host", b"ignored"), (b"grpc-message-type", b"M")],
+    ],
+)
+def test_a_head_in_two_parts_says_what_the_whole_does(own):
+    whole = read_head(head(*own))
+    parts = read_own(read_head(head()), own)
+    assert parts is not None
+    for name in ("accept_encoding", "content_type", "decompress", "metadata", "path", "timeout"):
+        assert getattr(parts, name) == getattr(whole, name)
+
+
+def test_a_field_that_says_more_wants_the_whole_read():
+    common = read_head(head())
+    for field in ((b"grpc-encoding", b"gzip"), (b"content-type", b"text/plain"), (b"grpc-accept-encoding", b"gzip")):
+        assert read_own(common, [(b"x-a", b"1"), field]) is None
+
+
+@pytest.mark.parametrize("field", [(b"grpc-timeout", b"soon"), (b"x-bin", b"!")])
+def test_a_part_that_breaks_the_rules_is_refused(field):
+    common = read_head(head())
+    with pytest.raises(Refusal) as raised:
+        read_own(common, [field])
+    assert dict(raised.value.fields) == refusal(head(field))
+    assert read_own(common, [(b"grpc-timeout", b"1S")]).timeout == 1.0  # and nobody else's call with it

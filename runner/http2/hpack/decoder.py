@@ -42,11 +42,21 @@ _KNOWN_BYTES = 64
 _known: dict[bytes, bytes] = {}
 
 
-class HeaderList(list[Field]):
-    """The fields of a block, in order. A decoder may hand the same list out again: it is not to be changed."""
+class Section:
+    """What a block says. A decoder may hand the same section out again: its fields are not to be changed.
 
-    reading: object = None
-    """What the list's reader made of it, for the next time that it comes. The decoder does not look at it."""
+    Attributes:
+        fields: in order.
+        fresh: positions of those that this block said itself, where the others came out of a table.
+        reading: what the section's reader made of it, for the next time that it comes. The decoder does not look at it.
+    """
+
+    __slots__ = ("fields", "fresh", "reading")
+
+    def __init__(self, fields: list[Field], fresh: list[int]) -> None:
+        self.fields = fields
+        self.fresh = fresh
+        self.reading: object = None
 
 
 class HeaderDecoder:
@@ -76,7 +86,7 @@ class HeaderDecoder:
         self._field_at = self._table.__getitem__
         self._used = 0  # bytes of the dynamic table
         self._largest = max(map(cost_of, STATIC))  # of all fields that ever were in either table
-        self._remembered: dict[bytes, HeaderList] = {}
+        self._remembered: dict[bytes, Section] = {}
 
     def __repr__(self) -> str:
         entries = len(self._table) - _NEWEST
@@ -91,15 +101,21 @@ class HeaderDecoder:
         self._must_resize = self._must_resize or size < self._capacity
         self._remembered.clear()
 
-    def decode(self, block: bytes | bytearray | memoryview) -> HeaderList:
+    def decode(self, block: bytes | bytearray | memoryview) -> list[Field]:
+        """Read the next block and return its fields, not to be changed.
+
+        Raises:
+            CompressionError, HeaderListTooLarge: see `read`.
+        """
+        return self.read(bytes(block)).fields
+
+    def read(self, block: bytes) -> Section:
         """Read the next block.
 
         Raises:
             CompressionError: it breaks RFC 7541, and nothing after it could be read.
             HeaderListTooLarge: it is well-formed, and over the limits; the next one can be read.
         """
-        if type(block) is not bytes:
-            block = bytes(block)
         known = self._remembered.get(block)
         if known is not None:
             return known
@@ -109,8 +125,9 @@ class HeaderDecoder:
             # The loop looks up without asking first: positions in the block, and indexes in the table.
             raise CompressionError("a header block ends in the middle of a field, or refers to none") from None
 
-    def _read(self, block: bytes) -> HeaderList:
-        fields = HeaderList()
+    def _read(self, block: bytes) -> Section:
+        fields: list[Field] = []
+        fresh: list[int] = []
         table = self._table
         max_list_bytes = self._max_list_bytes
         at_rest = True
@@ -179,6 +196,8 @@ class HeaderDecoder:
             if literal_bytes > max_list_bytes:
                 # Read to its end for the table's sake; what it said is let go as it comes.
                 fields.clear()
+                fresh.clear()
+            fresh.append(len(fields))
             fields.append(field)
             if full == 0x3F:
                 # Section 4.4: first in the dynamic table, whose last ones go until the rest fits. One that is larger
@@ -197,13 +216,14 @@ class HeaderDecoder:
         # No indexed field is larger than the largest there ever was, so that most lists need not be summed up.
         if literal_bytes + len(fields) * self._largest > max_list_bytes or len(fields) > self._max_fields:
             self._check(fields, literal_bytes)
+        section = Section(fields, fresh)
         if at_rest and end <= _REMEMBERED_BYTES:
             if len(self._remembered) >= _REMEMBERED:
                 self._remembered.clear()
-            self._remembered[block] = fields
-        return fields
+            self._remembered[block] = section
+        return section
 
-    def _check(self, fields: HeaderList, literal_bytes: int) -> None:
+    def _check(self, fields: list[Field], literal_bytes: int) -> None:
         size = max(literal_bytes, sum(map(cost_of, fields)))
         if size > self._max_list_bytes or len(fields) > self._max_fields:
             raise HeaderListTooLarge(

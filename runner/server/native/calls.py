@@ -13,7 +13,7 @@ from typing import Any, cast
 from runner.errors import CallError, InternalError
 from runner.grpc_protocol.compression import IDENTITY, choose
 from runner.grpc_protocol.metadata import Pair
-from runner.grpc_protocol.request import Refusal, read_head
+from runner.grpc_protocol.request import Refusal, read_head, read_own
 from runner.grpc_protocol.response import response_trailers, trailers_only
 from runner.grpc_protocol.status import CallFailure, StatusCode
 from runner.http2.connection import Connection
@@ -77,6 +77,19 @@ class Calls:
         return open_stream
 
     def _read(self, head: RequestHead) -> Meaning | Refusal:
+        common = head.common
+        try:
+            if common is not None:
+                if common.meaning is None:
+                    common.meaning = self._read_whole(common)
+                known = common.meaning
+                if isinstance(known, Meaning) and (call := read_own(known.head, head.own)) is not None:
+                    return Meaning(call, known.rpc, known.coding)
+            return self._read_whole(head)
+        except Refusal as refusal:
+            return refusal
+
+    def _read_whole(self, head: RequestHead) -> Meaning | Refusal:
         try:
             call = read_head(head)
         except Refusal as refusal:

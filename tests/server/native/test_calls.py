@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import grpc
 import grpc.aio
@@ -35,6 +36,21 @@ async def test_unary() -> None:
         assert await call(b"") == b""
         assert server.rpcs.infos[1].deadline is None
         assert server.rpcs.infos[1].request_id
+
+
+@on_loop
+async def test_calls_that_differ_in_deadline_and_metadata_alone() -> None:
+    async with served() as server, server.channel() as channel:
+        call = channel.unary_unary("/t/Echo")
+        for number in range(6):
+            timeout = None if number == 5 else 10 + 10 * number
+            assert await call(b"x", timeout=timeout, metadata=(("x-same", "s"), ("x-trace", f"t{number}"))) == b"x"
+        seen = [dict(info.metadata) for info in server.rpcs.infos]
+        assert [each["x-trace"] for each in seen] == [f"t{number}" for number in range(6)]
+        assert all(each["x-same"] == "s" and each["user-agent"].startswith("grpc-python") for each in seen)
+        *deadlines, last = [info.deadline for info in server.rpcs.infos]
+        assert last is None
+        assert all(5 < later - earlier < 15 for earlier, later in itertools.pairwise(deadlines))
 
 
 @on_loop
