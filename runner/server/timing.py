@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from runner.execution.times import Times
+from runner.server.rpcs import CallInfo
+from runner.wire.statistics import TIMES_KEY
 
 
 class Timed(Protocol):
@@ -43,3 +45,9 @@ def times_text(waited: float, times: Times | None) -> str:
     queued, decode, run, encode, size = times
     parts = (("queue", waited), ("wait", queued), ("decode", decode), ("run", run), ("encode", encode))
     return ";".join(f"{name}={seconds * 1000:.3f}" for name, seconds in parts) + f";batch={size}"
+
+
+def tell_times(call: CallInfo, timed: Timed) -> None:
+    """Have it told behind the last reply, or with the error, where the time of a call went, if that is possible."""
+    if call.trailers is not None:
+        call.trailers.append((TIMES_KEY, times_text(timed.waited, timed.times)))

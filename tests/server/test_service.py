@@ -30,7 +30,6 @@ from runner.errors import (
 from runner.execution.times import Times
 from runner.limits import CallerLimits
 from runner.server.rpcs import CallInfo
-from runner.server.service import _deadline
 from runner.server.status import Code
 from runner.wire.pb import inference_pb2 as pb
 from runner.wire.statistics import decode_statistics
@@ -300,7 +299,7 @@ async def test_a_bug_of_ours_tells_nothing_of_this_machine(debug, monkeypatch, c
         raise RuntimeError("/etc/secrets is unreadable")
 
     async with desk(debug=debug) as under_test:
-        monkeypatch.setattr(under_test.service, "_requests", broken)
+        monkeypatch.setattr(under_test.service._requests, "of", broken)
 
         async def requests():
             yield request("stream", "x")
@@ -653,12 +652,3 @@ async def test_another_version_of_the_model_is_described_and_called_as_it_is():
         assert call.method == 1
         successor.answer(call, output("y"))
         assert (await task).texts == ["y"]
-
-
-def test_a_call_ends_a_little_before_its_caller_gives_up():
-    """Else the caller would hear from its own gRPC that time is up, and never from us where it went."""
-    (method,) = (each for each in METHODS if each.name == "predict")
-    assert _deadline(1000.5, method, now=1000.0) == pytest.approx(1000.49)
-    assert _deadline(1060.0, method, now=1000.0) == pytest.approx(1059.98)
-    assert _deadline(999.0, method, now=1000.0) == 999.0
-    assert _deadline(None, method, now=1000.0) is None
