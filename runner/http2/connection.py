@@ -511,7 +511,10 @@ class Connection:
         if stream.remote_open:
             # The answer is complete without the rest of the request (8.1).
             stream.remote_open = False
-            self._send_reset(stream.id, ErrorCode.NO_ERROR)
+            try:
+                self._send_reset(stream.id, ErrorCode.NO_ERROR)
+            except ConnectionFailure as failure:  # nothing of whoever answers: the peer does not read
+                self.fail(failure)
 
     def _drop(self, stream: Stream) -> None:
         """Forget a stream that is reset."""

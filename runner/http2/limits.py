@@ -36,6 +36,9 @@ class Limits:
             DATA, either way, allows for some more, since those bring window updates and pings with them.
         max_unsent_control_bytes: answers to the peer's PING and SETTINGS frames, and our RST_STREAM frames, that wait
             because it does not read.
+        max_unsent_frames: frames of any kind that wait for the same reason, beside DATA that waits with its stream. A
+            peer that honestly does not get around to reading has as many streams open as there may be, with a few
+            frames for each; one that goes on opening more, which are refused, is cut off.
     """
 
     max_concurrent_streams: int = 4096
@@ -52,6 +55,7 @@ class Limits:
     idle_frames_burst: int = 10_000
     idle_frames_per_second: float = 1000.0
     max_unsent_control_bytes: int = 64 * 1024
+    max_unsent_frames: int = 32_768
 
     def __post_init__(self) -> None:
         # Before its ACK the peer goes by the defaults. Ours are wider, so that it can never be wrong about them.

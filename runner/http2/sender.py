@@ -208,6 +208,11 @@ class Sender:
         """True if `take` has something to give."""
         return bool(self._out) or (bool(self._ready) and self.window > 0)
 
+    @property
+    def waiting(self) -> int:
+        """Frames, or pieces of them, that are ready to be taken."""
+        return len(self._out)
+
     def take(self) -> list[bytes | memoryview]:
         """Return what is to be written now. More may be `pending` after it: ask again when this has been written."""
         if self._ready:

@@ -146,6 +146,20 @@ def test_answers_that_nobody_reads() -> None:
     assert peer.connection.failure.code is CALM
 
 
+def test_early_answers_that_nobody_reads() -> None:
+    """Each ends with RST_STREAM. That it was one too many is no affair of whoever answered."""
+    peer = Peer(limits=SMALL)
+    streams = [peer.open(2 * number + 1) for number in range(60)]
+    sender = peer.connection.sender
+    for stream in streams[: 500 // 13]:
+        sender.headers(stream, [(b":status", b"200")], end_stream=True)
+    assert peer.connection.failure is None
+    sender.headers(streams[500 // 13], [(b":status", b"200")], end_stream=True)
+    assert peer.connection.failure is not None
+    assert [stream.resets for stream in streams[-2:]] == [[CALM], [CALM]]
+    assert is_told_to_calm_down(peer.heard())
+
+
 def test_continuations_without_end() -> None:
     peer = Peer()
     peer.say(Frame(HEADERS, 0, 1, b"\x83"))

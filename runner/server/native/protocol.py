@@ -194,9 +194,11 @@ class Http2Protocol(asyncio.Protocol):
 
     @property
     def sent(self) -> bool:
-        """True if no call is open, and all that was said is with the kernel or on its way there."""
+        """True if no call is open, and all that was said is with the kernel or on its way there; or all is lost."""
         connection = self._connection
-        return connection is None or not (connection.active or connection.sender.pending)
+        return (
+            connection is None or connection.failure is not None or not (connection.active or connection.sender.pending)
+        )
 
     def _wake(self) -> None:
         if not self._scheduled:
@@ -206,7 +208,12 @@ class Http2Protocol(asyncio.Protocol):
     def _flush(self) -> None:
         self._scheduled = False
         connection, transport = self._connection, self._transport
-        if self._paused or transport is None or connection is None:
+        if transport is None or connection is None:
+            return
+        if self._paused:
+            if connection.sender.waiting > connection.limits.max_unsent_frames:
+                logger.info("a client at %s does not read its answers: its connection is cut", _host_of(transport))
+                transport.abort()
             return
         sender = connection.sender
         out = sender.take()

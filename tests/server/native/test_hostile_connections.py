@@ -135,6 +135,18 @@ async def test_who_gives_no_room_for_answers_is_answered_no_further():
 
 
 @on_loop
+async def test_who_makes_calls_and_reads_no_answer_is_cut_off():
+    async with beset(limits=Limits(max_unsent_frames=1000)) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
+        client = Client(reader, writer)
+        writer.write(PREFACE + bytes(Frame(SETTINGS)))
+        with pytest.raises(ConnectionError):
+            for number in range(1, 1_000_000, 2):
+                client.ask(number, b"/t/no-such-rpc-" + b"x" * 1000, b"")
+                await writer.drain()
+
+
+@on_loop
 async def test_who_never_reads_is_answered_no_further_and_then_gone():
     async with beset(patience=Patience(silence=0.5)) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
