@@ -117,8 +117,13 @@ class Call(Stream):
         else:
             self.connection.sender.headers(self, trailers_only(trailers), end_stream=True)
 
+    def give_way(self) -> None:
+        """End the call, of which no request has come, in favour of another."""
+        self._fail(CallFailure(StatusCode.RESOURCE_EXHAUSTED, "too many calls are open without a request"))
+
     def _fail(self, error: BaseException) -> None:
         """End the call with an error, unless it is over."""
+        self._calls.asked(self)
         if self.local_open:
             self._end(self._calls.trailers(error, self._trailers or ()))
             self.local_open = False
@@ -127,5 +132,6 @@ class Call(Stream):
 
     def on_reset(self, code: int) -> None:
         """See `Stream`."""
+        self._calls.asked(self)
         if self._task is not None:
             self._task.cancel()

@@ -7,6 +7,7 @@ import itertools
 import logging
 import secrets
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from runner.grpc_protocol.status import CallFailure, StatusCode
 from runner.http2.connection import Connection
 from runner.http2.fields import Fields, RequestHead
 from runner.http2.stream import Stream
-from runner.server.native.call import JOIN_BELOW, Meaning
+from runner.server.native.call import JOIN_BELOW, Call, Meaning
 from runner.server.native.stream_call import StreamCall
 from runner.server.native.unary_call import UnaryCall
 from runner.server.rpcs import CallInfo, RpcFailed, Rpcs, StatusOf, UnaryRpc
@@ -29,6 +30,15 @@ logger = logging.getLogger("runner.server")
 _LIMIT_MARGIN = 2
 """A longer message than the service takes is received up to so many times its limit, and answered by the service: a
 gRPC error costs official stream clients 45 s."""
+
+MAX_OPENED = 16_384
+"""Calls of all connections of which no whole request has come. No worker and no queue knows of them, and their clients
+may take as long as they like: to type the first words of a conversation, to send a long input over a slow line. So
+beyond it none is refused, but the one gives way that has said nothing for the longest. Most never are among them for
+longer than it takes to read one piece of a socket."""
+
+MAX_LASTING = 4096
+"""Calls of all connections that go on until their clients leave, such as those that watch the server's health."""
 
 
 class Calls:
@@ -55,6 +65,7 @@ class Calls:
         self._idle: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._lasting: set[StreamCall] = set()
+        self._opened: OrderedDict[Call, None] = OrderedDict()  # no request has come; who was heard of last is last
 
     def opener(self, peer: str) -> Callable[[Connection, int, RequestHead], Stream]:
         """Return what makes the streams of a connection.
@@ -70,9 +81,16 @@ class Calls:
             if isinstance(meaning, Refusal):
                 return _Refused(connection, stream_id, meaning.fields)
             rpc = cast(Meaning, meaning).rpc
+            opened = self._opened
+            if len(opened) >= MAX_OPENED:
+                next(iter(opened)).give_way()
+            call: UnaryCall | StreamCall
             if isinstance(rpc, UnaryRpc):
-                return UnaryCall(connection, stream_id, self, rpc, meaning, peer)
-            return StreamCall(connection, stream_id, self, rpc, meaning, peer)
+                call = UnaryCall(connection, stream_id, self, rpc, meaning, peer)
+            else:
+                call = StreamCall(connection, stream_id, self, rpc, meaning, peer)
+            opened[call] = None
+            return call
 
         return open_stream
 
@@ -129,12 +147,29 @@ class Calls:
             self._idle = asyncio.get_running_loop().create_future()
             await self._idle
 
-    def last(self, call: StreamCall, lasts: bool) -> None:
-        """A call that goes on until its client leaves has begun, or has ended."""
-        if lasts:
-            self._lasting.add(call)
-        else:
-            self._lasting.discard(call)
+    def heard(self, call: Call) -> None:
+        """Something of a call's first request has come."""
+        if call in self._opened:
+            self._opened.move_to_end(call)
+
+    def asked(self, call: Call) -> None:
+        """A call's first request is there, or will not come. May be said again."""
+        self._opened.pop(call, None)
+
+    def last(self, call: StreamCall) -> None:
+        """A call has begun that goes on until its client leaves.
+
+        Raises:
+            CallFailure: there are too many.
+        """
+        if len(self._lasting) >= MAX_LASTING:
+            raise CallFailure(StatusCode.RESOURCE_EXHAUSTED, "too many calls like this are open")
+        self._lasting.add(call)
+
+    def over(self, call: StreamCall) -> None:
+        """A call with streams has ended."""
+        self._lasting.discard(call)
+        self._opened.pop(call, None)
 
     def dismiss(self) -> None:
         """End the calls for which nobody waits."""

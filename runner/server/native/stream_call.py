@@ -63,6 +63,10 @@ class StreamCall(Call):
         except CallFailure as failure:
             self._fail(failure)
             return
+        if messages:
+            self._calls.asked(self)
+        else:
+            self._calls.heard(self)
         for message in messages:
             self._requests.append(message)
             self.connection.keep(self, len(message))
@@ -114,9 +118,9 @@ class StreamCall(Call):
         rpc = self._rpc
         counted = isinstance(rpc, ClientStreamRpc) or not rpc.lasting
         self._calls.count(counted)
-        if not counted:
-            self._calls.last(self, True)
         try:
+            if not counted:
+                self._calls.last(self)
             match rpc:
                 case ClientStreamRpc():
                     self._send(await rpc.answer(self, info))
@@ -139,7 +143,7 @@ class StreamCall(Call):
             if self._timer is not None:
                 self._timer.cancel()
             self._calls.count(-counted)
-            self._calls.last(self, False)
+            self._calls.over(self)
 
     async def _write(self, replies: AsyncIterator[bytes]) -> None:
         # Closed here and not by the garbage collector: the client may leave while the generator waits for room.

@@ -63,6 +63,7 @@ class UnaryCall(Call):
             self._begin(rpc, data[start + MESSAGE_HEAD : stop])
             return
         if self._reader is not None and not ended and self._reader.middle(data, start, stop):
+            self._calls.heard(self)
             return  # most of a long message comes like this
         try:
             messages = self._feed(data, start, stop, ended)
@@ -73,6 +74,7 @@ class UnaryCall(Call):
             self._fail(failure)
         else:
             if request is None:
+                self._calls.heard(self)
                 self._expect()
             else:
                 self._begin(rpc, request)
@@ -85,6 +87,7 @@ class UnaryCall(Call):
     def _begin(self, rpc: UnaryRpc, request: Message) -> None:
         self._rpc = None
         calls = self._calls
+        calls.asked(self)
         self._trailers = [] if rpc.times else None
         info = calls.info(self._meaning, self._peer, self._trailers)
         if rpc.begin is not None:

@@ -12,9 +12,22 @@ from typing import Any
 
 import pytest
 
+from runner.grpc_protocol.messages import frame
 from runner.http2.errors import ErrorCode
-from runner.http2.frames import CONTINUATION, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE
+from runner.http2.frames import (
+    CONTINUATION,
+    DATA,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    PING,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+)
 from runner.http2.limits import Limits
+from runner.server.native import calls
 from runner.server.native.protocol import Patience
 from tests.http2.peer import Frame, settings, word
 from tests.running import on_loop, resident_bytes
@@ -118,6 +131,81 @@ async def test_calls_that_are_opened_and_never_made():
             assert refused is not None
             assert refused.code is ErrorCode.REFUSED_STREAM
         await echo(server)
+        client.close()
+
+
+async def status_of(client: Client) -> tuple[int, bytes]:
+    """Return which call ended next, and how. Read every head of a response by this."""
+    head = await client.next(HEADERS)
+    assert head is not None
+    return head.stream, client.fields(head)[b"grpc-status"]
+
+
+@on_loop
+async def test_of_all_calls_that_are_never_made_the_one_silent_for_the_longest_gives_way(monkeypatch):
+    monkeypatch.setattr(calls, "MAX_OPENED", 10)
+    async with beset() as server:
+        clients = [await Client.connect(server.port) for _ in range(2)]
+        for client in clients:
+            for number in range(5):
+                client.ask(2 * number + 1, (b"/t/Chat", b"/t/Echo")[number % 2], end=False)
+            client.write(Frame(PING, 0, 0, bytes(8)))
+            assert await client.next(PING) is not None
+        hostile, honest = clients
+        for stream in (1, 3):  # something comes of these: half a message
+            hostile.write(Frame(DATA, 0, stream, b"\0\0\0\0\2h"))
+        hostile.write(Frame(PING, 0, 0, bytes(8)))
+        assert await hostile.next(PING) is not None
+        for stream in (11, 13, 15):
+            honest.ask(stream, b"/t/Chat", end=False)
+            assert await status_of(hostile) == (stream - 6, b"8")
+        honest.ask(17, b"/t/Echo", b"whole")  # has come as a whole, and still takes a place for a moment
+        assert await status_of(honest) == (1, b"8")
+        assert (await honest.next(DATA)).payload[5:] == b"whole"
+        for stream in (1, 3):
+            hostile.write(Frame(DATA, END_STREAM, stream, b"i"))
+        assert {(await hostile.next(DATA)).payload[5:] for _ in range(3)} == {b"hi", b"end"}
+        for client in clients:
+            client.close()
+
+
+@on_loop
+async def test_calls_that_begin_or_end_are_not_counted_as_never_made(monkeypatch):
+    monkeypatch.setattr(calls, "MAX_OPENED", 1)
+    async with beset() as server, server.channel() as channel:
+        client = await Client.connect(server.port)
+        client.ask(1, b"/t/Chat", b"first", end=False)
+        assert (await client.next(DATA)).payload[5:] == b"first"
+        client.ask(3, b"/t/Chat", end=False)
+        client.write(Frame(RST_STREAM, 0, 3, word(8)))
+        client.ask(5, b"/t/Chat")  # no message at all
+        client.ask(7, b"/t/Echo")
+        client.ask(9, b"/t/Chat", end=False)
+        client.ask(11, b"/t/Echo", bytes(30_000))
+        assert await channel.unary_unary("/t/Echo")(b"hello") == b"hello"
+        client.write(Frame(DATA, END_STREAM, 1, frame(b"second")))
+        while (each := await client.next(DATA, RST_STREAM)) is not None and each.stream != 1:
+            assert each.kind == DATA or each.stream in (7, 9)
+        assert each is not None
+        assert each.payload[5:] == b"second"
+        client.close()
+
+
+@on_loop
+async def test_only_so_many_watch(monkeypatch):
+    monkeypatch.setattr(calls, "MAX_LASTING", 3)
+    async with beset() as server:
+        client = await Client.connect(server.port)
+        for number in (1, 3, 5):
+            client.ask(number, b"/t/Watch", b"once")
+            assert (await client.next(DATA)).stream == number
+        client.ask(7, b"/t/Watch", b"once")
+        while (head := await client.next(HEADERS)).stream != 7:
+            client.fields(head)
+        assert client.fields(head)[b"grpc-status"] == b"8"
+        client.write(Frame(RST_STREAM, 0, 1, word(8)))
+        client.ask(9, b"/t/Watch", b"once")
+        assert (await client.next(DATA)).stream == 9
         client.close()
 
 
