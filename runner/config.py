@@ -64,6 +64,7 @@ class Listen:
         compress_replies: send replies in a coding that the client takes.
         reuse_port: share the port with other servers of this machine. Native transport only.
         max_connection_age: seconds until clients are asked to connect again; 0: never. Native transport only.
+        ingress: processes that own the connections; 0: the server itself does. Native transport only.
     """
 
     host: str = "127.0.0.1"
@@ -74,6 +75,7 @@ class Listen:
     compress_replies: bool = False
     reuse_port: bool = False
     max_connection_age: float = 0.0
+    ingress: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +212,7 @@ _KEYS = tuple(
         ("compress_replies", as_bool, "listen.compress_replies"),
         ("reuse_port", as_bool, "listen.reuse_port"),
         ("max_connection_age_ms", as_seconds(0), "listen.max_connection_age"),
+        ("ingress", as_int(0, 256), "listen.ingress"),
         ("tls.certificate", as_path, "tls.certificate"),
         ("tls.key", as_path, "tls.key"),
         ("tls.client_ca", as_path, "tls.client_ca"),

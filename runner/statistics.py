@@ -8,6 +8,7 @@ from dataclasses import dataclass
 __all__ = [
     "BatchStatistics",
     "EngineStatistics",
+    "IngressStatistics",
     "LaneStatistics",
     "Latency",
     "MethodStatistics",
@@ -155,3 +156,18 @@ class EngineStatistics:
     retries_total: int = 0
     poison_total: int = 0
     cancellations_total: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngressStatistics:
+    """How the ingress processes of a server are.
+
+    Attributes:
+        processes: that take connections.
+        connections: that they have.
+        restarts_total: processes that were started in the place of others.
+    """
+
+    processes: int
+    connections: int
+    restarts_total: int

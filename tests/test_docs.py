@@ -20,6 +20,7 @@ from runner.cli.main import _parser
 from runner.config import load_server_config
 from runner.errors import CallError, ErrorKind, RunnerError
 from runner.model import ModelClass
+from runner.server.ingress import messages as ingress_messages
 from runner.server.status import Code, GrpcCode, code_of, grpc_code_of
 from runner.signature.publish import publish
 from runner.testing.server_process import ServerProcess
@@ -157,6 +158,16 @@ def test_files_that_are_named_exist():
     for page in PAGES:
         for path in re.findall(r"`((?:runner|tests|docs|proto|examples|benchmarks)/[\w./-]+\.\w+)`", prose(page)):
             assert (ROOT / path).exists(), f"{page.name}: {path}"
+
+
+def test_every_message_of_ingress_processes_is_listed():
+    listed = {row[0].strip("`"): row[1] for row in rows(ARCHITECTURE, start="| message of an ingress process |")}
+    to_ingress, from_ingress = ingress_messages.ToIngress.__args__, ingress_messages.FromIngress.__args__
+    assert set(listed) == {message.__name__ for message in (*to_ingress, *from_ingress)}
+    for name, direction in listed.items():
+        message = getattr(ingress_messages, name)
+        ways = {(True, True): "both", (True, False): "to it", (False, True): "from it"}
+        assert direction == ways[message in to_ingress, message in from_ingress], name
 
 
 def test_every_message_is_listed():

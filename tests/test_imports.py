@@ -208,6 +208,13 @@ def test_a_worker_process_never_pays_for_grpc():
     assert not loaded & {"grpc", "torch", "clarifai", "clarifai_grpc"}
 
 
+@pytest.mark.real
+def test_an_ingress_process_loads_what_carries_bytes_and_nothing_else():
+    loaded = loaded_after("import runner.server.ingress.child")
+    assert "uvloop" in loaded
+    assert not loaded & {"grpc", "google", "numpy", "torch", "PIL", "yaml", "h11", "httpx"}
+
+
 def test_weights_are_loaded_as_numbers_and_never_as_programs():
     """`torch.load` unpickles unless it is told not to."""
     root = PACKAGE.parent

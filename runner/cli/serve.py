@@ -28,6 +28,7 @@ _KEYS = (
         "host",
         "port",
         "transport",
+        "ingress",
         "replicas",
         "devices",
         "keys_file",
@@ -60,6 +61,12 @@ def add(subcommands: Subcommands) -> None:
         "--transport",
         choices=("native", "grpcio"),
         help="what carries calls: our own HTTP/2 (native), or grpcio at several times the CPU; default native",
+    )
+    command.add_argument(
+        "--ingress",
+        metavar="N",
+        type=int,
+        help="processes that own the connections, for nodes where one core is not enough for them; default 0: none",
     )
     command.add_argument(
         "--config", metavar="FILE", type=Path, help="a YAML file; config.yaml beside the README has all keys"

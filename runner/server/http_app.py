@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from runner.server.fitness import Fitness
 from runner.server.metrics import CONTENT_TYPE, exposition
-from runner.statistics import EngineStatistics
+from runner.statistics import EngineStatistics, IngressStatistics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +45,18 @@ class HttpApp:
     Args:
         fitness: of the server.
         statistics: returns what the model has done; None: whoever asks here is not told.
+        ingress: returns how the ingress processes are, if there are some.
     """
 
-    def __init__(self, fitness: Fitness, statistics: Callable[[], EngineStatistics] | None = None) -> None:
+    def __init__(
+        self,
+        fitness: Fitness,
+        statistics: Callable[[], EngineStatistics] | None = None,
+        ingress: Callable[[], IngressStatistics] | None = None,
+    ) -> None:
         self._fitness = fitness
         self._statistics = statistics
+        self._ingress = ingress
 
     def answer(self, request: HttpRequest) -> HttpResponse:
         """Return the response to a request. Never raises."""
@@ -61,7 +68,8 @@ class HttpApp:
         if request.method not in ("GET", "HEAD"):
             return HttpResponse(status=405, body=b"GET and HEAD only\n", headers=(("allow", "GET, HEAD"),))
         if metrics and self._statistics is not None:
-            return HttpResponse(body=exposition(self._statistics()).encode(), content_type=CONTENT_TYPE)
+            ingress = None if self._ingress is None else self._ingress()
+            return HttpResponse(body=exposition(self._statistics(), ingress).encode(), content_type=CONTENT_TYPE)
         match request.path:
             case "/livez":
                 return _text(200, "ok")

@@ -45,6 +45,8 @@ from runner.server.health import Health
 from runner.server.http_app import HttpApp
 from runner.server.http_endpoint import HttpEndpoint
 from runner.server.http_protocol import HttpProtocol
+from runner.server.ingress.messages import TlsFiles
+from runner.server.ingress.transport import IngressTransport
 from runner.server.keyring import Keyring
 from runner.server.native.protocol import Patience
 from runner.server.native.transport import NativeTransport
@@ -111,9 +113,11 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
         return _give_up(str(exc), EXIT_CANNOT_LOAD)
     except ConfigError as exc:
         return _give_up(str(exc), EXIT_CONFIG)
+    if config.listen.ingress and config.listen.transport != "native":
+        return _give_up("ingress: needs the native transport, and transport is grpcio", EXIT_CONFIG)
     fitness = Fitness()
     rpcs = {**service_rpcs(service), **Health(fitness).rpcs(), **reflection_rpcs()}
-    transport = _transport(config, rpcs, HttpApp(fitness))
+    transport = _transport(config, rpcs, HttpApp(fitness), keyring)
     try:
         port = await transport.listen(config.listen.host, config.listen.port, certificates)
     except OSError:
@@ -123,7 +127,8 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
             EXIT_CANNOT_LISTEN,
         )
     # Metrics are for the port of probes alone: whoever reaches the other one may have no key.
-    http = HttpEndpoint(HttpApp(fitness, engine.statistics))
+    ingress = transport.statistics if isinstance(transport, IngressTransport) else None
+    http = HttpEndpoint(HttpApp(fitness, engine.statistics, ingress))
     if config.listen.http_port is not None:
         # Beside a socket in the file system, for this machine.
         http_host = "127.0.0.1" if config.listen.host.startswith("unix:") else config.listen.host
@@ -171,7 +176,23 @@ def _process_host(config: ServerConfig, keyring: Keyring) -> HostFor:
     return process_host(keyring, shared_bytes=config.workers.shared_memory)
 
 
-def _transport(config: ServerConfig, rpcs: Rpcs, http_app: HttpApp) -> Transport:
+def _transport(config: ServerConfig, rpcs: Rpcs, http_app: HttpApp, keyring: Keyring) -> Transport:
+    if config.listen.ingress:
+        files = (config.tls.certificate, config.tls.key, config.tls.client_ca)
+        return IngressTransport(
+            config.listen.ingress,
+            rpcs,
+            status_of=partial(rpc_status, hide_model_errors=config.hide_model_errors),
+            http1=partial(HttpProtocol, http_app),
+            max_message_bytes=config.listen.max_message_bytes,
+            tls=TlsFiles(*("" if file is None else str(file.absolute()) for file in files)) if config.tls else None,
+            compress_replies=config.listen.compress_replies,
+            max_age=config.listen.max_connection_age,
+            age_grace=config.drain.grace,
+            environment={name: value for name, value in os.environ.items() if not keyring.withholds(name, value)},
+            shared_bytes=config.workers.shared_memory,
+            reuse_port=config.listen.reuse_port,
+        )
     if config.listen.transport == "native":
         return NativeTransport(
             rpcs,

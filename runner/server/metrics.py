@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from runner.statistics import EngineStatistics, Latency, PointStatistics
+from runner.statistics import EngineStatistics, IngressStatistics, Latency, PointStatistics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
 
-def exposition(record: EngineStatistics) -> str:
-    """Return the metrics of a record, one sample a line."""
+def exposition(record: EngineStatistics, ingress: IngressStatistics | None = None) -> str:
+    """Return the metrics of a record, one sample a line.
+
+    Args:
+        record: of the engine.
+        ingress: of the ingress processes, if there are some.
+    """
     page = _Page()
     page.gauge("waiting_calls", "Calls that wait in the server.", record.waiting_calls)
     page.gauge("waiting_bytes", "Bytes of their payloads.", record.waiting_bytes)
@@ -49,6 +54,12 @@ def exposition(record: EngineStatistics) -> str:
         ((labels, each.busy_seconds) for labels, each in replicas),
     )
     _points(page, [({"point": each.name}, each) for each in record.points])
+    if ingress is not None:
+        page.gauge("ingress_processes", "Ingress processes that take connections.", ingress.processes)
+        page.gauge("ingress_connections", "Connections that they have.", ingress.connections)
+        page.counter(
+            "ingress_restarts", "Ingress processes that were started in the place of others.", ingress.restarts_total
+        )
     return page.text()
 
 

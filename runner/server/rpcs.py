@@ -6,11 +6,14 @@ them. It fails with a `CallError` or with `RpcFailed`; cancelling it, or closing
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-from runner.errors import CallError
+from runner.errors import CallError, InternalError
 from runner.wire.payload import LongReply, Payload
+
+logger = logging.getLogger("runner.server")
 
 
 class CallInfo(NamedTuple):
@@ -27,10 +30,6 @@ class CallInfo(NamedTuple):
     trailers: list[tuple[str, str]] | None = None
     """Filled before the only reply is returned, the stream of them ends, or the call fails: metadata to send behind
     that. None: the transport cannot send any."""
-
-
-TellReply: TypeAlias = Callable[[bytes | LongReply | CallError], None]
-"""Told the reply of a unary call, or the error it failed with, once. Must not raise."""
 
 
 class UnaryRpc(NamedTuple):
@@ -86,5 +85,18 @@ class RpcFailed(Exception):
         self.details = details  # for `grpc-status-details-bin`
 
 
+TellReply: TypeAlias = Callable[[Payload | LongReply | CallError | RpcFailed], None]
+"""Told the reply of a unary call, or the error it failed with, once. Must not raise."""
+
 StatusOf: TypeAlias = Callable[[CallError], tuple[int, str, bytes]]
 """Returns an error of ours as a gRPC status: code, message, and details if there are any. As `status.rpc_status`."""
+
+
+def told_as(error: BaseException, status_of: StatusOf) -> RpcFailed:
+    """Return the status that the caller of a failed call is told. What is not meant for callers is a bug: logged."""
+    if isinstance(error, RpcFailed):
+        return error
+    if not isinstance(error, CallError):
+        logger.error("internal error in a call", exc_info=error)
+        error = InternalError("internal error; the server's log has more")
+    return RpcFailed(*status_of(error))

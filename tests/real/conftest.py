@@ -32,13 +32,16 @@ MODEL_URL = "https://clarifai.com/openai/chat-completion/models/o4-mini"
 PAT = "a-test-pat"
 TRANSPORT = ["--transport", os.environ["RUNNER_TEST_TRANSPORT"]] if "RUNNER_TEST_TRANSPORT" in os.environ else []
 """flags: the same tests pass on either transport."""
+INGRESS = ["--ingress", os.environ["RUNNER_TEST_INGRESS"]] if "RUNNER_TEST_INGRESS" in os.environ else []
+"""flags: and with ingress processes."""
 
 
 class ServerProcess:
     """`runner serve` as a subprocess. Its stdout is read by a thread, so that a chatty model never blocks on a pipe."""
 
     def __init__(self, model_dir: Path, *flags: str) -> None:
-        command = [sys.executable, "-m", "runner", "serve", str(model_dir), "--port", "0", *TRANSPORT, *flags]
+        ingress = [] if "grpcio" in flags else INGRESS
+        command = [sys.executable, "-m", "runner", "serve", str(model_dir), "--port", "0", *TRANSPORT, *ingress, *flags]
         self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115  read when something fails, closed with the process
         # A process group of its own, as a terminal gives a command: signals to the group reach the workers too.
         self.process = subprocess.Popen(
@@ -82,9 +85,18 @@ class ServerProcess:
         return self.process.pid
 
     def worker_pids(self) -> list[int]:
-        """Return the processes that the server has started, as the kernel tells them."""
-        children = Path(f"/proc/{self.pid}/task").glob("*/children")
-        return [int(pid) for file in children for pid in file.read_text().split()]
+        """Return its workers."""
+        return self.children("runner.workers.child")
+
+    def ingress_pids(self) -> list[int]:
+        """Return its ingress processes."""
+        return self.children("runner.server.ingress.child")
+
+    def children(self, module: str) -> list[int]:
+        """Return the processes that the server has started and that run this module, as the kernel tells them."""
+        files = Path(f"/proc/{self.pid}/task").glob("*/children")
+        pids = [int(pid) for file in files for pid in file.read_text().split()]
+        return [pid for pid in pids if module in Path(f"/proc/{pid}/cmdline").read_text().split("\0")]
 
     @property
     def stderr(self) -> str:

@@ -85,13 +85,14 @@ async def not_serving(address: str, watching: asyncio.Event) -> None:
             watching.set()
 
 
+@pytest.mark.parametrize("flags", [(), ("--ingress", "2")], ids=["alone", "ingress"])
 @on_loop
-async def test_everything_in_flight_is_answered(launch, config_file, tmp_path: Path) -> None:
+async def test_everything_in_flight_is_answered(launch, config_file, tmp_path: Path, flags) -> None:
     gate = str(tmp_path / "gate")
     os.mkfifo(gate)
     os.mkfifo(f"{gate}.begun")
     bounds = f"num_threads: {CLIENTS * UNARY}\nmax_streams: {CLIENTS * (STREAMS + BIDI)}\n"
-    server = launch("held", "--config", config_file(bounds))
+    server = launch("held", *flags, "--config", config_file(bounds))
     await asyncio.to_thread(server.wait_ready)
     pipe = os.open(f"{gate}.begun", os.O_RDWR | os.O_NONBLOCK)  # both ends: it never ends before the test does
     drains, watching = asyncio.Event(), asyncio.Event()

@@ -25,10 +25,11 @@ from runner.server.fitness import Fitness
 from runner.server.http_app import HttpApp
 from runner.server.http_protocol import HttpProtocol
 from runner.server.native.transport import NativeTransport
-from runner.server.rpcs import BidiRpc, CallInfo, ClientStreamRpc, Rpc, RpcFailed, ServerStreamRpc, UnaryRpc
+from runner.server.rpcs import BidiRpc, CallInfo, ClientStreamRpc, Rpc, RpcFailed, Rpcs, ServerStreamRpc, UnaryRpc
 from runner.server.status import rpc_status
 from runner.server.transport_grpcio import GrpcioTransport
 from tests.running import fresh_loop
+from tests.server.ingress.hop import Hop
 
 pytestmark = pytest.mark.real
 
@@ -229,6 +230,8 @@ class Client:
             await served.stopped.wait()
         else:
             await self._read(stream, answer)
+            if script.body.endswith(b"~"):  # it never ends by itself
+                await served.stopped.wait()
         answer.cancelled = served.cancelled - cancelled
         for info in served.infos[before:]:
             metadata = [(name, value) for name, value in info.metadata if name not in ("grpc-accept-encoding", "te")]
@@ -267,24 +270,22 @@ class Client:
 
 
 class Both:
-    """The two transports, and a client of each."""
+    """The two transports, the first once more as an ingress process has it, and a client of each."""
 
     def __init__(self) -> None:
         self.transports: list[NativeTransport | GrpcioTransport] = []
         self.clients: list[Client] = []
+        self.hop = Hop()
 
     async def start(self) -> None:
-        natives, others = Served(), Served()
+        natives, behind, others = Served(), Served(), Served()
+        await self.hop.open(behind.table())
         transports = (
-            NativeTransport(
-                natives.table(),
-                max_message_bytes=LIMIT // 2,
-                status_of=rpc_status,
-                http1=partial(HttpProtocol, HttpApp(Fitness())),
-            ),
+            native(natives.table()),
+            native(self.hop.remote.rpcs),
             GrpcioTransport(others.table(), max_message_bytes=LIMIT // 2, hide_model_errors=False),
         )
-        for transport, served in zip(transports, (natives, others), strict=True):
+        for transport, served in zip(transports, (natives, behind, others), strict=True):
             client = Client(served)
             await client.connect(await transport.listen("127.0.0.1", 0))
             self.transports.append(transport)
@@ -295,13 +296,24 @@ class Both:
             await client.close()
         for transport in self.transports:
             await transport.close()
+        await self.hop.close()
 
     async def call_native(self, script: Script) -> Answer:
         return await self.clients[0].call(script)
 
     async def call(self, script: Script) -> tuple[Answer, Answer]:
-        native, grpcio = [await client.call(script) for client in self.clients]
+        native, behind, grpcio = [await client.call(script) for client in self.clients]
+        assert native == behind
         return native, grpcio
+
+
+def native(rpcs: Rpcs) -> NativeTransport:
+    return NativeTransport(
+        rpcs,
+        max_message_bytes=LIMIT // 2,
+        status_of=rpc_status,
+        http1=partial(HttpProtocol, HttpApp(Fitness())),
+    )
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from runner.errors import CallError, InternalError
 from runner.grpc_protocol.compression import IDENTITY, choose
 from runner.grpc_protocol.metadata import Pair
 from runner.grpc_protocol.request import Refusal, read_head, read_own
@@ -23,9 +21,7 @@ from runner.http2.stream import Stream
 from runner.server.native.call import JOIN_BELOW, Call, Meaning
 from runner.server.native.stream_call import StreamCall
 from runner.server.native.unary_call import UnaryCall
-from runner.server.rpcs import CallInfo, RpcFailed, Rpcs, StatusOf, UnaryRpc
-
-logger = logging.getLogger("runner.server")
+from runner.server.rpcs import CallInfo, Rpcs, StatusOf, UnaryRpc, told_as
 
 _LIMIT_MARGIN = 2
 """A longer message than the service takes is received up to so many times its limit, and answered by the service: a
@@ -182,14 +178,10 @@ class Calls:
 
     def trailers(self, error: BaseException, metadata: Sequence[Pair] = ()) -> Fields:
         """Return what a call that failed ends with, and metadata behind it."""
-        if isinstance(error, RpcFailed):
-            return response_trailers(error.code, error.message, error.details, metadata)
         if isinstance(error, CallFailure):
             return response_trailers(error.code, error.message, metadata=metadata)
-        if not isinstance(error, CallError):
-            logger.error("internal error in a call", exc_info=error)
-            error = InternalError("internal error; the server's log has more")
-        return response_trailers(*self._status_of(error), metadata)
+        told = told_as(error, self._status_of)
+        return response_trailers(told.code, told.message, told.details, metadata)
 
 
 class _Refused(Stream):

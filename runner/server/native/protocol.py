@@ -137,7 +137,7 @@ class Http2Protocol(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=_WRITE_BYTES)
         now = self._loop.time()
         self._heard = now
-        opener = self._server.calls.opener(_host_of(self._transport))
+        opener = self._server.calls.opener(host_of(self._transport))
         self._connection = Connection(opener, self._wake, self._server.limits, now)
         patience = self._server.patience
         self._timer = self._loop.call_later(patience.silence, self._look)
@@ -212,7 +212,7 @@ class Http2Protocol(asyncio.Protocol):
             return
         if self._paused:
             if connection.sender.waiting > connection.limits.max_unsent_frames:
-                logger.info("a client at %s does not read its answers: its connection is cut", _host_of(transport))
+                logger.info("a client at %s does not read its answers: its connection is cut", host_of(transport))
                 transport.abort()
             return
         sender = connection.sender
@@ -240,7 +240,7 @@ class Http2Protocol(asyncio.Protocol):
             return
         silence = self._server.patience.silence
         if self._stuck or connection.pinged:
-            logger.info("a client at %s does not answer: its connection is closed", _host_of(transport))
+            logger.info("a client at %s does not answer: its connection is closed", host_of(transport))
             transport.abort()
             return
         self._stuck = self._paused
@@ -255,7 +255,7 @@ class Http2Protocol(asyncio.Protocol):
         self._age_timer = self._loop.call_later(self._server.patience.age_grace, self.close)
 
 
-def _host_of(transport: asyncio.BaseTransport) -> str:
+def host_of(transport: asyncio.BaseTransport) -> str:
     """Return the host at the other end; that of a Unix socket has no name."""
     peer = cast("tuple[str, int] | str", transport.get_extra_info("peername"))
     return peer[0] if isinstance(peer, tuple) else "unix"

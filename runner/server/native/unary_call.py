@@ -18,7 +18,7 @@ from runner.grpc_protocol.status import CallFailure, StatusCode
 from runner.http2.connection import Connection
 from runner.http2.fields import Fields, RequestHead
 from runner.server.native.call import COMPRESSED, JOIN_BELOW, WELL, Call, Meaning
-from runner.server.rpcs import CallInfo, UnaryRpc
+from runner.server.rpcs import CallInfo, RpcFailed, UnaryRpc
 from runner.wire.payload import LongReply
 
 if TYPE_CHECKING:
@@ -108,12 +108,12 @@ class UnaryCall(Call):
             calls.count(-1)
         self._task = calls.start(self._run(rpc, bytes(request), info))
 
-    def _told(self, reply: bytes | LongReply | CallError) -> None:
+    def _told(self, reply: Message | LongReply | CallError | RpcFailed) -> None:
         if self._cancel is None:
             return  # the caller has left
         self._cancel = None
         self._calls.count(-1)
-        if isinstance(reply, CallError):
+        if isinstance(reply, Exception):
             self._fail(reply)
         else:
             self._answer(reply)
@@ -142,7 +142,7 @@ class UnaryCall(Call):
         finally:
             self._calls.count(-1)
 
-    def _answer(self, reply: bytes | LongReply) -> None:
+    def _answer(self, reply: Message | LongReply) -> None:
         if not self.local_open:
             return
         pieces = reply if isinstance(reply, LongReply) else (reply,)

@@ -1,0 +1,156 @@
+"""The bytes of the messages between the main process and an ingress process.
+
+`pack` appends a frame's pieces to a list (`processes/framing.py` says what frames are); `unpack` is its inverse.
+Nothing is pickled, and nothing here knows sockets or loops.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any, Final, cast
+
+from runner.processes.framing import PREFIX, SHARED_TAG, apart, append, rest
+from runner.processes.shared import SharedReader, SharedWriter
+from runner.server.ingress.messages import (
+    Call,
+    Cancel,
+    Credit,
+    Drain,
+    EndInput,
+    Failed,
+    Item,
+    Left,
+    Message,
+    Ready,
+    Result,
+    RpcKind,
+    Serve,
+    TlsFiles,
+)
+from runner.wire.payload import Payload
+
+_ID: Final = struct.Struct("<IBQ")
+_CALL: Final = struct.Struct("<IBQdII")  # and the lengths of request id and head
+_COUNT: Final = struct.Struct("<IBQIQ")
+_RESULT: Final = struct.Struct("<IBQII")  # and the lengths of the reply's beginning and of the trailers
+_FAILED: Final = struct.Struct("<IBQIII")  # and the code and the lengths of message and trailers
+_DRAIN: Final = struct.Struct("<IBd")
+_NO_DEADLINE: Final = -1.0
+
+
+def pack(message: Message, out: list[Payload], shared: SharedWriter | None = None) -> int:
+    """Append the frame of a message to `out`; return its length in bytes.
+
+    Args:
+        message: what to send.
+        out: gets the pieces.
+        shared: where long payloads may be laid down.
+    """
+    match message:
+        case Item():
+            payload = message.payload
+            return append(out, _ID.pack(_ID.size - 4 + len(payload), Item.TAG, message.id), payload, shared)
+        case Call():
+            request_id, head, payload = message.request_id.encode(), message.head, message.payload
+            size = _CALL.size - 4 + len(request_id) + len(head) + len(payload)
+            deadline = _NO_DEADLINE if message.deadline is None else message.deadline
+            fixed = _CALL.pack(size, Call.TAG, message.id, deadline, len(request_id), len(head))
+            return append(out, b"".join((fixed, request_id, head)), payload, shared)
+        case Result():
+            begin, payload, trailers = message.begin, message.payload, message.trailers
+            size = _RESULT.size - 4 + len(begin) + len(trailers) + len(payload)
+            fixed = _RESULT.pack(size, Result.TAG, message.id, len(begin), len(trailers))
+            return append(out, b"".join((fixed, begin, trailers)), payload, shared)
+        case Credit():
+            return append(out, _COUNT.pack(_COUNT.size - 4, Credit.TAG, message.id, message.items, message.size), b"")
+        case EndInput() | Cancel():
+            return append(out, _ID.pack(_ID.size - 4, message.TAG, message.id), b"")
+        case Failed():
+            text, trailers, details = message.message.encode(), message.trailers, message.details
+            size = _FAILED.size - 4 + len(text) + len(trailers) + len(details)
+            fixed = _FAILED.pack(size, Failed.TAG, message.id, message.code, len(text), len(trailers))
+            return append(out, b"".join((fixed, text, trailers)), details)
+        case Left():
+            return append(out, _ID.pack(_ID.size - 4, Left.TAG, message.connections), b"")
+        case Ready():
+            return append(out, _ID.pack(_ID.size - 4, Ready.TAG, message.room), b"")
+        case Drain():
+            return append(out, _DRAIN.pack(_DRAIN.size - 4, Drain.TAG, message.grace), b"")
+        case Serve():
+            body = json.dumps({name: getattr(message, name) for name in message.__dataclass_fields__ if name.islower()})
+            return append(out, PREFIX.pack(1 + len(body), Serve.TAG), body.encode())
+
+
+def unpack(frame: memoryview, shared: SharedReader | None = None) -> Message:
+    """Return the message of one whole frame, its length prefix included.
+
+    A payload of `JOIN_BELOW` bytes or more is a view into `frame`, or into shared memory; a smaller one is copied out.
+
+    Args:
+        frame: the frame.
+        shared: where payloads may lie that are not in their frames.
+
+    Raises:
+        ValueError: the frame is not one of ours.
+    """
+    tag = frame[4] if len(frame) > 4 else -1
+    try:
+        if tag == SHARED_TAG and shared is not None:
+            without, payload = apart(frame, shared)
+            message = _read(without, without[4])
+            if not isinstance(message, Call | Item | Result) or message.payload:
+                raise ValueError(f"{type(message).__name__} has no payload to lie elsewhere")
+            return message._replace(payload=payload)
+        return _read(frame, tag)
+    except (struct.error, TypeError, KeyError, IndexError, ValueError) as exc:
+        raise ValueError(f"a message between the main process and an ingress process cannot be read: {exc!r}") from exc
+
+
+def _read(frame: memoryview, tag: int) -> Message:
+    match tag:
+        case Call.TAG:
+            _, _, call_id, deadline, id_size, head_size = _CALL.unpack_from(frame)
+            head = _CALL.size + id_size
+            request_id = str(frame[_CALL.size : head], "utf-8")
+            payload = rest(frame, head + head_size)
+            return Call(
+                call_id, bytes(frame[head : head + head_size]), None if deadline < 0 else deadline, request_id, payload
+            )
+        case Result.TAG:
+            _, _, call_id, begin_size, trailers_size = _RESULT.unpack_from(frame)
+            trailers = _RESULT.size + begin_size
+            return Result(
+                call_id,
+                bytes(frame[_RESULT.size : trailers]),
+                rest(frame, trailers + trailers_size),
+                bytes(frame[trailers : trailers + trailers_size]),
+            )
+        case Item.TAG:
+            return Item(_ID.unpack_from(frame)[2], rest(frame, _ID.size))
+        case Credit.TAG:
+            _, _, call_id, items, size = _COUNT.unpack_from(frame)
+            return Credit(call_id, items, size)
+        case EndInput.TAG:
+            return EndInput(_ID.unpack_from(frame)[2])
+        case Cancel.TAG:
+            return Cancel(_ID.unpack_from(frame)[2])
+        case Failed.TAG:
+            _, _, call_id, code, text_size, trailers_size = _FAILED.unpack_from(frame)
+            trailers = _FAILED.size + text_size
+            details = trailers + trailers_size
+            text = str(frame[_FAILED.size : trailers], "utf-8")
+            return Failed(call_id, code, text, bytes(frame[details:]), bytes(frame[trailers:details]))
+        case Left.TAG:
+            return Left(_ID.unpack_from(frame)[2])
+        case Ready.TAG:
+            return Ready(_ID.unpack_from(frame)[2])
+        case Drain.TAG:
+            return Drain(_DRAIN.unpack_from(frame)[2])
+        case Serve.TAG:
+            fields = cast("dict[str, Any]", json.loads(bytes(frame[PREFIX.size :])))
+            fields["rpcs"] = tuple(RpcKind(*each) for each in fields["rpcs"])
+            fields["tls"] = None if fields["tls"] is None else TlsFiles(*fields["tls"])
+            return Serve(**fields)
+        case _:
+            raise ValueError(f"unknown tag {'none' if tag < 0 else tag}")

@@ -1,0 +1,179 @@
+"""Every message that crosses between the main process and an ingress process: one closed list.
+
+`frames.py` knows their bytes. One socket carries them all: long ones go in pieces, so that nothing short waits for more
+than one of these. Calls are numbered by the ingress process, from 1 on; no number is used twice.
+
+Messages are frozen. The three that calls cost are named tuples, which are made three times as fast as frozen
+dataclasses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Final, NamedTuple, TypeAlias
+
+from runner.wire.payload import Payload
+
+WINDOW: Final = 32
+WINDOW_BYTES: Final = 256 * 1024
+"""items and bytes under way between the two processes in one direction of a stream, as `flow.py` counts them. Less than
+between the server and a worker: neither side ever does anything long before it gives credit back."""
+
+
+class RpcKind(NamedTuple):
+    """What an ingress process has to know of an RPC.
+
+    Attributes:
+        path: such as `/runner.v1.Inference/PostModelOutputs`.
+        requests, replies: whether there is a stream of them.
+        lasting: it goes on until the client leaves.
+        times: it can say where its time went, in the trailing metadata.
+    """
+
+    path: str
+    requests: bool
+    replies: bool
+    lasting: bool
+    times: bool
+
+
+class TlsFiles(NamedTuple):
+    """Absolute paths of files of PEM, as `config.Tls` has them; empty: there is no such file."""
+
+    certificate: str
+    key: str
+    client_ca: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serve:
+    """First message to an ingress process: what it serves, and how.
+
+    Attributes:
+        rpcs: all there are.
+        tls: encrypt with these; None: do not encrypt.
+        max_message_bytes: as the configuration has it.
+        compress_replies: as the configuration has it.
+        max_age: seconds until clients are asked to connect again; 0: they may stay.
+        age_grace: seconds that their calls may take after that.
+    """
+
+    TAG: ClassVar[int] = 1
+
+    rpcs: tuple[RpcKind, ...]
+    tls: TlsFiles | None
+    max_message_bytes: int
+    compress_replies: bool
+    max_age: float
+    age_grace: float
+
+
+class Call(NamedTuple):
+    """A call has come. The request is the payload, or follows as `Item`s where there is a stream of them."""
+
+    id: int
+    head: bytes
+    """Path, peer and metadata, as `heads.py` packs them: clients repeat them, and so they are read once."""
+    deadline: float | None
+    """Instant on the `time.monotonic` clock, which is one for all processes of a machine; None without one."""
+    request_id: str
+    payload: Payload
+
+    TAG = 2
+
+
+class Item(NamedTuple):
+    """One more request of a stream of them (to the main process), or one more reply (from it)."""
+
+    id: int
+    payload: Payload
+
+    TAG = 3
+
+
+@dataclass(frozen=True, slots=True)
+class EndInput:
+    """The client has no more to send."""
+
+    TAG: ClassVar[int] = 4
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """Leave to send `items` more with `size` more bytes: replies when the ingress process says it, else requests."""
+
+    TAG: ClassVar[int] = 5
+
+    id: int
+    items: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The client has left, or wants no more. Nothing more is said of the call."""
+
+    TAG: ClassVar[int] = 6
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Begin nothing new, give the calls under way `grace` seconds to end, and end."""
+
+    TAG: ClassVar[int] = 7
+
+    grace: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Connections may be given to this process from now on, so many at a time."""
+
+    TAG: ClassVar[int] = 16
+
+    room: int
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """So many of the connections that were given to this process have ended since it began."""
+
+    TAG: ClassVar[int] = 17
+
+    connections: int
+
+
+class Result(NamedTuple):
+    """A call's last message when all went well."""
+
+    id: int
+    begin: bytes
+    """The beginning of the only reply, where it is in two pieces."""
+    payload: Payload
+    """The only reply, or the rest of it; empty at the end of a stream of them."""
+    trailers: bytes
+    """Metadata to send behind it, as `heads.py` packs it."""
+
+    TAG = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A call's last message when it did not end well: its status, and metadata to send behind it."""
+
+    TAG: ClassVar[int] = 19
+
+    id: int
+    code: int
+    message: str
+    details: bytes
+    trailers: bytes = b""
+
+
+ToIngress: TypeAlias = Serve | Item | Credit | Drain | Result | Failed
+FromIngress: TypeAlias = Ready | Left | Call | Item | EndInput | Credit | Cancel
+Message: TypeAlias = Serve | Call | Item | EndInput | Credit | Cancel | Drain | Ready | Left | Result | Failed

@@ -1,0 +1,188 @@
+"""One ingress process as the main process sees it: its life, the link to it, and what it is doing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Mapping
+
+from runner.processes.child_process import ChildProcess, socket_pair
+from runner.processes.shared import create_pair
+from runner.server.ingress.answers import Answers
+from runner.server.ingress.door import hand_over
+from runner.server.ingress.link import IngressLink
+from runner.server.ingress.messages import Call, Cancel, Credit, Drain, EndInput, Item, Left, Message, Ready, Serve
+
+_LAST_MOMENT = 0.5
+"""seconds in which a process ends whose link has: the kernel closes the one before it tells of the other."""
+
+MakeAnswers = Callable[[Callable[[Message], None]], Answers]
+"""Makes what answers the calls of one process, given what sends to it."""
+
+
+class IngressProcess:
+    """From its start to its end. When it is gone, another one takes its place."""
+
+    def __init__(self, door: socket.socket, make_answers: MakeAnswers, on_room: Callable[[], None]) -> None:
+        """Have no process yet; see `start`.
+
+        Args:
+            door: our end of the socket through which it gets connections.
+            make_answers: see there.
+            on_room: told when it takes connections, and when it can take more of them.
+        """
+        self.ready = False
+        self.room = 0
+        self.door = door
+        self._on_room = on_room
+        self._answers = make_answers(self._send)
+        self._link: IngressLink | None = None
+        self._process: ChildProcess | None = None
+        self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._given = 0
+        self._left = 0
+
+    @classmethod
+    async def start(
+        cls,
+        serve: Serve,
+        make_answers: MakeAnswers,
+        on_room: Callable[[], None],
+        environment: Mapping[str, str],
+        shared_bytes: int,
+    ) -> IngressProcess:
+        """Start a process.
+
+        The kernel ends it with the thread that this runs in: have it be the main one.
+
+        Args:
+            serve: what it is told first.
+            make_answers: see there.
+            on_room: told when it takes connections, and when it can take more of them.
+            environment: all of its variables.
+            shared_bytes: of memory for long payloads, in each direction; 0: they go over the link's socket.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as childs:
+            end, child_end = socket_pair(ours, childs)
+            door, child_door = socket_pair(ours, childs)
+            descriptors = [child_end.fileno(), child_door.fileno()]
+            payloads = None
+            if shared_bytes and hasattr(os, "memfd_create"):
+                payloads, memory = create_pair(shared_bytes)
+                for descriptor in memory:
+                    childs.callback(os.close, descriptor)
+                descriptors += memory
+            ingress = cls(door, make_answers, on_room)
+            process = await ChildProcess.spawn("runner.server.ingress.child", descriptors, environment)
+            ingress._process = process
+            try:
+                ingress._link = await IngressLink.open(end, ingress, payloads)
+            except BaseException:  # a cancel too: nobody else knows of the process yet
+                process.kill()
+                raise
+            ours.pop_all()
+        ingress._send(serve)
+        return ingress
+
+    @property
+    def connections(self) -> int:
+        """How many it has, as far as it was told."""
+        return self._given - self._left
+
+    @property
+    def answered(self) -> bool:
+        """Whether it has brought a call that was answered."""
+        return self._answers.answered > 0
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def last_words(self) -> str:
+        """The last lines that it has written; complete after `stop`."""
+        assert self._process is not None
+        return self._process.last_words
+
+    def give(self, accepted: socket.socket) -> bool:
+        """Give it a connection; return False if it has no room, or has to take others first.
+
+        Raises:
+            OSError: it is gone.
+        """
+        if self.connections >= self.room:
+            return False
+        given = hand_over(accepted, self.door)
+        self._given += given
+        return given
+
+    def drain(self, grace: float) -> None:
+        """Have it begin nothing new, give its calls so many seconds, and end."""
+        self.ready = False
+        self._send(Drain(grace))
+
+    async def ended(self) -> str:
+        """Wait for its end, or that of its link; return which, in words."""
+        assert self._process is not None
+        dying = asyncio.get_running_loop().create_task(self._process.wait())
+        try:
+            await asyncio.wait((dying, self._closed), return_when=asyncio.FIRST_COMPLETED)
+            self.ready = False
+            await asyncio.wait((dying,), timeout=_LAST_MOMENT)
+            return dying.result() if dying.done() else "has closed its link"
+        finally:
+            dying.cancel()
+
+    async def stop(self) -> None:
+        """End its calls and the process now. Harmless if it has ended."""
+        self.ready = False
+        if self._link is not None:
+            self._link.close()
+        self.door.close()
+        if self._process is not None:
+            self._process.kill()
+        await self._answers.close()
+        if self._process is not None:
+            await self._process.stop()
+
+    def _send(self, message: Message) -> None:
+        if self._link is not None:
+            self._link.send(message)
+
+    def on_message(self, message: Message) -> None:
+        """See `link.Receiver`."""
+        match message:
+            case Call():
+                self._answers.begin(message)
+            case Item():
+                self._answers.item(message)
+            case Credit():
+                self._answers.grant(message)
+            case EndInput():
+                self._answers.end_input(message.id)
+            case Cancel():
+                self._answers.cancel(message.id)
+            case Left():
+                self._left = message.connections
+                self._on_room()
+            case Ready():
+                self.ready, self.room = True, message.room
+                self._on_room()
+            case _:
+                raise ValueError(f"an ingress process does not say {type(message).__name__}")
+
+    def on_closed(self) -> None:
+        """See `link.Receiver`."""
+        self.ready = False
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+    def __repr__(self) -> str:
+        return f"<IngressProcess {self._process!r} {self.connections} connections, {self._answers!r}>"
