@@ -30,7 +30,8 @@ class Job:
     """One RPC, called over and over; or an HTTP/1.1 POST, if it has a content type.
 
     `request`: the message without its frame. `reply_bytes`: length of all reply messages of one call, frames included.
-    `blocks`: makes the header blocks of its calls for a path, if they are not all to be the same.
+    `blocks`: makes the header blocks of its calls for a path, if they are not all to be the same. `scheme`: `https`
+    for TLS, which needs h2load.
     """
 
     path: str
@@ -39,6 +40,7 @@ class Job:
     streamed: bool = False
     content_type: str = ""
     blocks: Callable[[bytes], Iterator[bytes]] | None = None
+    scheme: str = "http"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ def measure(port: int, job: Job, *, calls: int, in_flight: int, connections: int
         in_flight: how many at any time.
         connections: over which they are spread evenly. HTTP/1.1 has one for each call in flight, and needs h2load.
     """
+    if job.scheme != "http" and not shutil.which("h2load"):
+        raise RuntimeError("TLS needs h2load")
     send = _prepared if job.blocks else _h2load if shutil.which("h2load") else _own_client
     seconds, latencies = send(port, job, calls, in_flight, connections)
     latencies.sort()
@@ -88,7 +92,7 @@ def _h2load(port: int, job: Job, calls: int, in_flight: int, connections: int) -
             body.write_bytes(b"\0" + len(job.request).to_bytes(4, "big") + job.request)
             command += [f"--clients={connections}", f"--max-concurrent-streams={in_flight // connections}"]
             command += ["--header=content-type: application/grpc", "--header=te: trailers"]
-        command += [f"http://127.0.0.1:{port}{job.path}"]
+        command += [f"{job.scheme}://127.0.0.1:{port}{job.path}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=True)
         # start in µs since the epoch, HTTP status, duration in µs
         lines = [line.split() for line in log.read_text().splitlines()]

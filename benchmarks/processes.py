@@ -27,7 +27,7 @@ class Server:
 
     def cpu_seconds_apart(self) -> tuple[float, float]:
         """Return the same of the server alone, and of its descendants."""
-        return _cpu_seconds(self.pid), sum(_cpu_seconds(pid) for pid in family(self.pid) if pid != self.pid)
+        return spent(self.pid), sum(spent(pid) for pid in family(self.pid) if pid != self.pid)
 
 
 @contextlib.contextmanager
@@ -58,7 +58,8 @@ def _stat(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
-def _cpu_seconds(pid: int) -> float:
+def spent(pid: int) -> float:
+    """Return user and system time of one process so far, 0 if there is none, in steps of 10 ms."""
     try:
         fields = _stat(pid)
     except FileNotFoundError:

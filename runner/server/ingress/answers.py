@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from runner.errors import CallError
 from runner.flow import Consumption, Window
-from runner.server.ingress.heads import HeadReader, pack_trailers
+from runner.server.ingress.heads import KEPT, LONGEST_KEPT, Pair, pack_trailers, read_head
 from runner.server.ingress.messages import WINDOW, WINDOW_BYTES, Call, Credit, Failed, Item, Message, Result
 from runner.server.ingress.tunnel import HTTP1, Outlet
 from runner.server.native.transport import MakeHttp1
@@ -18,6 +18,7 @@ from runner.server.rpcs import (
     BidiRpc,
     CallInfo,
     ClientStreamRpc,
+    Rpc,
     RpcFailed,
     Rpcs,
     ServerStreamRpc,
@@ -60,7 +61,7 @@ class Answers:
         self._rpcs = rpcs
         self._status_of = status_of
         self._http1 = http1
-        self._read_head = HeadReader()
+        self._known: dict[bytes, _Known] = {}
         self._calls: dict[int, _Open] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -70,22 +71,35 @@ class Answers:
         Raises:
             ValueError: there is no such RPC: ingress processes refuse those themselves.
         """
-        path, peer, metadata = self._read_head(call.head)
-        if path == HTTP1:
+        known = self._known.get(call.head)
+        if known is None:
+            known = self._learn(call.head)
+        rpc, peer, metadata = known
+        if isinstance(rpc, UnaryRpc):
+            info = CallInfo(call.deadline, metadata, call.request_id, peer, [] if rpc.times else None)
+            unary = self._calls[call.id] = _Unary(self, call.id, info)
+            unary.begin(rpc, call.payload)
+        elif rpc is None:
             tunnel = Outlet(call.id, peer, self.send, self._forget)
             self._calls[call.id] = tunnel
             tunnel.begin(self._http1)
-            return
-        rpc = self._rpcs.get(path)
-        if rpc is None:
-            raise ValueError(f"an ingress process asks for {path!r}")
-        info = CallInfo(call.deadline, metadata, call.request_id, peer, [] if rpc.times else None)
-        if isinstance(rpc, UnaryRpc):
-            unary = self._calls[call.id] = _Unary(self, call.id, info)
-            unary.begin(rpc, call.payload)
         else:
+            info = CallInfo(call.deadline, metadata, call.request_id, peer, [] if rpc.times else None)
             stream = self._calls[call.id] = _Stream(self, call.id, info)
             stream.task = self.start(stream.run(rpc, call.payload))
+
+    def _learn(self, packed: bytes) -> _Known:
+        """Return what a head means, which is remembered: callers repeat theirs."""
+        path, peer, metadata = read_head(packed)
+        rpc = self._rpcs.get(path)
+        if rpc is None and path != HTTP1:
+            raise ValueError(f"an ingress process asks for {path!r}")
+        known = _Known(rpc, peer, metadata)
+        if len(packed) <= LONGEST_KEPT:
+            if len(self._known) >= KEPT:
+                self._known.clear()
+            self._known[packed] = known
+        return known
 
     def item(self, message: Item) -> None:
         """One more request of a stream has come."""
@@ -144,6 +158,14 @@ class Answers:
 
     def __repr__(self) -> str:
         return f"<Answers {len(self._calls)} open, {self.answered} given>"
+
+
+class _Known(NamedTuple):
+    """What a head means. `rpc`: None for a connection that speaks HTTP/1.1."""
+
+    rpc: Rpc | None
+    peer: str
+    metadata: Sequence[Pair]
 
 
 class _Unary:

@@ -6,11 +6,13 @@ Nothing is pickled, and nothing here knows sockets or loops.
 
 from __future__ import annotations
 
+import functools
 import json
 import struct
-from typing import Any, Final, cast
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias, cast
 
-from runner.processes.framing import PREFIX, SHARED_TAG, apart, append, rest
+from runner.processes.framing import JOIN_BELOW, PREFIX, SHARED_TAG, apart, append, rest
 from runner.processes.shared import SharedReader, SharedWriter
 from runner.server.ingress.messages import (
     Call,
@@ -38,6 +40,12 @@ _FAILED: Final = struct.Struct("<IBQIII")  # and the code and the lengths of mes
 _DRAIN: Final = struct.Struct("<IBd")
 _NO_DEADLINE: Final = -1.0
 
+_CALL_TAG: Final = Call.TAG
+_RESULT_TAG: Final = Result.TAG
+_Fields: TypeAlias = tuple[int, bytes, float | None, str, Payload]
+_new_call = cast(Callable[[_Fields], Call], functools.partial(tuple.__new__, Call))  # pyright: ignore[reportUnknownMemberType]: the items of tuples are open
+"""Makes a call in half of the time that its class takes."""
+
 
 def pack(message: Message, out: list[Payload], shared: SharedWriter | None = None) -> int:
     """Append the frame of a message to `out`; return its length in bytes.
@@ -48,6 +56,16 @@ def pack(message: Message, out: list[Payload], shared: SharedWriter | None = Non
         shared: where long payloads may be laid down.
     """
     match message:
+        case Result():
+            begin, payload, trailers = message.begin, message.payload, message.trailers
+            size = _RESULT.size - 4 + len(begin) + len(trailers) + len(payload)
+            fixed = _RESULT.pack(size, _RESULT_TAG, message.id, len(begin), len(trailers))
+            if begin or trailers:
+                fixed = b"".join((fixed, begin, trailers))
+            elif 0 < len(payload) < JOIN_BELOW:  # most of them
+                out.append(fixed + payload)
+                return size + 4
+            return append(out, fixed, payload, shared)
         case Item():
             payload = message.payload
             return append(out, _ID.pack(_ID.size - 4 + len(payload), Item.TAG, message.id), payload, shared)
@@ -57,11 +75,6 @@ def pack(message: Message, out: list[Payload], shared: SharedWriter | None = Non
             deadline = _NO_DEADLINE if message.deadline is None else message.deadline
             fixed = _CALL.pack(size, Call.TAG, message.id, deadline, len(request_id), len(head))
             return append(out, b"".join((fixed, request_id, head)), payload, shared)
-        case Result():
-            begin, payload, trailers = message.begin, message.payload, message.trailers
-            size = _RESULT.size - 4 + len(begin) + len(trailers) + len(payload)
-            fixed = _RESULT.pack(size, Result.TAG, message.id, len(begin), len(trailers))
-            return append(out, b"".join((fixed, begin, trailers)), payload, shared)
         case Credit():
             return append(out, _COUNT.pack(_COUNT.size - 4, Credit.TAG, message.id, message.items, message.size), b"")
         case EndInput() | Cancel():
@@ -96,9 +109,23 @@ def unpack(frame: memoryview, shared: SharedReader | None = None) -> Message:
     """
     tag = frame[4] if len(frame) > 4 else -1
     try:
+        if tag == _CALL_TAG:
+            _, _, call_id, deadline, id_size, head_size = _CALL.unpack_from(frame)
+            head = _CALL.size + id_size
+            start = head + head_size
+            payload = frame[start:]
+            return _new_call(
+                (
+                    call_id,
+                    bytes(frame[head:start]),
+                    None if deadline < 0 else deadline,
+                    str(frame[_CALL.size : head], "utf-8"),
+                    payload if len(payload) >= JOIN_BELOW else bytes(payload),
+                )
+            )
         if tag == SHARED_TAG and shared is not None:
             without, payload = apart(frame, shared)
-            message = _read(without, without[4])
+            message = unpack(without)
             if not isinstance(message, Call | Item | Result) or message.payload:
                 raise ValueError(f"{type(message).__name__} has no payload to lie elsewhere")
             return message._replace(payload=payload)
@@ -109,14 +136,6 @@ def unpack(frame: memoryview, shared: SharedReader | None = None) -> Message:
 
 def _read(frame: memoryview, tag: int) -> Message:
     match tag:
-        case Call.TAG:
-            _, _, call_id, deadline, id_size, head_size = _CALL.unpack_from(frame)
-            head = _CALL.size + id_size
-            request_id = str(frame[_CALL.size : head], "utf-8")
-            payload = rest(frame, head + head_size)
-            return Call(
-                call_id, bytes(frame[head : head + head_size]), None if deadline < 0 else deadline, request_id, payload
-            )
         case Result.TAG:
             _, _, call_id, begin_size, trailers_size = _RESULT.unpack_from(frame)
             trailers = _RESULT.size + begin_size

@@ -14,10 +14,10 @@ from typing import Final, NamedTuple, TypeAlias
 
 Pair: TypeAlias = tuple[str, str | bytes]
 
-_KEPT: Final = 1024
+KEPT: Final = 1024
 """heads that are remembered. All are forgotten at once when there are more."""
 
-_LONGEST_KEPT: Final = 4096
+LONGEST_KEPT: Final = 4096
 """bytes of a head that is remembered: callers say how long it is."""
 
 
@@ -43,34 +43,21 @@ class HeadPacker:
         if known is not None and known[0] is metadata and known[1] == peer:
             return known[2]
         packed = f"{self._path}\n{peer}\n{_text(metadata)}".encode()
-        if len(packed) <= _LONGEST_KEPT:
-            if len(self._packed) >= _KEPT:
+        if len(packed) <= LONGEST_KEPT:
+            if len(self._packed) >= KEPT:
                 self._packed.clear()
             self._packed[id(metadata)] = metadata, peer, packed
         return packed
 
 
-class HeadReader:
-    """Reads heads."""
+def read_head(packed: bytes) -> Head:
+    """Return what a head says.
 
-    def __init__(self) -> None:
-        self._read: dict[bytes, Head] = {}
-
-    def __call__(self, packed: bytes) -> Head:
-        """Return what a head says.
-
-        Raises:
-            ValueError: it is none.
-        """
-        head = self._read.get(packed)
-        if head is None:
-            path, peer, text = packed.decode().split("\n", 2)
-            head = Head(path, peer, tuple(_pairs(text)))
-            if len(packed) <= _LONGEST_KEPT:
-                if len(self._read) >= _KEPT:
-                    self._read.clear()
-                self._read[packed] = head
-        return head
+    Raises:
+        ValueError: it is none.
+    """
+    path, peer, text = packed.decode().split("\n", 2)
+    return Head(path, peer, tuple(_pairs(text)))
 
 
 def pack_trailers(pairs: Sequence[tuple[str, str]]) -> bytes:

@@ -22,6 +22,9 @@ _ENOUGH_BYTES: Final = 512 * 1024
 _OF_CALLS: Final = (Call, Item, EndInput, Cancel, Result, Failed)
 """What travels in order with everything else of its call, and is cut if it is long."""
 
+_ANNOUNCED: Final = (Call, Result)
+"""What brings a payload, or says where it lies."""
+
 
 class Receiver(Protocol):
     """Who is told what a link brings."""
@@ -69,12 +72,14 @@ class IngressLink:
         channel = self._channel
         begin = len(channel.outbox)
         size = pack(message, channel.outbox, self._writer)
-        if size < PIECE_BYTES and isinstance(message, Call | Result):
+        if size > PIECE_BYTES or channel.cutter.calls:
+            if isinstance(message, _OF_CALLS) and channel.cut(message.id, begin, size):
+                return
+        elif isinstance(message, _ANNOUNCED):
             channel.announced += len(message.payload)
-        long = size > PIECE_BYTES or channel.cutter.calls
-        if long and isinstance(message, _OF_CALLS) and channel.cut(message.id, begin, size):
-            return
-        if not (channel.announced >= _ENOUGH_BYTES and channel.flush_now()) and not begin:
+            if channel.announced >= _ENOUGH_BYTES and channel.flush_now():
+                return
+        if not begin:
             channel.hold()
 
     def close(self) -> None:

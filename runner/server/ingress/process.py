@@ -37,7 +37,8 @@ class IngressProcess:
         self.room = 0
         self.door = door
         self._on_room = on_room
-        self._answers = make_answers(self._send)
+        self._make_answers = make_answers
+        self._answers: Answers | None = None
         self._link: IngressLink | None = None
         self._process: ChildProcess | None = None
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -81,13 +82,18 @@ class IngressProcess:
             process = await ChildProcess.spawn("runner.server.ingress.child", descriptors, environment)
             ingress._process = process
             try:
-                ingress._link = await IngressLink.open(end, ingress, payloads)
+                link = await IngressLink.open(end, ingress, payloads, ingress.attach)
             except BaseException:  # a cancel too: nobody else knows of the process yet
                 process.kill()
                 raise
             ours.pop_all()
-        ingress._send(serve)
+        link.send(serve)
         return ingress
+
+    def attach(self, link: IngressLink) -> None:
+        """Set the way to the process; done once, before anything can arrive from it."""
+        self._link = link
+        self._answers = self._make_answers(link.send)
 
     @property
     def connections(self) -> int:
@@ -97,7 +103,7 @@ class IngressProcess:
     @property
     def answered(self) -> bool:
         """Whether it has brought a call that was answered."""
-        return self._answers.answered > 0
+        return self._answers is not None and self._answers.answered > 0
 
     @property
     def pid(self) -> int:
@@ -126,7 +132,8 @@ class IngressProcess:
     def drain(self, grace: float) -> None:
         """Have it begin nothing new, give its calls so many seconds, and end."""
         self.ready = False
-        self._send(Drain(grace))
+        if self._link is not None:
+            self._link.send(Drain(grace))
 
     async def ended(self) -> str:
         """Wait for its end, or that of its link; return which, in words."""
@@ -148,27 +155,26 @@ class IngressProcess:
         self.door.close()
         if self._process is not None:
             self._process.kill()
-        await self._answers.close()
+        if self._answers is not None:
+            await self._answers.close()
         if self._process is not None:
             await self._process.stop()
 
-    def _send(self, message: Message) -> None:
-        if self._link is not None:
-            self._link.send(message)
-
     def on_message(self, message: Message) -> None:
         """See `link.Receiver`."""
+        answers = self._answers
+        assert answers is not None
         match message:
             case Call():
-                self._answers.begin(message)
+                answers.begin(message)
             case Item():
-                self._answers.item(message)
+                answers.item(message)
             case Credit():
-                self._answers.grant(message)
+                answers.grant(message)
             case EndInput():
-                self._answers.end_input(message.id)
+                answers.end_input(message.id)
             case Cancel():
-                self._answers.cancel(message.id)
+                answers.cancel(message.id)
             case Left():
                 self._left = message.connections
                 self._on_room()

@@ -42,7 +42,7 @@ class Hop:
         for end in (near, far):
             end.setblocking(False)
         self.main = IngressProcess(self._door, lambda send: Answers(rpcs, rpc_status, make_http1, send), lambda: None)
-        self.main._link = await IngressLink.open(near, self.main, ours)
+        self.near = await IngressLink.open(near, self.main, ours, self.main.attach)
         self._link = await IngressLink.open(far, self, theirs)
         self.remote = Remote([kind_of(path, rpc) for path, rpc in rpcs.items()], self._send)
         return self

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from runner.errors import ErrorKind, InvalidInput
+from runner.server.ingress import answers
 from runner.server.ingress.messages import WINDOW, WINDOW_BYTES, Call, Cancel, Credit, EndInput, Failed, Item
 from runner.server.rpcs import CallInfo, RpcFailed, TellReply, UnaryRpc
 from runner.wire.payload import LongReply, Payload
@@ -323,5 +324,23 @@ async def test_what_is_said_of_calls_that_are_over_is_ignored():
         for message in (Item(99, b""), EndInput(99), Cancel(99), Credit(99, 1, 1)):
             under_test._link.send(message)
         for message in (Item(99, b""), Failed(99, 1, "", b""), Credit(99, 1, 1)):
-            under_test.main._send(message)
+            under_test.near.send(message)
         assert await answer(under_test, "/t/Echo", b"x") == b"x"
+
+
+@on_loop
+async def test_heads_are_read_once_and_only_so_many_are_remembered(monkeypatch):
+    monkeypatch.setattr(answers, "KEPT", 3)
+    rpcs = Rpcs()
+    async with hop(rpcs.table()) as under_test:
+        known = under_test.main._answers._known
+        for _ in range(3):
+            await answer(under_test, "/t/Echo", b"")
+        assert len(known) == 1
+        assert rpcs.infos[0].metadata is rpcs.infos[1].metadata
+        for number in range(10):
+            await answer(under_test, "/t/Echo", b"", INFO._replace(metadata=(("x-a", str(number)),)))
+            assert len(known) <= 3
+        before = len(known)
+        await answer(under_test, "/t/Echo", b"", INFO._replace(metadata=(("x-a", "b" * 5000),)))
+        assert len(known) == before
