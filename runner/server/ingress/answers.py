@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from runner.errors import CallError
 from runner.flow import Consumption, Window
+from runner.server.ingress.frames import new_item
 from runner.server.ingress.heads import KEPT, LONGEST_KEPT, Pair, pack_trailers, read_head
 from runner.server.ingress.messages import WINDOW, WINDOW_BYTES, Call, Credit, Failed, Item, Message, Result
 from runner.server.ingress.tunnel import HTTP1, Outlet
@@ -271,11 +272,12 @@ class _Stream:
 
     async def _write(self, replies: AsyncIterator[bytes]) -> None:
         # Closed here and not by the garbage collector: the client may leave while the generator waits for room.
+        window, send, call_id = self._window, self._answers.send, self._id
         async with aclosing(cast(Any, replies)):
             async for reply in replies:
-                self._window.spend(len(reply))
-                self._answers.send(Item(self._id, reply))
-                while not self._window.open:
+                window.spend(len(reply))
+                send(new_item((call_id, reply)))
+                while not window.open:
                     self._room = asyncio.get_running_loop().create_future()
                     await self._room
 

@@ -42,9 +42,12 @@ _NO_DEADLINE: Final = -1.0
 
 _CALL_TAG: Final = Call.TAG
 _RESULT_TAG: Final = Result.TAG
+_ITEM_TAG: Final = Item.TAG
 _Fields: TypeAlias = tuple[int, bytes, float | None, str, Payload]
 _new_call = cast(Callable[[_Fields], Call], functools.partial(tuple.__new__, Call))  # pyright: ignore[reportUnknownMemberType]: the items of tuples are open
 """Makes a call in half of the time that its class takes."""
+new_item = cast(Callable[[tuple[int, Payload]], Item], functools.partial(tuple.__new__, Item))  # pyright: ignore[reportUnknownMemberType]: as above
+"""Makes an item so."""
 
 
 def pack(message: Message, out: list[Payload], shared: SharedWriter | None = None) -> int:
@@ -56,6 +59,14 @@ def pack(message: Message, out: list[Payload], shared: SharedWriter | None = Non
         shared: where long payloads may be laid down.
     """
     match message:
+        case Item():  # every chunk of every stream
+            payload = message.payload
+            size = len(payload)
+            fixed = _ID.pack(_ID.size - 4 + size, _ITEM_TAG, message.id)
+            if 0 < size < JOIN_BELOW:
+                out.append(fixed + payload)
+                return _ID.size + size
+            return append(out, fixed, payload, shared)
         case Result():
             begin, payload, trailers = message.begin, message.payload, message.trailers
             size = _RESULT.size - 4 + len(begin) + len(trailers) + len(payload)
@@ -66,9 +77,6 @@ def pack(message: Message, out: list[Payload], shared: SharedWriter | None = Non
                 out.append(fixed + payload)
                 return size + 4
             return append(out, fixed, payload, shared)
-        case Item():
-            payload = message.payload
-            return append(out, _ID.pack(_ID.size - 4 + len(payload), Item.TAG, message.id), payload, shared)
         case Call():
             request_id, head, payload = message.request_id.encode(), message.head, message.payload
             size = _CALL.size - 4 + len(request_id) + len(head) + len(payload)
@@ -109,6 +117,9 @@ def unpack(frame: memoryview, shared: SharedReader | None = None) -> Message:
     """
     tag = frame[4] if len(frame) > 4 else -1
     try:
+        if tag == _ITEM_TAG:
+            payload = frame[_ID.size :]
+            return new_item((_ID.unpack_from(frame)[2], payload if len(payload) >= JOIN_BELOW else bytes(payload)))
         if tag == _CALL_TAG:
             _, _, call_id, deadline, id_size, head_size = _CALL.unpack_from(frame)
             head = _CALL.size + id_size
@@ -145,8 +156,6 @@ def _read(frame: memoryview, tag: int) -> Message:
                 rest(frame, trailers + trailers_size),
                 bytes(frame[trailers : trailers + trailers_size]),
             )
-        case Item.TAG:
-            return Item(_ID.unpack_from(frame)[2], rest(frame, _ID.size))
         case Credit.TAG:
             _, _, call_id, items, size = _COUNT.unpack_from(frame)
             return Credit(call_id, items, size)

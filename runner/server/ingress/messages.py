@@ -14,10 +14,11 @@ from typing import ClassVar, Final, NamedTuple, TypeAlias
 
 from runner.wire.payload import Payload
 
-WINDOW: Final = 32
+WINDOW: Final = 256
 WINDOW_BYTES: Final = 256 * 1024
-"""items and bytes under way between the two processes in one direction of a stream, as `flow.py` counts them. Less than
-between the server and a worker: neither side ever does anything long before it gives credit back."""
+"""items and bytes under way between the two processes in one direction of a stream, as `flow.py` counts them. Neither
+side does anything long before it gives credit back, so the bytes are few. Of small items there are many: a stream that
+stops and goes costs more than its items (`docs/performance.md`)."""
 
 
 class RpcKind(NamedTuple):
