@@ -22,7 +22,7 @@ class CallInfo(NamedTuple):
     deadline: float | None = None
     """Instant on the `time.monotonic` clock; None without one."""
     metadata: Sequence[tuple[str, str | bytes]] = ()
-    """Keys in lower case, in the order of arrival."""
+    """Keys in lower case; the values of one key in the order of arrival."""
     request_id: str = ""
     """The id under which logs speak of the call."""
     peer: str = ""
