@@ -35,29 +35,38 @@ class CallContext:
     Args:
         request_id: the id under which logs speak of this call.
         deadline: the instant, on the `time.monotonic` clock, after which nobody waits for the answer; None: no limit.
-        metadata: what the caller sent beside the arguments, keys in lower case.
+        metadata: what the caller sent beside the arguments, keys in lower case; or a function that returns it: few
+            methods ask for it.
         member: the worker's number for the call, under which its steps are known at coalescing points; 0 outside one.
     """
 
-    __slots__ = ("_cancelled", "_state", "_usage", "_watchers", "deadline", "member", "metadata", "request_id")
+    __slots__ = ("_cancelled", "_metadata", "_state", "_usage", "_watchers", "deadline", "member", "request_id")
 
     def __init__(
         self,
         *,
         request_id: str = "",
         deadline: float | None = None,
-        metadata: Mapping[str, str] = NO_METADATA,
+        metadata: Mapping[str, str] | Callable[[], Mapping[str, str]] = NO_METADATA,
         member: int = 0,
     ) -> None:
         self.request_id = request_id or uuid.uuid4().hex
         self.member = member
         self.deadline = deadline
-        self.metadata = metadata
+        self._metadata = metadata
         # A plain flag that only ever goes from False to True: reading and writing it are atomic, so no lock.
         self._cancelled = False
         self._usage: Usage | None = None
         self._state: dict[str, Any] | None = None
         self._watchers: list[Callable[[], None]] = []
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the caller sent beside the arguments, keys in lower case."""
+        metadata = self._metadata
+        if callable(metadata):
+            metadata = self._metadata = metadata()
+        return metadata
 
     @property
     def state(self) -> dict[str, Any]:

@@ -12,6 +12,20 @@ from runner.context import BatchContext, CallContext, current, current_context
 from runner.errors import Cancelled, DeadlineExceeded
 
 
+def test_metadata_may_come_when_it_is_asked_for():
+    asked: list[int] = []
+
+    def read() -> dict[str, str]:
+        asked.append(1)
+        return {"tenant": "a"}
+
+    context = CallContext(metadata=read)
+    assert not asked
+    assert context.metadata == context.metadata == {"tenant": "a"}
+    assert asked == [1]
+    assert CallContext().metadata == {}
+
+
 def test_a_call_without_an_id_is_given_one():
     first, second = CallContext(), CallContext()
     assert first.request_id

@@ -19,6 +19,8 @@ _is_name = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
 _bad_value = re.compile(rb"[\x00\r\n]|^[ \t]|[ \t]$").search
 """Values hold no NUL, CR or LF, and neither begin nor end with white space (8.2.1)."""
 
+_BLANKS = b" \t"
+
 _bad_values = re.compile(rb"[\x00\r]|\n[ \t]|[ \t]\n").search
 """The same for all values of a section at once, each between line feeds."""
 
@@ -103,17 +105,16 @@ class RequestReader:
         Raises:
             MalformedMessage: the section breaks the rules for requests.
         """
-        own: list[tuple[bytes, bytes]] = []
-        rest = section
-        first = 0
-        for position in reversed(fresh):
-            if section[position][0] in _ordinary:
-                if not own:
-                    rest = section.copy()
-                first = position
-                own.append(rest.pop(position))
-        if not own:
+        alone = [position for position in fresh if section[position][0] in _ordinary]
+        if not alone:
             return read_request(section)
+        first = alone[0]
+        if first + len(alone) == len(section):  # they come last, as with most clients
+            own, rest = section[first:], section[:first]
+        else:
+            own, rest = [section[position] for position in alone], section.copy()
+            for position in reversed(alone):
+                del rest[position]
         key = tuple(rest)
         known = self._common.get(key)
         if known is None:
@@ -126,11 +127,15 @@ class RequestReader:
         pseudo = len(rest) - len(common.fields)
         if first < pseudo:
             return read_request(section)  # which knows what is wrong with that
-        own.reverse()
         for name, value in own:
             if name in names:
                 return read_request(section)  # their order may mean something
-            if _bad_value(value):
+            if (
+                b"\n" in value
+                or b"\r" in value
+                or b"\0" in value
+                or (value and (value[0] in _BLANKS or value[-1] in _BLANKS))
+            ):
                 raise MalformedMessage("a field value with a forbidden character")
         return RequestHead(
             common.method,

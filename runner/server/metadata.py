@@ -9,7 +9,7 @@ from runner.workers.frames import pack_pair
 _SECRET = frozenset({"authorization", "cookie", "x-clarifai-session-token"})
 _KEPT = 256
 _KEPT_BYTES = 512
-"""Packed pairs that are remembered, and how long one may be."""
+"""Packed pairs that are remembered, and how long a name and its value may be."""
 
 _MAX_BYTES = 16 * 1024
 
@@ -22,15 +22,14 @@ class MetadataPacker:
 
     def __call__(self, metadata: Sequence[tuple[str, str | bytes]]) -> bytes:
         """Return the packed form. Values that are bytes are left out, and so is everything of an overlong block."""
-        packed = b"".join([self._packed.get(pair) or self._pack(pair) for pair in metadata])
+        known = self._packed.get
+        packed = b"".join([each if (each := known(pair)) is not None else self._pack(pair) for pair in metadata])
         return packed if len(packed) <= _MAX_BYTES else b""
 
     def _pack(self, pair: tuple[str, str | bytes]) -> bytes:
         name, value = pair
-        if not isinstance(value, str) or not _visible(name):
-            return b""
-        packed = pack_pair(name, value)
-        if len(packed) <= _KEPT_BYTES:
+        packed = pack_pair(name, value) if isinstance(value, str) and _visible(name) else b""
+        if len(name) + len(value) <= _KEPT_BYTES:
             if len(self._packed) >= _KEPT:
                 self._packed.clear()
             self._packed[pair] = packed

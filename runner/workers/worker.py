@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 from runner.batching.credit import BatchCredit
 from runner.batching.tally import Count
 from runner.batching.tally import Ran as BatchRan
-from runner.context import CallContext
+from runner.context import NO_METADATA, CallContext
 from runner.errors import CallError, Cancelled
 from runner.execution.batch_sizes import settle
 from runner.execution.executor import Executor, Incoming
@@ -131,7 +132,7 @@ class Worker:
         context = CallContext(
             request_id=call.request_id,
             deadline=deadline,
-            metadata=self._metadata_of(call.metadata),
+            metadata=partial(self._metadata_of, call.metadata) if call.metadata else NO_METADATA,
             member=call.id,
         )
         self._executor.start(Incoming(call.id, call.method, call.payload, call.params, context))
