@@ -4,7 +4,7 @@ Connections come from a few processes, each from an address of its own in 127.0.
 28,000 ports only. Each speaks HTTP/2 as far as its settings, and stays. Calls are made one after the other over a
 connection of their own, before, while the others are there, and after. In the end every connection has to be there.
 
-    python benchmarks/idle_connections.py [--connections 10000] [--transport native] [--calls 500]
+    python benchmarks/idle_connections.py [--connections 10000] [--transport native] [--ingress 0] [--calls 500]
 
 Both ends need a descriptor for each connection: see `ulimit -n`. Exits with 1 if a connection was lost.
 """
@@ -24,7 +24,7 @@ from pathlib import Path
 
 import grpc
 from bench import machine, request
-from processes import Server, running
+from processes import Server, family, running
 
 from runner.wire.pb import inference_pb2 as pb
 
@@ -67,8 +67,9 @@ def _holder(address: str, port: int, count: int) -> subprocess.Popen[str]:
 
 
 def _resident(server: Server) -> int:
-    status = Path(f"/proc/{server.pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+    """Return the memory of the server and its processes; the worker's does not change."""
+    sizes = [Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0] for pid in family(server.pid)]
+    return sum(map(int, sizes)) * 1024
 
 
 def _call(server: Server, count: int) -> list[float]:
@@ -95,6 +96,7 @@ def main() -> int:
     parser.add_argument("--connections", type=int, default=10_000)
     parser.add_argument("--calls", type=int, default=500, help="calls before, and while the connections are there")
     parser.add_argument("--transport", default="native", help="native (default) or grpcio")
+    parser.add_argument("--ingress", type=int, default=0, help="ingress processes (default 0)")
     options = parser.parse_args()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < options.connections + 200:
@@ -104,7 +106,7 @@ def main() -> int:
     holders: list[subprocess.Popen[str]] = []
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder, "config.yaml")
-        config.write_text(json.dumps({"transport": options.transport}))
+        config.write_text(json.dumps({"transport": options.transport, "ingress": options.ingress}))
         command = [sys.executable, "-m", "runner", "serve", str(HERE / "models" / "echo"), "--port", "0"]
         with running([*command, "--config", str(config)]) as server:
             before, alone = _call(server, options.calls), _resident(server)
@@ -131,14 +133,15 @@ def main() -> int:
                     holder.communicate()
             after = _call(server, options.calls)
     print(f"{machine()}; {options.connections:,} idle connections\n")
+    name = f"{options.transport}, {options.ingress} ingress" if options.ingress else options.transport
     print("| transport | opened in s | server CPU µs each | KiB each | calls | p50 ms | p99 ms |")
     print("| --- | ---: | ---: | ---: | --- | ---: | ---: |")
     each = (
         f"{opening:.1f} | {cpu / options.connections * 1e6:.0f} | {(crowded - alone) / options.connections / 1024:.1f}"
     )
-    print(f"| {options.transport} | | | | before | {_milliseconds(before)} |")
-    print(f"| {options.transport} | {each} | while they are there | {_milliseconds(during)} |")
-    print(f"| {options.transport} | | | | after | {_milliseconds(after)} |")
+    print(f"| {name} | | | | before | {_milliseconds(before)} |")
+    print(f"| {name} | {each} | while they are there | {_milliseconds(during)} |")
+    print(f"| {name} | | | | after | {_milliseconds(after)} |")
     print(f"\n{open_still:,} of {options.connections:,} were open at the end")
     return 0 if open_still == options.connections else 1
 

@@ -40,6 +40,8 @@ _AT_ONCE = 64
 """connections taken in one turn of the loop: the calls of those that are there have their turn too."""
 
 
+_CLOSE_ON_EXEC: int = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # Linux has it; nothing is started here anyway
+
 _SPARE = 64
 """descriptors that are not for connections: a dozen are open, and certificates are read again."""
 
@@ -114,7 +116,7 @@ class _Child:
         assert self._transport is not None
         for _ in range(_AT_ONCE):
             try:
-                told, descriptors, _, _ = socket.recv_fds(self._door, 1, 1, socket.MSG_CMSG_CLOEXEC)
+                told, descriptors, _, _ = socket.recv_fds(self._door, 1, 1, _CLOSE_ON_EXEC)
             except BlockingIOError:
                 return
             if not told:  # the main process is gone, which the link tells too

@@ -14,7 +14,7 @@ from typing import ClassVar, Final, NamedTuple, TypeAlias
 
 from runner.wire.payload import Payload
 
-WINDOW: Final = 256
+WINDOW: Final = 128
 WINDOW_BYTES: Final = 256 * 1024
 """items and bytes under way between the two processes in one direction of a stream, as `flow.py` counts them. Neither
 side does anything long before it gives credit back, so the bytes are few. Of small items there are many: a stream that

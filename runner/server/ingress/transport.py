@@ -96,7 +96,9 @@ class IngressTransport:
         for ingress in self._living:
             ingress.drain(grace)
         if self._keepers:
-            await asyncio.wait(self._keepers, timeout=grace + _FAREWELL)
+            _, stuck = await asyncio.wait(self._keepers, timeout=grace + _FAREWELL)
+            if stuck:
+                logger.error("%d ingress processes did not end with their grace, and are killed", len(stuck))
         await self.close()
 
     async def close(self) -> None:
