@@ -87,11 +87,18 @@ CONNECTION_ERRORS: list[tuple[str, str, ErrorCode, Script]] = [
         lambda _: [Frame(HEADERS, 0, 1, b"\x83"), Frame(PRIORITY, 0, 3, bytes(5))],
     ),
     ("4.3", "an unknown frame inside a block", PROTOCOL_ERROR, lambda _: [Frame(HEADERS, 0, 1, b"\x83"), Frame(99)]),
+    (
+        "4.3",
+        "HEADERS of another stream inside a block",
+        PROTOCOL_ERROR,
+        lambda peer: [Frame(HEADERS, 0, 1, b"\x83"), peer.request(3)],
+    ),
     ("5.1", "DATA on an idle stream", PROTOCOL_ERROR, lambda _: [data(1, b"x")]),
     ("5.1", "RST_STREAM on an idle stream", PROTOCOL_ERROR, lambda _: [Frame(RST_STREAM, 0, 1, word(8))]),
     ("5.1", "WINDOW_UPDATE on an idle stream", PROTOCOL_ERROR, lambda _: [Frame(WINDOW_UPDATE, 0, 1, word(1))]),
     ("5.1", "CONTINUATION on an idle stream", PROTOCOL_ERROR, lambda _: [Frame(CONTINUATION, 4, 1, b"\x83")]),
     ("5.1", "CONTINUATION behind a whole block", PROTOCOL_ERROR, opened(Frame(CONTINUATION, 4, 1, b"\x83"))),
+    ("5.1", "CONTINUATION on a half-closed stream", PROTOCOL_ERROR, half_closed(Frame(CONTINUATION, 4, 1, b"\x83"))),
     ("5.1", "DATA after RST_STREAM", STREAM_CLOSED, closed_by_peer(data(1, b"x"))),
     (
         "5.1",
@@ -139,6 +146,13 @@ CONNECTION_ERRORS: list[tuple[str, str, ErrorCode, Script]] = [
         PROTOCOL_ERROR,
         lambda _: [Frame(HEADERS, 0, 1, b"\x83"), Frame(CONTINUATION, 4, 3, b"\x83")],
     ),
+    ("6.10", "CONTINUATION behind DATA", PROTOCOL_ERROR, opened(data(1, b"x"), Frame(CONTINUATION, 4, 1, b"\x83"))),
+    (
+        "6.10",
+        "CONTINUATION behind the last one",
+        PROTOCOL_ERROR,
+        lambda peer: [*fragments(peer.encoder.encode(REQUEST)), Frame(CONTINUATION, 4, 1, b"\x83")],
+    ),
     ("8.4", "PUSH_PROMISE from a client", PROTOCOL_ERROR, lambda _: [Frame(PUSH_PROMISE, 4, 1, word(2) + b"\x83")]),
 ]
 
@@ -164,6 +178,12 @@ STREAM_ERRORS: list[tuple[str, str, ErrorCode, Script]] = [
         "trailers with a pseudo-header field",
         PROTOCOL_ERROR,
         lambda peer: [peer.request(1), peer.request(1, [(b":path", b"/")], end=True)],
+    ),
+    (
+        "8.1",
+        "trailers with upper case in a name",
+        PROTOCOL_ERROR,
+        lambda peer: [peer.request(1), peer.request(1, [(b"X-Test", b"ok")], end=True)],
     ),
     (
         "8.1.1",
@@ -199,6 +219,9 @@ STREAM_ERRORS: list[tuple[str, str, ErrorCode, Script]] = [
     ("8.2.1", "a space in a name", PROTOCOL_ERROR, block(*with_fields((b"x test", b"ok")))),
     ("8.2.1", "an empty name", PROTOCOL_ERROR, block(*with_fields((b"", b"ok")))),
     ("8.2.1", "a colon in a name", PROTOCOL_ERROR, block(*with_fields((b"x:y", b"ok")))),
+    ("8.2.1", "a NUL in a name", PROTOCOL_ERROR, block(*with_fields((b"x\0", b"ok")))),
+    ("8.2.1", "DEL in a name", PROTOCOL_ERROR, block(*with_fields((b"x\x7f", b"ok")))),
+    ("8.2.1", "a name beyond ASCII", PROTOCOL_ERROR, block(*with_fields((b"x\xff", b"ok")))),
     ("8.2.1", "a line feed in a value", PROTOCOL_ERROR, block(*with_fields((b"x", b"a\nb")))),
     ("8.2.1", "a carriage return in a value", PROTOCOL_ERROR, block(*with_fields((b"x", b"a\rb")))),
     ("8.2.1", "a NUL in a value", PROTOCOL_ERROR, block(*with_fields((b"x", b"a\0b")))),
@@ -220,8 +243,10 @@ STREAM_ERRORS: list[tuple[str, str, ErrorCode, Script]] = [
     ("8.3.1", "two :method", PROTOCOL_ERROR, block((b":method", b"GET"), *REQUEST)),
     ("8.3.1", "two :scheme", PROTOCOL_ERROR, block((b":scheme", b"http"), *REQUEST)),
     ("8.3.1", "two :path", PROTOCOL_ERROR, block((b":path", b"/"), *REQUEST)),
+    ("8.3.1", "two :authority", PROTOCOL_ERROR, block((b":authority", b"x"), *REQUEST)),
     ("8.3.1", "a line feed in :path", PROTOCOL_ERROR, block((b":path", b"/\n"), *with_fields(without=b":path"))),
     ("8.5", "CONNECT with :path", PROTOCOL_ERROR, block((b":method", b"CONNECT"), *with_fields(without=b":method"))),
+    ("8.5", "CONNECT without :authority", PROTOCOL_ERROR, block((b":method", b"CONNECT"))),
 ]
 
 ACCEPTED: list[tuple[str, str, Script]] = [
@@ -236,7 +261,17 @@ ACCEPTED: list[tuple[str, str, Script]] = [
     ("5.1", "PRIORITY on a closed stream", closed_by_peer(Frame(PRIORITY, 0, 1, bytes(5)))),
     ("5.1", "WINDOW_UPDATE on a closed stream", closed_by_peer(Frame(WINDOW_UPDATE, 0, 1, word(9)))),
     ("5.1", "RST_STREAM on a closed stream", closed_by_peer(Frame(RST_STREAM, 0, 1, word(8)))),
+    ("5.1.1", "the highest number", lambda peer: [peer.request(2**31 - 1)]),
     ("5.1.1", "numbers that were left out", lambda peer: [peer.request(7), peer.request(101)]),
+    # 5.3 has retired priorities, with the error for a stream that depends on itself: nothing is made of any of them.
+    ("5.3.2", "PRIORITY of any kind", lambda _: [Frame(PRIORITY, 0, 1, word(1 << 31 | 3) + b"\xff")]),
+    ("5.3.2", "PRIORITY on itself", opened(Frame(PRIORITY, 0, 1, word(1) + b"\0"))),
+    ("5.3.2", "PRIORITY on a later stream", lambda peer: [Frame(PRIORITY, 0, 9, bytes(5)), peer.request(1)]),
+    (
+        "5.3.2",
+        "HEADERS with a priority on itself",
+        lambda peer: [Frame(HEADERS, END_HEADERS | WITH_PRIORITY, 1, word(1) + b"\xff" + peer.encoder.encode(REQUEST))],
+    ),
     ("6.1", "DATA with padding", opened(padded(1, 3, b"abc\0\0\0"))),
     ("6.1", "DATA of padding only", opened(padded(1, 3, b"\0\0\0"))),
     (
@@ -246,6 +281,20 @@ ACCEPTED: list[tuple[str, str, Script]] = [
             padded(1, 2, bytes(5) + peer.encoder.encode(REQUEST) + b"\0\0", END_HEADERS | WITH_PRIORITY, HEADERS)
         ],
     ),
+    (
+        "6.2",
+        "HEADERS with padding, and the rest of the block in CONTINUATION",
+        lambda peer: [
+            padded(1, 3, b"\0\0\0", END_STREAM, HEADERS),
+            Frame(CONTINUATION, END_HEADERS, 1, peer.encoder.encode(REQUEST)),
+        ],
+    ),
+    ("6.5", "SETTINGS that say nothing", lambda _: [Frame(SETTINGS)]),
+    ("6.5.2", "the widest window", lambda _: [settings((4, 2**31 - 1))]),
+    ("6.5.2", "the shortest and the longest frame", lambda _: [settings((5, 2**14), (5, 2**24 - 1))]),
+    ("6.5.2", "no table, and no streams of ours", lambda _: [settings((1, 0), (3, 0))]),
+    ("6.9", "WINDOW_UPDATE with a reserved bit", lambda _: [Frame(WINDOW_UPDATE, 0, 0, word(1 << 31 | 5))]),
+    ("6.9.1", "a window of 2^31 - 1", lambda _: [Frame(WINDOW_UPDATE, 0, 0, word(2**31 - 1 - 65_535))]),
     ("6.5.2", "an unknown setting", lambda _: [settings((0xFF, 1))]),
     ("6.5.2", "ENABLE_PUSH 0", lambda _: [settings((2, 0))]),
     ("6.8", "GOAWAY with an unknown code", opened(Frame(GOAWAY, 0, 0, word(0) + word(0xFF)))),
@@ -259,6 +308,8 @@ ACCEPTED: list[tuple[str, str, Script]] = [
     ("8.2.1", "an empty value", block(*with_fields((b"x", b""), (b"y", b"")))),
     ("8.2.1", "a value beyond ASCII", block(*with_fields((b"x", b"\xff\x80")))),
     ("8.2.2", "te: trailers", block(*with_fields((b"te", b"trailers")))),
+    ("8.2.3", "cookies in several fields", block(*with_fields((b"cookie", b"a=1"), (b"cookie", b"b=2")))),
+    ("8.3.1", "host in place of :authority", block(*with_fields((b"host", b"x"), without=b":authority"))),
     ("8.5", "CONNECT", block((b":method", b"CONNECT"), (b":authority", b"x:1"))),
 ]
 
@@ -364,6 +415,38 @@ def test_3_4_another_frame_than_settings(frame: Frame) -> None:
     peer = Peer(greeting=(frame,))
     assert peer.greeted[-1].kind == GOAWAY
     assert peer.greeted[-1].code == PROTOCOL_ERROR
+
+
+# 5.1
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (data(1, b"x"), STREAM_CLOSED),
+        (data(1, end=True), STREAM_CLOSED),
+        (Frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x83"), STREAM_CLOSED),
+        (Frame(CONTINUATION, END_HEADERS, 1, b"\x83"), PROTOCOL_ERROR),
+        (Frame(PRIORITY, 0, 1, bytes(5)), None),
+        (Frame(WINDOW_UPDATE, 0, 1, word(9)), None),
+        (Frame(RST_STREAM, 0, 1, word(8)), None),
+    ],
+)
+def test_5_1_a_stream_that_both_have_ended(frame: Frame, code: ErrorCode | None) -> None:
+    peer = Peer()
+    stream = peer.open(1, end=True)
+    peer.connection.sender.headers(stream, [(b":status", b"200")], end_stream=True)
+    peer.heard()
+    answers = peer.say(frame)
+    assert [(each.kind, each.code) for each in answers] == ([] if code is None else [(GOAWAY, code)])
+    assert stream.resets == []
+
+
+def test_5_3_2_a_priority_opens_and_closes_no_stream() -> None:
+    peer = Peer()
+    assert peer.say(Frame(PRIORITY, 0, 101, word(7) + b"\x0f")) == []
+    assert peer.connection.active == 0
+    assert peer.open(1, end=True).ended  # a lower number than that, which was idle still
 
 
 # 5.1.2
