@@ -218,9 +218,16 @@ def main() -> None:
         print(f"{machine()}; load from {client_name()}; medians of {options.rounds} rounds\n")
         print("| calls | in flight | server | calls/s | of raw | p50 ms | p99 ms | CPU µs/call |")
         print("| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |")
+        servers = {"raw grpc.aio": raw, "on grpcio": ours, "runner": native}
+        began = {name: server.resident_bytes() for name, server in servers.items()}
         for row in rows(raw, ours, native, options.only.split(",")):
             for line in lines(row, measure_row(row, rounds=options.rounds, seconds=options.seconds)):
                 print(line, flush=True)
+        print("\n| server process, without its workers | MB when it began to serve | MB now | MB at most |")
+        print("| --- | ---: | ---: | ---: |")
+        for name, server in servers.items():
+            now, most = server.resident_bytes(), server.resident_bytes(most=True)
+            print(f"| {name} | {began[name] / 1e6:.0f} | {now / 1e6:.0f} | {most / 1e6:.0f} |")
 
 
 if __name__ == "__main__":

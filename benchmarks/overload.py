@@ -82,19 +82,14 @@ def _percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0.0
 
 
-def _resident(server: Server) -> int:
-    status = Path(f"/proc/{server.pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) * 1024
-
-
 def run_step(server: Server, body: Path, rate: float, seconds: float) -> Step:
     """Offer one rate."""
     generator = Generator(server.port, PATH, body, rate=rate, seconds=seconds)
     time.sleep(1.0 + seconds / 4)  # the generator's own start takes about a second
-    early, used, since = _resident(server), server.cpu_seconds(), time.perf_counter()
+    early, used, since = server.resident_bytes(), server.cpu_seconds(), time.perf_counter()
     seen = generator.finish()
     cpu = (server.cpu_seconds() - used) / (time.perf_counter() - since)
-    return Step(rate, seen, seconds, early, _resident(server), cpu)
+    return Step(rate, seen, seconds, early, server.resident_bytes(), cpu)
 
 
 def line(step: Step, peak: float) -> str:

@@ -29,6 +29,11 @@ class Server:
         """Return the same of the server alone, and of its descendants."""
         return spent(self.pid), sum(spent(pid) for pid in family(self.pid) if pid != self.pid)
 
+    def resident_bytes(self, *, most: bool = False) -> int:
+        """Return the memory that the server alone has, without its descendants. `most`: that it had so far."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.partition("VmHWM:" if most else "VmRSS:")[2].split()[0]) * 1024
+
 
 @contextlib.contextmanager
 def running(command: Sequence[str], stderr: IO[str] | None = None) -> Iterator[Server]:
