@@ -223,7 +223,7 @@ def main() -> None:
         for row in rows(raw, ours, native, options.only.split(",")):
             for line in lines(row, measure_row(row, rounds=options.rounds, seconds=options.seconds)):
                 print(line, flush=True)
-        print("\n| server process, without its workers | MB when it began to serve | MB now | MB at most |")
+        print("\n| server process, without its workers | MB when it began to serve | MB after all rows | MB at most |")
         print("| --- | ---: | ---: | ---: |")
         for name, server in servers.items():
             now, most = server.resident_bytes(), server.resident_bytes(most=True)

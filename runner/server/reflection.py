@@ -8,13 +8,13 @@ these descriptors, since the messages are those of `runner.v1` under either serv
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
-from grpc_reflection.v1alpha import reflection, reflection_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 
 from runner.server.health import SERVICE as HEALTH_SERVICE
 from runner.server.rpcs import BidiRpc, CallInfo, RpcFailed, Rpcs
@@ -24,6 +24,8 @@ from runner.wire.pb import inference_pb2 as pb
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import FileDescriptor
+
+_Response: TypeAlias = reflection_pb2.ServerReflectionResponse
 
 _V1ALPHA = "grpc.reflection.v1alpha"
 _V1 = "grpc.reflection.v1"
@@ -39,11 +41,11 @@ SERVICES = (
 
 def reflection_rpcs() -> Rpcs:
     """Return the RPCs of both versions."""
-    servicer: Any = reflection.aio.ReflectionServicer(SERVICES, pool=_describe())
+    pool = _describe()
 
     async def info(requests: AsyncIterator[bytes], call: CallInfo) -> AsyncIterator[bytes]:
-        async for reply in servicer.ServerReflectionInfo(_parsed(requests), None):
-            yield reply.SerializeToString()
+        async for request in _parsed(requests):
+            yield _answer(pool, request).SerializeToString()
 
     rpc = BidiRpc(info, lasting=True)
     return {f"/{version}.ServerReflection/ServerReflectionInfo": rpc for version in (_V1, _V1ALPHA)}
@@ -55,6 +57,50 @@ async def _parsed(requests: AsyncIterator[bytes]) -> AsyncIterator[reflection_pb
             yield reflection_pb2.ServerReflectionRequest.FromString(request)
         except DecodeError:
             raise RpcFailed(GrpcCode.INVALID_ARGUMENT, "the request is not a ServerReflectionRequest") from None
+
+
+def _answer(pool: DescriptorPool, request: reflection_pb2.ServerReflectionRequest) -> _Response:
+    """Return what a request asks for. The package's own servicer would do, but loads all of gRPC."""
+    response = _Response(original_request=request)
+    try:
+        match request.WhichOneof("message_request"):
+            case "list_services":
+                names = [reflection_pb2.ServiceResponse(name=name) for name in sorted(SERVICES)]
+                response.list_services_response.service.extend(names)
+            case "file_by_filename":
+                _tell_file(pool.FindFileByName(request.file_by_filename), response)
+            case "file_containing_symbol":
+                _tell_file(pool.FindFileContainingSymbol(request.file_containing_symbol), response)
+            case "file_containing_extension":
+                wanted = request.file_containing_extension
+                message = pool.FindMessageTypeByName(wanted.containing_type)
+                extension = pool.FindExtensionByNumber(message, wanted.extension_number)
+                _tell_file(pool.FindFileContainingSymbol(extension.full_name), response)
+            case "all_extension_numbers_of_type":
+                message = pool.FindMessageTypeByName(request.all_extension_numbers_of_type)
+                numbers = sorted(extension.number for extension in pool.FindAllExtensions(message))
+                told = response.all_extension_numbers_response
+                told.base_type_name = message.full_name
+                told.extension_number.extend(numbers)
+            case _:
+                response.error_response.error_code = GrpcCode.INVALID_ARGUMENT
+                response.error_response.error_message = "the request asks for nothing"
+    except KeyError:
+        response.error_response.error_code = GrpcCode.NOT_FOUND
+        response.error_response.error_message = "there is no such thing here"
+    return response
+
+
+def _tell_file(file: Any, response: _Response) -> None:
+    """Put a file's description and those of all that it imports into a response."""
+    found: dict[str, Any] = {}
+    waiting = [file]
+    while waiting:
+        each = waiting.pop()
+        if each.name not in found:
+            found[each.name] = each
+            waiting.extend(each.dependencies)
+    response.file_descriptor_response.file_descriptor_proto.extend(each.serialized_pb for each in found.values())
 
 
 def _describe() -> DescriptorPool:

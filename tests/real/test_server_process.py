@@ -25,7 +25,7 @@ from tests.real.conftest import INGRESS
 pytestmark = pytest.mark.real
 
 MODEL_LOADING = 21351
-IDLE_BYTES = 80e6
+IDLE_BYTES = 60e6
 
 
 def free_port() -> int:

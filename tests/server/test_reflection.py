@@ -118,6 +118,23 @@ def test_unknown_symbols(channel: grpc.Channel) -> None:
     assert [reply.error_response.error_code for reply in replies] == [5, 5, 0, 3]
 
 
+def test_extensions(channel: grpc.Channel) -> None:
+    message = "runner.v1.Input"
+    replies = ask(
+        channel,
+        "v1",
+        Request(all_extension_numbers_of_type=message),
+        Request(all_extension_numbers_of_type="runner.v1.Nothing"),
+        Request(file_containing_extension={"containing_type": message, "extension_number": 1}),
+    )
+    assert replies[0].all_extension_numbers_response.base_type_name == message
+    assert not replies[0].all_extension_numbers_response.extension_number
+    assert [reply.error_response.error_code for reply in replies] == [0, 5, 5]
+    assert [reply.original_request.WhichOneof("message_request") for reply in replies[:2]] == [
+        "all_extension_numbers_of_type"
+    ] * 2
+
+
 def test_health_on_the_same_socket(channel: grpc.Channel) -> None:
     stub = health_pb2_grpc.HealthStub(channel)
     assert stub.Check(health_pb2.HealthCheckRequest(), timeout=10).status == health_pb2.HealthCheckResponse.SERVING
