@@ -179,4 +179,7 @@ class SocketLink:
             self._closed = True
             for channel in (self._control, self._data):
                 channel.close()
+            self.writer = self.reader = (
+                None  # memory that goes with its last payload, and not when garbage is collected
+            )
             self._receiver.on_closed()

@@ -92,6 +92,7 @@ class IngressLink:
 
     def lost(self, channel: Channel) -> None:
         """See `Owner`."""
+        self._writer = self._reader = None  # memory that goes with its last payload, and not when garbage is collected
         self._receiver.on_closed()
 
     def __repr__(self) -> str:

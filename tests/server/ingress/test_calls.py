@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
@@ -298,6 +300,24 @@ async def test_a_process_that_dies_takes_its_calls_along():
         await under_test.main._closed
         await under_test.main.stop()
         assert rpcs.cancelled == ["wait"]
+
+
+@on_loop
+async def test_the_memory_of_a_process_that_dies_goes_with_its_last_payload():
+    rpcs = Rpcs()
+    gc.disable()
+    try:
+        async with hop(rpcs.table(), shared_bytes=1 << 20) as under_test:
+            begin(under_test, "/t/Begun", b"later")
+            await rpcs.started.wait()
+            assert under_test.ours is not None
+            memory = [weakref.ref(each) for each in under_test.ours]
+            under_test.ours = None
+            under_test.cut()
+            await under_test.main._closed
+            assert [each() for each in memory] == [None, None]
+    finally:
+        gc.enable()
 
 
 NONSENSE = {
