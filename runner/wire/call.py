@@ -1,7 +1,6 @@
-"""One method's calls as bytes: compiled from its signature, used by the worker and by the client.
+"""One method's calls as bytes: compiled from its signature, read by the worker and written by the client.
 
-The worker reads inputs and writes outputs, the client does the reverse. Knows nothing of statuses beyond success,
-of ids, or of how bytes travel.
+Knows nothing of ids, or of how bytes travel.
 """
 
 from __future__ import annotations
@@ -12,28 +11,21 @@ from typing import Final, NamedTuple
 from google.protobuf.struct_pb2 import Struct
 
 from runner.errors import InvalidInput
-from runner.signature.method import Cardinality, MethodSignature
-from runner.signature.tree import Kind, Leaf, Node
+from runner.signature.method import MethodSignature
 from runner.types.media import Text, path_of
-from runner.wire import scalars
-from runner.wire.alike import Frames, Known, Memory
-from runner.wire.argument import IMMUTABLE, CompiledArgument, encode_value
-from runner.wire.codec import compile_codec
+from runner.wire.alike import Known, Memory
+from runner.wire.argument import IMMUTABLE, CompiledArgument
 from runner.wire.json import decode_value
 from runner.wire.message import INVALID_MESSAGE, MessageReader, Range, parse, serialize
 from runner.wire.mismatch import EncodeError
 from runner.wire.old_style import METHOD_KEY, LooseValues, is_old_style, text_url
-from runner.wire.payload import VIEW_FROM, Join, Payload
+from runner.wire.payload import Payload
 from runner.wire.pb import inference_pb2 as pb
-from runner.wire.value import Filling, ValueCodec
+from runner.wire.result import ResultCodec, numbers_of
+from runner.wire.value import Filling
 from runner.wire.walk import Media, Unresolved, is_unresolved
 
 __all__ = ["Arguments", "CallCodec", "EncodeError", "Unresolved"]
-
-RESULT: Final = "return"
-"""The id of the part that holds a result."""
-
-_SUCCESS: Final = pb.Output(status=pb.Status(code=10000, description="Ok")).SerializeToString()
 
 
 class Arguments(dict[str, object]):
@@ -54,29 +46,21 @@ class _Alike(NamedTuple):
     filling: Filling
 
 
-class CallCodec:
-    """Encode and decode one method's calls; compiled once from its signature.
-
-    Attributes:
-        join: puts a long output together; whoever sends outputs may have a better place for them than bytes.
-    """
+class CallCodec(ResultCodec):
+    """Encode and decode one method's calls, their results among them; compiled once from its signature."""
 
     def __init__(self, signature: MethodSignature) -> None:
-        self.join: Join = b"".join
-        self._name = signature.name
+        super().__init__(signature)
         self._arguments = [CompiledArgument(argument) for argument in signature.arguments]
         self._by_name = {argument.name: argument for argument in self._arguments}
         self._first = signature.arguments[0].name if signature.arguments else ""
         self._streamed = next((argument for argument in self._arguments if argument.streamed), None)
         arrays = [argument.name for argument in self._arguments if argument.is_array]
         self._read_input = MessageReader(pb.Input, arrays).read
-        self._result = _result_codec(signature)
-        self._read_output = MessageReader(pb.Output, () if self._result.apart is None else (RESULT,)).read
         self.carries_media = any(argument.visit is not None for argument in self._arguments)
         self.opens_images = any(argument.opens_images for argument in self._arguments)
         self._finishes = any(argument.finish is not None for argument in self._arguments)
         self._alike: Memory[_Alike] = Memory()
-        self._frames = Frames()
         self._head = pb.Input()
         self._head.data.metadata.fields[METHOD_KEY].string_value = signature.name
 
@@ -119,7 +103,7 @@ class CallCodec:
                 if arguments.old_style and argument.is_str and (url := text_url(sent)):
                     arguments[name] = Text(url=url)  # `finish` makes a str of it
                 else:
-                    arguments[name] = argument.decode(sent, _numbers(payload, ranges.get(name)))
+                    arguments[name] = argument.decode(sent, numbers_of(payload, ranges.get(name)))
             elif not argument.streamed:
                 arguments[name] = argument.default(self._name)
         if loose is not None:
@@ -171,59 +155,11 @@ class CallCodec:
         data = message.data
         for index, part in enumerate(data.parts):
             if part.id == argument.name:
-                return argument.decode(part.data, _numbers(payload, apart.get(index)))
+                return argument.decode(part.data, numbers_of(payload, apart.get(index)))
         sent = None if data.parts else LooseValues(data).take(argument.loose_fields)
         if sent is None:
             raise InvalidInput("the message holds no item of it", path=argument.name)
         return argument.decode(sent)
-
-    def encode_output(
-        self, value: object, usage: tuple[int, int, int] | None = None, *, old_style: bool = False
-    ) -> Payload:
-        """Return a successful, serialized Output, as `join` has put it together if it is long.
-
-        Args:
-            value: what the method returned or yielded.
-            usage: numbers of prompt, completion and cached tokens.
-            old_style: put the value directly into the output's data, for the callers who look there.
-
-        Raises:
-            EncodeError: the value is not of the declared type.
-        """
-        kind = content = None
-        if self._result.inner is not None and usage is None and not old_style:
-            try:
-                kind = self._result.inner.kind(value)
-                content = None if kind is None else self._result.inner.content(value)
-            except UnicodeEncodeError:  # it is told below what is wrong with it
-                kind = None
-            if content is not None and (frame := self._frames.get(kind)) is not None:
-                pieces = frame[0], content, frame[1]
-                return b"".join(pieces) if len(content) < VIEW_FROM else self.join(pieces)
-        output = pb.Output()
-        if old_style:
-            data = output.data
-        else:
-            part = output.data.parts.add()
-            part.id = RESULT
-            data = part.data
-        if usage is not None:
-            output.prompt_tokens, output.completion_tokens, output.cached_tokens = usage
-        apart: dict[int, memoryview] = {}
-        try:
-            encode_value(self._result, value, data, None if old_style else apart)
-            if old_style and data.string_value:
-                data.text.raw = data.string_value
-            pieces = serialize(output, apart, _SUCCESS)
-            if content is not None:
-                if len(apart) == 1:
-                    self._frames.put(kind, bytes(pieces[0]), bytes(pieces[2]))
-                else:
-                    self._frames.learn(kind, bytes(pieces[0]), content)
-            return self.join(pieces) if apart else bytes(pieces[0])
-        except EncodeError as error:
-            told = f"{self._name}() returned what it does not declare: {error.message}"
-            raise EncodeError(told, path=error.path and RESULT + error.path) from None
 
     # -- the client's side ------------------------------------------------------------------------------------------
 
@@ -262,23 +198,6 @@ class CallCodec:
         apart: dict[int, memoryview] = {}
         self._streamed_argument().encode(value, message, apart)
         return _serialize_for_caller(message, apart)
-
-    def decode_output(self, payload: Payload) -> object:
-        """Return the value in a serialized Output, whatever its status; `payload` as for `decode_call`.
-
-        Raises:
-            InvalidInput: it holds no value of the declared type.
-        """
-        message, apart = self._read_output(payload)
-        data = message.data
-        try:
-            for index, part in enumerate(data.parts):
-                if part.id == RESULT:
-                    return self._result.read(part.data, _numbers(payload, apart.get(index)))
-            return self._result.read(data, None)
-        except InvalidInput as error:
-            error.path = RESULT + error.path
-            raise
 
     # -- media and libraries ----------------------------------------------------------------------------------------
 
@@ -362,24 +281,7 @@ class CallCodec:
         return self._streamed
 
 
-def _result_codec(signature: MethodSignature) -> ValueCodec:
-    """Return the result's codec.
-
-    A streamed str result of a bidi method is published as a text to clients that call that way, so both readers have
-    to find theirs.
-    """
-    codec = compile_codec(signature.result)
-    if signature.cardinality is Cardinality.BIDI and signature.result == _STR:
-        return ValueCodec(codec.decode, scalars.encode_str_and_text)
-    return codec
-
-
 _NO_RANGES: Final[Mapping[str, Range]] = {}
-_STR: Final[Node] = Leaf(Kind.STR)
-
-
-def _numbers(payload: Payload, place: Range | None) -> memoryview | None:
-    return None if place is None else memoryview(payload)[place[0] : place[1]]
 
 
 def _serialize_for_caller(message: pb.Input, apart: Mapping[int, memoryview]) -> bytes:
