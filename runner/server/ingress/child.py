@@ -25,7 +25,19 @@ from runner.processes.prctl import die_with_parent
 from runner.processes.shared import Shared, open_pair
 from runner.server.certificates import Certificates
 from runner.server.ingress.link import IngressLink
-from runner.server.ingress.messages import Credit, Drain, Failed, Item, Left, Message, Ready, Result, Serve, TlsFiles
+from runner.server.ingress.messages import (
+    Beat,
+    Credit,
+    Drain,
+    Failed,
+    Item,
+    Left,
+    Message,
+    Ready,
+    Result,
+    Serve,
+    TlsFiles,
+)
 from runner.server.ingress.remote import Remote
 from runner.server.native.protocol import Patience
 from runner.server.native.tls import server_context
@@ -83,6 +95,9 @@ class _Child:
                 self._remote.on_message(message)
             case Serve():
                 self._serve(message)
+            case Beat():
+                assert self._link is not None
+                self._link.send(message)
             case Drain():
                 self._drained = self._loop.create_task(self._drain(message.grace))
             case _:

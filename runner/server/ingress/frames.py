@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias, cast
 from runner.processes.framing import JOIN_BELOW, PREFIX, SHARED_TAG, apart, append, rest
 from runner.processes.shared import SharedReader, SharedWriter
 from runner.server.ingress.messages import (
+    Beat,
     Call,
     Cancel,
     Credit,
@@ -96,6 +97,8 @@ def pack(message: Message, out: list[Payload], shared: SharedWriter | None = Non
             return append(out, _ID.pack(_ID.size - 4, Left.TAG, message.connections), b"")
         case Ready():
             return append(out, _ID.pack(_ID.size - 4, Ready.TAG, message.room), b"")
+        case Beat():
+            return append(out, PREFIX.pack(1, Beat.TAG), b"")
         case Drain():
             return append(out, _DRAIN.pack(_DRAIN.size - 4, Drain.TAG, message.grace), b"")
         case Serve():
@@ -173,6 +176,8 @@ def _read(frame: memoryview, tag: int) -> Message:
             return Left(_ID.unpack_from(frame)[2])
         case Ready.TAG:
             return Ready(_ID.unpack_from(frame)[2])
+        case Beat.TAG:
+            return Beat()
         case Drain.TAG:
             return Drain(_DRAIN.unpack_from(frame)[2])
         case Serve.TAG:

@@ -131,6 +131,13 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
+class Beat:
+    """The main process asks with it whether the loop of the other one turns, which answers with the same."""
+
+    TAG: ClassVar[int] = 8
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """Connections may be given to this process from now on, so many at a time."""
 
@@ -175,6 +182,6 @@ class Failed:
     trailers: bytes = b""
 
 
-ToIngress: TypeAlias = Serve | Item | Credit | Drain | Result | Failed
-FromIngress: TypeAlias = Ready | Left | Call | Item | EndInput | Credit | Cancel
-Message: TypeAlias = Serve | Call | Item | EndInput | Credit | Cancel | Drain | Ready | Left | Result | Failed
+ToIngress: TypeAlias = Serve | Item | Credit | Drain | Beat | Result | Failed
+FromIngress: TypeAlias = Ready | Left | Beat | Call | Item | EndInput | Credit | Cancel
+Message: TypeAlias = Serve | Call | Item | EndInput | Credit | Cancel | Drain | Beat | Ready | Left | Result | Failed

@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from runner.processes.child_process import ChildProcess, socket_pair
 from runner.processes.shared import create_pair
 from runner.server.ingress.answers import Answers
 from runner.server.ingress.door import hand_over
 from runner.server.ingress.link import IngressLink
-from runner.server.ingress.messages import Call, Cancel, Credit, Drain, EndInput, Item, Left, Message, Ready, Serve
+from runner.server.ingress.messages import (
+    Beat,
+    Call,
+    Cancel,
+    Credit,
+    Drain,
+    EndInput,
+    Item,
+    Left,
+    Message,
+    Ready,
+    Serve,
+)
+
+logger = logging.getLogger("runner.server")
+
+MISSED_BEATS: Final = 3
+"""Beats without an answer, after which a process counts as hung: a machine may be busy with something else for once."""
 
 _LAST_MOMENT = 0.5
 """seconds in which a process ends whose link has: the kernel closes the one before it tells of the other."""
@@ -43,6 +62,7 @@ class IngressProcess:
         self._process: ChildProcess | None = None
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._given = 0
+        self._unanswered = 0  # beats
         self._left = 0
 
     @classmethod
@@ -129,6 +149,17 @@ class IngressProcess:
         self._given += given
         return given
 
+    def beat(self) -> None:
+        """Ask whether it is there; end it if it did not answer when it was asked before."""
+        if not self.ready or self._link is None or self._process is None:
+            return
+        if self._unanswered >= MISSED_BEATS:
+            logger.error("an ingress process has not answered %d times, and is killed", self._unanswered)
+            self._process.kill()
+            return
+        self._unanswered += 1
+        self._link.send(Beat())
+
     def drain(self, grace: float) -> None:
         """Have it begin nothing new, give its calls so many seconds, and end."""
         self.ready = False
@@ -178,6 +209,8 @@ class IngressProcess:
             case Left():
                 self._left = message.connections
                 self._on_room()
+            case Beat():
+                self._unanswered = 0
             case Ready():
                 self.ready, self.room = True, message.room
                 self._on_room()

@@ -24,6 +24,9 @@ from runner.statistics import IngressStatistics
 
 logger = logging.getLogger("runner.server")
 
+_BEAT_SECONDS: Final = 5.0
+"""between two questions whether a process still turns its loop."""
+
 _FAREWELL: Final = 2.0
 """seconds beyond the grace that a process may take to drain before it is ended."""
 
@@ -79,6 +82,7 @@ class IngressTransport:
         self._waited_for: set[IngressProcess] = set()  # those that are to take other connections first
         self._keepers: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
+        self._beats: asyncio.TimerHandle | None = None
         self._restarts = 0
 
     async def listen(self, host: str, port: int, certificates: Certificates | None = None) -> int:
@@ -86,6 +90,7 @@ class IngressTransport:
         sockets = inherited_sockets(os.environ) or open_sockets(host, port, reuse_port=self._reuse_port)
         name = cast("tuple[str, int] | str", sockets[0].getsockname())
         self._door = Door(sockets, self._give)
+        self._beats = self._loop.call_later(_BEAT_SECONDS, self._beat)
         self._keepers = [self._loop.create_task(self._keep()) for _ in range(self._count)]
         return name[1] if isinstance(name, tuple) else 0
 
@@ -104,6 +109,8 @@ class IngressTransport:
     async def close(self) -> None:
         """See `Transport`."""
         self._stop_listening()
+        if self._beats is not None:
+            self._beats.cancel()
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
@@ -148,6 +155,11 @@ class IngressTransport:
                 async with asyncio.timeout(restart_delay(deaths, random.random())):
                     await self._stopping.wait()
                     return
+
+    def _beat(self) -> None:
+        for ingress in self._living:
+            ingress.beat()
+        self._beats = self._loop.call_later(_BEAT_SECONDS, self._beat)
 
     def _answers(self, send: Callable[[Message], None]) -> Answers:
         return Answers(self._rpcs, self._status_of, self._http1, send)

@@ -12,6 +12,7 @@ from runner.processes.framing import JOIN_BELOW, SHARED_TAG
 from runner.processes.shared import create_pair, open_pair
 from runner.server.ingress.frames import pack, unpack
 from runner.server.ingress.messages import (
+    Beat,
     Call,
     Cancel,
     Credit,
@@ -45,6 +46,7 @@ MESSAGES = st.one_of(
     st.builds(Left, IDS),
     st.builds(Ready, IDS),
     st.builds(Drain, INSTANTS),
+    st.just(Beat()),
     st.builds(
         Serve,
         rpcs=st.lists(KINDS, max_size=3).map(tuple),
@@ -79,7 +81,7 @@ def test_every_message_is_tried_and_has_a_number_of_its_own():
     every = {*typing.get_args(ToIngress), *typing.get_args(FromIngress)}
     assert set(typing.get_args(Message)) == every
     assert len({each.TAG for each in every}) == len(every)
-    assert len(every) == 11
+    assert len(every) == 12
 
 
 @pytest.mark.parametrize("make", [Call, Item, Result])

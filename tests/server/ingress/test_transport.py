@@ -178,6 +178,20 @@ async def test_a_process_that_does_not_drain_is_ended(monkeypatch):
 
 
 @on_loop
+async def test_a_process_that_hangs_is_killed_and_replaced(monkeypatch, caplog):
+    monkeypatch.setattr(transport_module, "_BEAT_SECONDS", 0.2)
+    async with served(2) as server:
+        victim, other = server.processes
+        await server.until(lambda: other._unanswered == 1)
+        await server.until(lambda: other._unanswered == 0)  # answered
+        os.kill(victim.pid, signal.SIGSTOP)
+        await server.until(lambda: server.transport.statistics().restarts_total == 1)
+        await server.ready(2)
+        assert victim not in server.processes
+        assert "has not answered 3 times, and is killed" in caplog.text
+
+
+@on_loop
 async def test_connections_for_which_no_process_has_room_wait():
     async with served(2) as server:
         for process in server.processes:
