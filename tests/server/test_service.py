@@ -567,7 +567,7 @@ async def test_a_call_that_failed_tells_the_times_that_are_known():
 
         running = [under_test.post(request("predict", "x"), NATIVE) for _ in range(2)]
         await under_test.worker.hears(Call, 3)
-        deadline = time.monotonic() + 0.02
+        deadline = time.monotonic() + 0.3  # not so soon that it could pass before the call is there
         waiting = under_test.post(request("predict", "x"), NATIVE, CallInfo(deadline, trailers=in_queue))
         with pytest.raises(DeadlineExceeded):
             await waiting
