@@ -65,6 +65,7 @@ from typing import Final
 
 from runner.http2 import frames
 from runner.http2.allowance import Allowance
+from runner.http2.backlog import Backlog
 from runner.http2.errors import ConnectionFailure, ErrorCode, MalformedMessage
 from runner.http2.fields import RequestHead, RequestReader, check_trailers
 from runner.http2.frames import (
@@ -108,6 +109,7 @@ class Connection:
         wake: called when there is something to take from `sender` after there was nothing.
         limits: the bounds.
         now: the instant at which it begins.
+        backlog: counts what waits for peers, of many connections; None: nobody does.
     """
 
     def __init__(
@@ -116,9 +118,10 @@ class Connection:
         wake: Callable[[], None],
         limits: Limits,
         now: float,
+        backlog: Backlog | None = None,
     ) -> None:
         self.limits = limits
-        self.sender = Sender(wake, self._answered)
+        self.sender = Sender(wake, self._answered, backlog)
         self.failure: ConnectionFailure | None = None
         self.now = now  # of the last `receive`
         self.pinged = False  # a PING of `ping` waits for its answer

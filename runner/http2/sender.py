@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from runner.http2 import frames
+from runner.http2.backlog import Backlog
 from runner.http2.fields import Fields
 from runner.http2.frames import DATA, DEFAULT_MAX_FRAME, DEFAULT_WINDOW, END_HEADERS, END_STREAM, HEADERS, MAX_WINDOW
 from runner.http2.hpack import HeaderEncoder
@@ -53,14 +54,19 @@ class Sender:
     Args:
         wake: called when there is something to take after there was nothing.
         ended: called when the last frame of a stream was sent.
+        backlog: counts what waits on this and other connections; None: nobody does.
     """
 
-    def __init__(self, wake: Callable[[], None], ended: Callable[[Stream], None]) -> None:
+    def __init__(
+        self, wake: Callable[[], None], ended: Callable[[Stream], None], backlog: Backlog | None = None
+    ) -> None:
         self.encoder = HeaderEncoder()
         self.window = DEFAULT_WINDOW  # what the peer takes on all streams together
         self.initial_window = DEFAULT_WINDOW  # what it takes on a new stream
         self.max_frame = DEFAULT_MAX_FRAME
         self.data_frames = 0  # sent so far
+        self.queued = 0  # bytes that wait with streams
+        self._backlog = backlog
         self._resized = False  # the next block begins with a size update (RFC 7541, 4.2)
         self._wake = wake
         self._ended = ended
@@ -109,16 +115,14 @@ class Sender:
                 stream.queue.append(head)
             if data:
                 stream.queue.append(data)
-            stream.queued += size
-            self._schedule(stream)
+            self._queue(stream, size)
 
     def long_data(self, stream: Stream, pieces: Sequence[bytes | memoryview]) -> None:
         """Send so much that it fills frames: in turns with others, and each piece from where it lies."""
         if stream.queue is None:
             stream.queue = deque()
         stream.queue.extend(pieces)
-        stream.queued += sum(map(len, pieces))
-        self._schedule(stream)
+        self._queue(stream, sum(map(len, pieces)))
 
     def end(self, stream: Stream, trailers: Fields | HeaderBlock = ()) -> None:
         """End a stream behind what is queued, with a trailer section or without."""
@@ -180,7 +184,8 @@ class Sender:
         """Drop what is queued of a stream that is over."""
         stream.local_open = False
         stream.queue = stream.last = None
-        stream.queued = 0
+        if stream.queued:
+            self._unqueue(stream, stream.queued)
 
     def resize_table(self, size: int) -> None:
         """The peer allows for a compression table of this size. The next block has to say what we use of it."""
@@ -222,6 +227,19 @@ class Sender:
         out, self._out = self._out, []
         return out
 
+    def _queue(self, stream: Stream, size: int) -> None:
+        stream.queued += size
+        self.queued += size
+        self._schedule(stream)
+        if self._backlog is not None:
+            self._backlog.add(size)
+
+    def _unqueue(self, stream: Stream, size: int) -> None:
+        stream.queued -= size
+        self.queued -= size
+        if self._backlog is not None:
+            self._backlog.remove(size)
+
     def _schedule(self, stream: Stream) -> None:
         if not stream.scheduled and stream.send_window > 0:
             stream.scheduled = True
@@ -250,7 +268,7 @@ class Sender:
     def _send_frames(self, stream: Stream, queue: deque[bytes | memoryview], size: int) -> None:
         self.window -= size
         stream.send_window -= size
-        stream.queued -= size
+        self._unqueue(stream, size)
         out, number, longest = self._out, stream.id_bytes, min(self.max_frame, _TURN_OF_STREAM)
         whole = (longest << 16).to_bytes(5, "big") + number  # the head of a frame that is as long as may be
         piece: bytes | memoryview = b""

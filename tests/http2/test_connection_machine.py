@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from runner.http2.backlog import Backlog
 from runner.http2.connection import Connection
 from runner.http2.errors import ErrorCode
 from runner.http2.fields import Fields, RequestHead
@@ -82,7 +83,8 @@ class ConnectionMachine(RuleBasedStateMachine):
     def start(self, window: int) -> None:
         self.served: dict[int, Served] = {}
         self.asked: dict[int, Asked] = {}
-        self.server = Connection(self.open_stream, lambda: None, LIMITS, 0.0)
+        self.backlog = Backlog(1 << 30, lambda: None)
+        self.server = Connection(self.open_stream, lambda: None, LIMITS, 0.0, self.backlog)
         self.client = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
         self.client.initiate_connection()
         self.client.update_settings({4: window})
@@ -265,6 +267,8 @@ class ConnectionMachine(RuleBasedStateMachine):
         for number, stream in self.served.items():
             assert self.asked[number].sent.startswith(stream.received)
             assert (stream.queued == 0) == (not stream.queue)
+        waiting = sum(stream.queued for stream in self.served.values())
+        assert waiting == self.server.sender.queued == self.backlog.size
 
     def teardown(self) -> None:
         """Let everything end: what was written arrives, what was finished is over, and nothing is left."""

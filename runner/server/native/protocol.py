@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 from runner.http2.connection import Connection
+from runner.http2.errors import ConnectionFailure, ErrorCode
 from runner.http2.frames import PREFACE
 
 if TYPE_CHECKING:
@@ -106,6 +107,15 @@ class Doorway(asyncio.Protocol):
             self._transport.abort()
 
     @property
+    def unread(self) -> int:
+        """Nothing is ever read here."""
+        return 0
+
+    def cut_off(self) -> None:
+        """Close the connection."""
+        self.close()
+
+    @property
     def sent(self) -> bool:
         """Nothing is ever under way here."""
         return True
@@ -138,7 +148,7 @@ class Http2Protocol(asyncio.Protocol):
         now = self._loop.time()
         self._heard = now
         opener = self._server.calls.opener(host_of(self._transport))
-        self._connection = Connection(opener, self._wake, self._server.limits, now)
+        self._connection = Connection(opener, self._wake, self._server.limits, now, self._server.backlog)
         patience = self._server.patience
         self._timer = self._loop.call_later(patience.silence, self._look)
         if patience.max_age:
@@ -191,6 +201,17 @@ class Http2Protocol(asyncio.Protocol):
             self._connection.lost()
         if self._transport is not None:
             self._transport.close()
+
+    @property
+    def unread(self) -> int:
+        """Bytes of answers that wait for the client to read."""
+        return 0 if self._connection is None else self._connection.sender.queued
+
+    def cut_off(self) -> None:
+        """End all calls and the connection, of a client that does not read its answers."""
+        if self._connection is not None:
+            self._connection.fail(ConnectionFailure(ErrorCode.ENHANCE_YOUR_CALM, "answers wait that nobody reads"))
+            self._flush()
 
     @property
     def sent(self) -> bool:

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable
 from typing import Protocol, TypeAlias, cast
 
+from runner.http2.backlog import Backlog
 from runner.http2.limits import Limits
 from runner.server.certificates import Certificates
 from runner.server.native.calls import Calls
@@ -22,6 +23,10 @@ logger = logging.getLogger("runner.server")
 
 MAX_CONNECTIONS = 16_384
 """A connection more is closed at once. An idle one costs some kilobytes; ten thousand of them have to be borne."""
+
+MAX_UNREAD_BYTES = 1 << 30
+"""Bytes of answers that wait for their readers, on all connections. Beyond it, the one with the most is cut off: it
+costs a client nothing to ask for long answers and to read none."""
 
 _FAREWELL = 0.25
 """seconds in which the last answers leave after the last call has ended."""
@@ -44,6 +49,14 @@ class _Open(Protocol):
     def sent(self) -> bool:
         """True if nothing is under way, and all that was said has left."""
         ...
+
+    @property
+    def unread(self) -> int:
+        """Bytes that wait for the client to read."""
+        ...
+
+    def cut_off(self) -> None:
+        """Close, because of those."""
 
 
 class NativeTransport:
@@ -82,6 +95,8 @@ class NativeTransport:
         )
         self.limits = limits or Limits()
         self.patience = patience or Patience()
+        self.backlog = Backlog(MAX_UNREAD_BYTES, self._too_much_waits)
+        self._relieving = False
         self._http1 = http1
         self._reuse_port = reuse_port
         self._http: dict[asyncio.Protocol, asyncio.Transport] = {}
@@ -180,6 +195,21 @@ class NativeTransport:
     def _left(self) -> None:
         if self._on_left is not None:
             self._on_left()
+
+    def _too_much_waits(self) -> None:
+        # In a turn of its own: whoever has just queued something is in the middle of it.
+        if not self._relieving:
+            self._relieving = True
+            asyncio.get_running_loop().call_soon(self._relieve)
+
+    def _relieve(self) -> None:
+        self._relieving = False
+        while self.backlog.size > self.backlog.limit:
+            worst = max(self._connections, key=lambda connection: connection.unread, default=None)
+            if worst is None or not worst.unread:
+                return
+            logger.warning("a client that reads too little of its answers is cut off: %d bytes wait", worst.unread)
+            worst.cut_off()
 
     # What connections say.
 

@@ -27,7 +27,7 @@ from runner.http2.frames import (
     WINDOW_UPDATE,
 )
 from runner.http2.limits import Limits
-from runner.server.native import calls
+from runner.server.native import calls, transport
 from runner.server.native.protocol import Patience
 from tests.http2.peer import Frame, settings, word
 from tests.running import on_loop, resident_bytes
@@ -189,6 +189,30 @@ async def test_calls_that_begin_or_end_are_not_counted_as_never_made(monkeypatch
         assert each is not None
         assert each.payload[5:] == b"second"
         client.close()
+
+
+@on_loop
+async def test_of_clients_that_do_not_read_their_answers_the_one_with_the_most_is_cut_off(monkeypatch):
+    monkeypatch.setattr(transport, "MAX_UNREAD_BYTES", 1_000_000)
+    async with beset() as server:
+        honest, hostile = [await Client.connect(server.port) for _ in range(2)]
+        honest.ask(1, b"/t/Echo", bytes(300_000))
+        for number in range(5):
+            hostile.ask(2 * number + 1, b"/t/Echo", bytes(200_000))
+        goaway = await hostile.next(GOAWAY)
+        assert goaway is not None
+        assert goaway.payload[4:8] == word(ErrorCode.ENHANCE_YOUR_CALM)
+        assert await hostile.next(GOAWAY) is None  # it is closed
+        assert 0 < server.transport.backlog.size <= 1_000_000
+        honest.write(Frame(WINDOW_UPDATE, 0, 1, word(1 << 20)), Frame(WINDOW_UPDATE, 0, 0, word(1 << 20)))
+        received = 0
+        while received < 300_005:
+            each = await honest.next(DATA)
+            assert each is not None
+            received += len(each.payload)
+        assert server.transport.backlog.size == 0
+        for client in (honest, hostile):
+            client.close()
 
 
 @on_loop
