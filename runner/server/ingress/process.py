@@ -54,6 +54,7 @@ class IngressProcess:
         """
         self.ready = False
         self.room = 0
+        self.turn = 0  # when it got its last connection, as whoever hands them out counts
         self.door = door
         self._on_room = on_room
         self._make_answers = make_answers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import random
@@ -84,6 +85,7 @@ class IngressTransport:
         self._stopping = asyncio.Event()
         self._beats: asyncio.TimerHandle | None = None
         self._restarts = 0
+        self._turn = itertools.count(1)
 
     async def listen(self, host: str, port: int, certificates: Certificates | None = None) -> int:
         """See `Transport`. The processes read the certificates themselves."""
@@ -146,6 +148,7 @@ class IngressTransport:
             if self._stopping.is_set():
                 return
             self._restarts += 1
+            self._room()
             deaths = 0 if ingress is not None and ingress.answered else deaths + 1
             words = "" if ingress is None else ingress.last_words
             logger.error(
@@ -165,7 +168,10 @@ class IngressTransport:
         return Answers(self._rpcs, self._status_of, self._http1, send)
 
     def _room(self) -> None:
-        if self._door is not None:
+        # Nobody is let in before all are there: who comes early would stay with the first. Where one does not come to
+        # life, the others go without it.
+        ready = sum(each.ready for each in self._living)
+        if self._door is not None and (ready == self._count or (ready and self._restarts)):
             self._door.open()
 
     def _gone(self, ingress: IngressProcess) -> None:
@@ -175,12 +181,14 @@ class IngressTransport:
             self._door.pause()
 
     def _give(self, accepted: socket.socket) -> bool:
-        ready = sorted((each for each in self._living if each.ready), key=lambda each: each.connections)
+        # Of those with equally many, the one whose turn was longest ago.
+        ready = sorted((each for each in self._living if each.ready), key=lambda each: (each.connections, each.turn))
         if sum(each.connections for each in self._living) >= MAX_CONNECTIONS:
             return True  # which closes it
         for ingress in ready:
             try:
                 if ingress.give(accepted):
+                    ingress.turn = next(self._turn)
                     return True
             except OSError:
                 continue  # it is dying, and its keeper will hear of it

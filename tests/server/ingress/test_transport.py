@@ -61,14 +61,18 @@ class Served:
 
 
 @asynccontextmanager
-async def served(count: int, host: str = "127.0.0.1", **options: Any) -> AsyncIterator[Served]:
+async def served(
+    count: int, host: str = "127.0.0.1", *, at_once: bool = False, **options: Any
+) -> AsyncIterator[Served]:
+    """Serve on a free port. `at_once`: while the processes start."""
     rpcs = Rpcs()
     options = {"status_of": rpc_status, "http1": http1, "max_message_bytes": 1 << 20, **options}
     transport = IngressTransport(count, rpcs.table(), **options)
     port = await transport.listen(host, 0)
     try:
         under_test = Served(transport, rpcs, port)
-        await under_test.ready(count)
+        if not at_once:
+            await under_test.ready(count)
         yield under_test
     finally:
         rpcs.release.set()
@@ -97,6 +101,47 @@ async def test_each_process_gets_as_many_connections_and_one_that_has_lost_some_
         assert (statistics.processes, statistics.connections, statistics.restarts_total) == (2, 6, 0)
         for client in (*clients, *more):
             client.close()
+
+
+@on_loop
+async def test_who_comes_before_the_processes_is_spread_over_them_too():
+    async with served(2, at_once=True) as server:
+        clients = [await Client.connect(server.port) for _ in range(4)]
+        for client in clients:
+            assert await server.call(client, b"x") == b"x"
+        assert server.connections == [2, 2]
+        for client in clients:
+            client.close()
+
+
+@on_loop
+async def test_where_one_process_does_not_start_the_other_serves(monkeypatch):
+    spawn, failures = ChildProcess.spawn, iter([OSError("no memory")] * 100)
+    first = []
+
+    async def sometimes(*args: Any) -> ChildProcess:
+        if first:
+            raise next(failures)
+        first.append(args)
+        return await spawn(*args)
+
+    monkeypatch.setattr(ChildProcess, "spawn", sometimes)
+    async with served(2, at_once=True) as server:
+        client = await Client.connect(server.port)
+        assert await server.call(client, b"x") == b"x"
+        assert server.connections == [1]
+        client.close()
+
+
+@on_loop
+async def test_short_connections_go_to_the_processes_in_turn():
+    async with served(2) as server:
+        for _ in range(4):
+            client = await Client.connect(server.port)
+            assert await server.call(client, b"x") == b"x"
+            client.close()
+            await server.until(lambda: server.connections == [0, 0])
+        assert [each._given for each in server.processes] == [2, 2]
 
 
 @on_loop
