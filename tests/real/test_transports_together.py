@@ -226,8 +226,10 @@ def test_a_drain_at_any_step_costs_no_call_anything(lasting, name):
                 await side.close()
 
         usual = runner.run(play(reference, callers, order, None))
+        # At the deadline of the last call that it has heard of, grpcio hangs up without a word.
+        hangs_up = name == "grpcio" and any(other.status == b"4" for other in usual)
         for caller, one, other in zip(callers, runner.run(answers()), usual, strict=True):
-            hung_up = name == "grpcio" and other.status == b"4"  # at the deadline of its last call, without a word
+            hung_up = hangs_up and (other.status == b"4" or one.status == b"lost")
             assert hung_up or one.status in REFUSED[name] or agree(caller, one, other), (caller, one, other)
 
     drained()
