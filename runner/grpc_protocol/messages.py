@@ -102,6 +102,11 @@ class MessageReader:
         return f"<MessageReader: {self._filled} of {self._length} bytes, head of {len(self._head)}>"
 
     @property
+    def filled(self) -> int:
+        """Bytes that are there of the message under way."""
+        return self._filled
+
+    @property
     def missing(self) -> int:
         """Bytes that will come to end the message under way; 0 if none is, or if its head is not complete."""
         return self._length - self._filled

@@ -60,7 +60,7 @@ class Meaning:
 class Call(Stream):
     """What both kinds of calls share: their messages, and how they end."""
 
-    __slots__ = ("_begun", "_calls", "_meaning", "_peer", "_reader", "_task", "_trailers")
+    __slots__ = ("_arrived", "_begun", "_calls", "_meaning", "_peer", "_reader", "_task", "_trailers")
 
     def __init__(self, connection: Connection, stream_id: int, calls: Calls, meaning: Meaning, peer: str) -> None:
         super().__init__(connection, stream_id)
@@ -68,6 +68,7 @@ class Call(Stream):
         self._meaning = meaning
         self._peer = peer
         self._reader: MessageReader | None = None
+        self._arrived = 0  # bytes of a message that is not whole, as `calls` knows them
         self._task: asyncio.Task[None] | None = None
         self._begun = False  # the head of the response was sent
         self._trailers: list[tuple[str, str]] | None = None  # what the RPC has to say of the call behind its end
@@ -84,7 +85,13 @@ class Call(Stream):
         messages = reader.feed(data, start, stop)
         if ended and not reader.between:
             raise CallFailure(StatusCode.INTERNAL, "the request ended in the middle of a message")
+        if reader.filled != self._arrived:
+            self._count_arrived(reader.filled)
         return messages
+
+    def _count_arrived(self, size: int) -> None:
+        self._arrived = size
+        self._calls.arrived(self, size)
 
     def _expect(self) -> None:
         """Make room for the rest of a message that has begun. It fits: the reader has looked at its length."""
@@ -117,13 +124,15 @@ class Call(Stream):
         else:
             self.connection.sender.headers(self, trailers_only(trailers), end_stream=True)
 
-    def give_way(self) -> None:
-        """End the call, of which no request has come, in favour of another."""
-        self._fail(CallFailure(StatusCode.RESOURCE_EXHAUSTED, "too many calls are open without a request"))
+    def give_way(self, why: str) -> None:
+        """End the call, whose client is slow, in favour of others."""
+        self._fail(CallFailure(StatusCode.RESOURCE_EXHAUSTED, why))
 
     def _fail(self, error: BaseException) -> None:
         """End the call with an error, unless it is over."""
         self._calls.asked(self)
+        if self._arrived:
+            self._count_arrived(0)
         if self.local_open:
             self._end(self._calls.trailers(error, self._trailers or ()))
             self.local_open = False
@@ -133,5 +142,7 @@ class Call(Stream):
     def on_reset(self, code: int) -> None:
         """See `Stream`."""
         self._calls.asked(self)
+        if self._arrived:
+            self._count_arrived(0)
         if self._task is not None:
             self._task.cancel()

@@ -33,6 +33,11 @@ may take as long as they like: to type the first words of a conversation, to sen
 beyond it none is refused, but the one gives way that has said nothing for the longest. Most never are among them for
 longer than it takes to read one piece of a socket."""
 
+MAX_ARRIVING_BYTES = 1 << 32
+"""Bytes of messages of all connections that are not there as a whole. Beyond it, the call gives way of whose message
+nothing has come for the longest: to begin long messages and end none costs a client as much as us, and we have more of
+them."""
+
 MAX_LASTING = 4096
 """Calls of all connections that go on until their clients leave, such as those that watch the server's health."""
 
@@ -62,6 +67,10 @@ class Calls:
         self._tasks: set[asyncio.Task[None]] = set()
         self._lasting: set[StreamCall] = set()
         self._opened: OrderedDict[Call, None] = OrderedDict()  # no request has come; who was heard of last is last
+        self._arriving: OrderedDict[Call, int] = (
+            OrderedDict()
+        )  # bytes of messages that are not whole; in the same order
+        self._arriving_bytes = 0
 
     def opener(self, peer: str) -> Callable[[Connection, int, RequestHead], Stream]:
         """Return what makes the streams of a connection.
@@ -79,7 +88,7 @@ class Calls:
             rpc = cast(Meaning, meaning).rpc
             opened = self._opened
             if len(opened) >= MAX_OPENED:
-                next(iter(opened)).give_way()
+                next(iter(opened)).give_way("too many calls are open without a request")
             call: UnaryCall | StreamCall
             if isinstance(rpc, UnaryRpc):
                 call = UnaryCall(connection, stream_id, self, rpc, meaning, peer)
@@ -147,6 +156,16 @@ class Calls:
         """Something of a call's first request has come."""
         if call in self._opened:
             self._opened.move_to_end(call)
+
+    def arrived(self, call: Call, size: int) -> None:
+        """So much is there of a call's message that is not whole; 0: it has none."""
+        self._arriving_bytes += size - self._arriving.pop(call, 0)
+        if size:
+            self._arriving[call] = size
+            while self._arriving_bytes > MAX_ARRIVING_BYTES:
+                stale, its = self._arriving.popitem(last=False)
+                self._arriving_bytes -= its
+                stale.give_way("too much is under way; send the call again later")
 
     def asked(self, call: Call) -> None:
         """A call's first request is there, or will not come. May be said again."""

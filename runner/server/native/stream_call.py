@@ -143,6 +143,8 @@ class StreamCall(Call):
             if self._timer is not None:
                 self._timer.cancel()
             self._calls.count(-counted)
+            if self._arrived:
+                self._count_arrived(0)
             self._calls.over(self)
 
     async def _write(self, replies: AsyncIterator[bytes]) -> None:

@@ -64,6 +64,7 @@ class UnaryCall(Call):
             return
         if self._reader is not None and not ended and self._reader.middle(data, start, stop):
             self._calls.heard(self)
+            self._count_arrived(self._reader.filled)
             return  # most of a long message comes like this
         try:
             messages = self._feed(data, start, stop, ended)

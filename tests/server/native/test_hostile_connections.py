@@ -216,6 +216,36 @@ async def test_of_clients_that_do_not_read_their_answers_the_one_with_the_most_i
 
 
 @on_loop
+async def test_of_messages_that_never_end_the_one_that_stands_still_for_the_longest_gives_way(monkeypatch):
+    monkeypatch.setattr(calls, "MAX_ARRIVING_BYTES", 100_000)
+    async with beset() as server:
+        clients = [await Client.connect(server.port) for _ in range(2)]
+        hostile, honest = clients
+        begun = (60_000).to_bytes(5, "big") + bytes(10_000)
+
+        async def write(client: Client, stream: int, data: bytes) -> None:
+            client.write(Frame(DATA, 0, stream, data), Frame(PING, 0, 0, bytes(8)))
+            assert await client.next(PING) is not None
+
+        for number in range(9):
+            hostile.ask(2 * number + 1, (b"/t/Chat", b"/t/Echo")[number % 2], end=False)
+            await write(hostile, 2 * number + 1, begun)
+        honest.ask(1, b"/t/Echo", end=False)
+        await write(honest, 1, begun)
+        hostile.write(Frame(DATA, 0, 1, bytes(100)))  # the oldest, but not the one that stands still
+        assert await status_of(hostile) == (3, b"8")
+        hostile.write(Frame(RST_STREAM, 0, 5, word(8)))
+        for _ in range(3):
+            await write(honest, 1, bytes(16_000))
+            assert server.transport.calls._arriving_bytes <= 100_000
+        honest.write(Frame(DATA, END_STREAM, 1, bytes(2_000)))
+        assert (await honest.next(DATA)).payload[:5] == (60_000).to_bytes(5, "big")
+        for client in clients:
+            client.close()
+    assert server.transport.calls._arriving_bytes == 0
+
+
+@on_loop
 async def test_only_so_many_watch(monkeypatch):
     monkeypatch.setattr(calls, "MAX_LASTING", 3)
     async with beset() as server:
