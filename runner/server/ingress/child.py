@@ -80,7 +80,6 @@ class _Child:
         self._taken = 0  # connections so far
         self._left = 0  # how many of them have ended, as far as it was told
         self._telling = False
-        self._handshakes: set[asyncio.Task[None]] = set()
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
     def attach(self, link: IngressLink) -> None:
@@ -144,9 +143,7 @@ class _Child:
                 continue
             accepted = socket.socket(fileno=descriptors[0])
             accepted.setblocking(False)
-            task = self._loop.create_task(self._transport.adopt(accepted, self._context))
-            self._handshakes.add(task)
-            task.add_done_callback(self._handshakes.discard)
+            self._transport.adopt(accepted, self._context)
 
     def _on_left(self) -> None:
         if not self._telling:
@@ -172,7 +169,6 @@ class _Child:
         self._take()
         self._shut_door()
         await self._transport.drain(grace)
-        await asyncio.gather(*self._handshakes, return_exceptions=True)
         self._link.close()
 
 

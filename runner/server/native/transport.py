@@ -101,7 +101,7 @@ class NativeTransport:
         self._reuse_port = reuse_port
         self._http: dict[asyncio.Protocol, asyncio.Transport] = {}
         self._connections: dict[_Open, None] = {}
-        self._knocking = 0  # sockets that are about to be connections
+        self._knocking: dict[asyncio.Task[None], None] = {}  # sockets that are about to be connections
         self._on_left = on_left
         self._servers: list[asyncio.Server] = []
         self._gone: asyncio.Future[None] | None = None
@@ -123,17 +123,20 @@ class NativeTransport:
         name = cast("tuple[str, int] | str", sockets[0].getsockname())
         return name[1] if isinstance(name, tuple) else 0
 
-    async def adopt(self, accepted: socket.socket, context: ssl.SSLContext | None) -> None:
-        """Serve a connection that somebody else has accepted. Returns when its handshake is over.
+    def adopt(self, accepted: socket.socket, context: ssl.SSLContext | None) -> None:
+        """Serve a connection that somebody else has accepted.
 
         Args:
             accepted: the connection.
             context: encrypts it, if it is to be encrypted.
         """
-        loop = asyncio.get_running_loop()
-        self._knocking += 1
+        task = asyncio.get_running_loop().create_task(self._shake_hands(accepted, context))
+        self._knocking[task] = None
+        task.add_done_callback(self._let_in)
+
+    async def _shake_hands(self, accepted: socket.socket, context: ssl.SSLContext | None) -> None:
         try:
-            await loop.connect_accepted_socket(
+            await asyncio.get_running_loop().connect_accepted_socket(
                 self._accept,
                 accepted,
                 ssl=context,
@@ -141,9 +144,10 @@ class NativeTransport:
             )
         except OSError as exc:  # of TLS as a rule, or the client is gone
             logger.debug("a connection did not come about: %s", exc)
-        finally:
-            self._knocking -= 1
-            self._left()
+
+    def _let_in(self, task: asyncio.Task[None]) -> None:
+        del self._knocking[task]
+        self._left()
 
     async def drain(self, grace: float) -> None:
         """See `Transport`."""
@@ -172,6 +176,9 @@ class NativeTransport:
             connection.close()
         for http in list(self._http.values()):
             http.abort()
+        for task in list(self._knocking):
+            task.cancel()
+        await asyncio.gather(*self._knocking, return_exceptions=True)
         await self.calls.ended()
         await self._all_gone()
 
@@ -190,7 +197,7 @@ class NativeTransport:
     @property
     def connections(self) -> int:
         """How many there are, with those that are still shaking hands."""
-        return len(self._connections) + len(self._http) + self._knocking
+        return len(self._connections) + len(self._http) + len(self._knocking)
 
     def _left(self) -> None:
         if self._on_left is not None:

@@ -317,6 +317,7 @@ async def test_the_processes_encrypt(tmp_path: Path):
         writer.write(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
         assert (await reader.read()).endswith(b"ok\n")
         writer.close()
+        await writer.wait_closed()
         credentials = grpc.ssl_channel_credentials(authority.ca.read_bytes())
         async with grpc.aio.secure_channel(f"localhost:{server.port}", credentials) as channel:
             assert await channel.unary_unary("/t/Echo")(b"hello") == b"hello"
