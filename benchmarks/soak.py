@@ -340,6 +340,10 @@ async def fill(model: AsyncModel) -> None:
         await asyncio.gather(*(_awaited(model.meet()) for _ in range(THREADS)))
 
 
+def _is_worker(pid: int) -> bool:
+    return b"runner.workers.child" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 async def read(model: AsyncModel, server: Server, patience: float) -> Reading:
     """Wait until nothing is under way, and return what is held.
 
@@ -358,7 +362,7 @@ async def read(model: AsyncModel, server: Server, patience: float) -> Reading:
                 f"nobody calls, and {said.waiting_calls} calls wait, {running} run, {held['rows']} rows are lent"
             )
         await asyncio.sleep(0.05)
-    (worker,) = (pid for pid in family(server.pid) if pid != server.pid)
+    (worker,) = (pid for pid in family(server.pid) if _is_worker(pid))
     return Reading(
         said.tasks,
         *_held(server.pid),

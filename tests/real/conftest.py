@@ -40,8 +40,10 @@ class ServerProcess:
     """`runner serve` as a subprocess. Its stdout is read by a thread, so that a chatty model never blocks on a pipe."""
 
     def __init__(self, model_dir: Path, *flags: str) -> None:
+        # Ingress processes go with the native transport only.
         ingress = [] if "grpcio" in flags else INGRESS
-        command = [sys.executable, "-m", "runner", "serve", str(model_dir), "--port", "0", *TRANSPORT, *ingress, *flags]
+        transport = [] if "--ingress" in flags else TRANSPORT
+        command = [sys.executable, "-m", "runner", "serve", str(model_dir), "--port", "0", *transport, *ingress, *flags]
         self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115  read when something fails, closed with the process
         # A process group of its own, as a terminal gives a command: signals to the group reach the workers too.
         self.process = subprocess.Popen(
