@@ -40,6 +40,9 @@ enough for the other process to do its part meanwhile; a turn may bring sixteen 
 _LAST_READ = 0.05
 """seconds in which payloads are still read after the other channel has ended: both end together when a process dies."""
 
+_ANNOUNCED = (Call, Result)
+"""Messages whose payloads count for `_ENOUGH_BYTES`."""
+
 _OF_CALLS = (Call, Item, EndInput, Result, Failed)
 """What travels in order with everything else of its call, and is cut if it is long."""
 
@@ -139,7 +142,7 @@ class SocketLink:
         channel = self._control if message.CONTROL else self._data
         begin = len(channel.outbox)
         size = pack(message, channel.outbox, self.writer)
-        if size < PIECE_BYTES and isinstance(message, Call | Result):
+        if size < PIECE_BYTES and isinstance(message, _ANNOUNCED):
             channel.announced += len(message.payload)
         long = size > PIECE_BYTES or channel.cutter.calls
         if long and isinstance(message, _OF_CALLS) and channel.cut(message.id, begin, size):

@@ -63,6 +63,8 @@ class StreamCall(Call):
         except CallFailure as failure:
             self._fail(failure)
             return
+        if not self.local_open:
+            return  # too much is under way, and what has just come made this call give way
         if messages:
             self._calls.asked(self)
         else:

@@ -211,9 +211,8 @@ class NativeTransport:
 
     def _relieve(self) -> None:
         self._relieving = False
-        while self.backlog.size > self.backlog.limit:
-            worst = max(self._connections, key=lambda connection: connection.unread, default=None)
-            if worst is None or not worst.unread:
+        for worst in sorted(self._connections, key=lambda connection: connection.unread, reverse=True):
+            if self.backlog.size <= self.backlog.limit:
                 return
             logger.warning("a client that reads too little of its answers is cut off: %d bytes wait", worst.unread)
             worst.cut_off()

@@ -246,6 +246,20 @@ async def test_of_messages_that_never_end_the_one_that_stands_still_for_the_long
 
 
 @on_loop
+async def test_a_call_that_gives_way_by_its_own_message_leaves_nothing_behind(monkeypatch):
+    monkeypatch.setattr(calls, "MAX_ARRIVING_BYTES", 50)
+    async with beset() as server:
+        client = await Client.connect(server.port)
+        client.ask(1, b"/t/Chat", end=False)
+        client.write(Frame(DATA, 0, 1, frame(b"whole") + (200).to_bytes(5, "big") + bytes(60)))
+        assert await status_of(client) == (1, b"8")
+        (protocol,) = server.transport._connections
+        assert (protocol._connection._unread, protocol._connection.active) == (0, 0)
+        assert server.transport.calls._arriving_bytes == 0
+        client.close()
+
+
+@on_loop
 async def test_only_so_many_watch(monkeypatch):
     monkeypatch.setattr(calls, "MAX_LASTING", 3)
     async with beset() as server:
