@@ -5,6 +5,7 @@ know anything. Images are uint8 arrays (224, 224, 3). A request holds one input,
 transport is paid for each request. Without CUDA it says so and exits with 0.
 
     python benchmarks/gpu.py [--rounds 5] [--seconds 5] [--only efficientnet,resnet,minilm] [--lists 1,16]
+        [--connections 8]
     python benchmarks/gpu.py -- --transport grpcio
 """
 
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="aimed length of one run (default 5)")
     parser.add_argument("--only", default=",".join(CASES), help="comma-separated cases")
     parser.add_argument("--lists", default="1,16", help="inputs in one request, comma-separated (default 1,16)")
+    parser.add_argument("--connections", type=int, default=8, help="of the load, with a thread each (default 8)")
     parser.add_argument("flags", nargs="*", help="flags of `runner serve`, behind --")
     options = parser.parse_args()
     import torch
@@ -46,7 +48,8 @@ def main() -> None:
     if not torch.cuda.is_available():
         print("skipped: torch sees no CUDA device on this machine")
         return
-    print(f"{torch.cuda.get_device_name()}; {machine()}; load from {client_name()}, {IN_FLIGHT} inputs in flight; ")
+    print(f"{torch.cuda.get_device_name()}; {machine()}; load from {client_name()}, {IN_FLIGHT} inputs in flight over")
+    print(f"{options.connections} connections; `runner serve {' '.join(options.flags)}`", end="; ")
     print(f"medians of {options.rounds} pairs\n")
     print(
         "| network | inputs in a request | loop, items/s | served, items/s | efficiency | mean batch "
@@ -69,27 +72,35 @@ def _case(name: str, options: argparse.Namespace) -> Iterator[str]:
     with running(command) as server:
         for size in map(int, options.lists.split(",")):
             message = request("predict", size, item=text if name == "minilm" else image)
-            yield f"| {name} | {size} | {_measure(directory, server, message, size, options.rounds, options.seconds)} |"
+            yield f"| {name} | {size} | {_measure(directory, server, message, size, options)} |"
 
 
-def _measure(directory: Path, server: Server, message: bytes, size: int, rounds: int, seconds: float) -> str:
+def _measure(directory: Path, server: Server, message: bytes, size: int, options: argparse.Namespace) -> str:
     loops: list[float] = []
     rates: list[float] = []
     idle: list[float] = []
     job = runner_job(server, "PostModelOutputs", message)
     in_flight = max(1, IN_FLIGHT // size)
-    warm_up = measure(server.port, job, calls=8 * in_flight, in_flight=in_flight)
-    calls = max(8 * in_flight, int(warm_up.calls_per_second * seconds))
+    load = {
+        "in_flight": in_flight,
+        "connections": min(options.connections, in_flight),
+        "threads": min(options.connections, in_flight),
+    }
+    warm_up = measure(server.port, job, calls=8 * in_flight, **load)
+    calls = max(8 * in_flight, int(warm_up.calls_per_second * options.seconds))
     before = batches(server, "predict")
     cpu = [0.0, 0.0]
-    for _ in range(rounds):
+    for _ in range(options.rounds):
         bare = subprocess.run(
-            [sys.executable, str(directory / "model.py"), str(seconds)], capture_output=True, text=True, check=True
+            [sys.executable, str(directory / "model.py"), str(options.seconds)],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         loops.append(float(json.loads(bare.stdout)))
         used = _device_seconds(server.port)
         server_cpu, worker_cpu = server.cpu_seconds_apart()
-        done = measure(server.port, job, calls=calls, in_flight=in_flight)
+        done = measure(server.port, job, calls=calls, **load)
         after_server, after_worker = server.cpu_seconds_apart()
         cpu[0] += after_server - server_cpu
         cpu[1] += after_worker - worker_cpu
@@ -98,7 +109,7 @@ def _measure(directory: Path, server: Server, message: bytes, size: int, rounds:
     after = batches(server, "predict")
     batch = (after[1] - before[1]) / max(after[0] - before[0], 1)
     ratio = statistics.median(rate / loop for rate, loop in zip(rates, loops, strict=True))
-    items = rounds * calls * size
+    items = options.rounds * calls * size
     return (
         f"{statistics.median(loops):,.0f} | {statistics.median(rates):,.0f} | {ratio:.2f} | {batch:.1f} "
         f"| {statistics.median(idle):.0%} | {cpu[0] / items * 1e6:.0f} | {cpu[1] / items * 1e6:.0f}"

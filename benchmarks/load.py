@@ -52,7 +52,7 @@ class Measured:
     p99: float
 
 
-def measure(port: int, job: Job, *, calls: int, in_flight: int, connections: int = 1) -> Measured:
+def measure(port: int, job: Job, *, calls: int, in_flight: int, connections: int = 1, threads: int = 1) -> Measured:
     """Send `calls` calls, and raise RuntimeError unless every answer is right.
 
     Args:
@@ -61,11 +61,15 @@ def measure(port: int, job: Job, *, calls: int, in_flight: int, connections: int
         calls: how many.
         in_flight: how many at any time.
         connections: over which they are spread evenly. HTTP/1.1 has one for each call in flight, and needs h2load.
+        threads: of h2load, for loads that one core cannot make; no more than connections.
     """
     if job.scheme != "http" and not shutil.which("h2load"):
         raise RuntimeError("TLS needs h2load")
-    send = _prepared if job.blocks else _h2load if shutil.which("h2load") else _own_client
-    seconds, latencies = send(port, job, calls, in_flight, connections)
+    if job.blocks is None and shutil.which("h2load"):
+        seconds, latencies = _h2load(port, job, calls, in_flight, connections, threads)
+    else:
+        send = _prepared if job.blocks else _own_client
+        seconds, latencies = send(port, job, calls, in_flight, connections)
     latencies.sort()
     return Measured(calls / seconds, statistics.median(latencies), latencies[min(calls - 1, calls * 99 // 100)])
 
@@ -81,10 +85,12 @@ def _prepared(port: int, job: Job, calls: int, in_flight: int, connections: int)
     return prepared.send(port, job.blocks(job.path.encode()), job.request, job.reply_bytes, calls, in_flight)
 
 
-def _h2load(port: int, job: Job, calls: int, in_flight: int, connections: int) -> tuple[float, list[float]]:
+def _h2load(
+    port: int, job: Job, calls: int, in_flight: int, connections: int, threads: int
+) -> tuple[float, list[float]]:
     with tempfile.TemporaryDirectory() as folder:
         body, log = Path(folder, "body"), Path(folder, "log")
-        command = ["h2load", f"--requests={calls}", f"--data={body}", f"--log-file={log}", "--threads=1"]
+        command = ["h2load", f"--requests={calls}", f"--data={body}", f"--log-file={log}", f"--threads={threads}"]
         if job.content_type:
             body.write_bytes(job.request)
             command += ["--h1", f"--clients={in_flight}", f"--header=content-type: {job.content_type}"]
