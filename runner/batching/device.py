@@ -13,7 +13,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
+
+T = TypeVar("T")
 
 Post: TypeAlias = Callable[..., None]
 """`post(function, *args)` has `function(*args)` run on the loop. Safe from any thread."""
@@ -41,12 +43,14 @@ class Run:
         run: given what `prepare` returned, does the work.
         done: told of the end, on the loop.
         ahead: the device is busy, so that there is time to prepare.
+        called: the loop waits for the end, so that `done` is told in the device's thread.
     """
 
     prepare: Callable[[], Any]
     run: Callable[[Any], Any]
     done: Callable[[Outcome], None]
     ahead: bool = False
+    called: bool = False
 
 
 class Device(Protocol):
@@ -100,6 +104,18 @@ class DeviceThread:
         """See `Device`."""
         return threading.get_ident() == self._thread.ident
 
+    def call(self, function: Callable[[], T]) -> T:
+        """Run a function where batches run; wait for it, and return what it returns or raise what it raises.
+
+        Called on the loop's thread before the model is ready, when there is nothing else for it to do.
+        """
+        ended: SimpleQueue[Outcome] = SimpleQueue()
+        self.submit(Run(prepare=_nothing, run=lambda _: function(), done=ended.put, called=True))
+        outcome = ended.get()
+        if outcome.error is not None:
+            raise outcome.error
+        return cast(T, outcome.results)
+
     def close(self) -> None:
         """Let the threads end after what they have."""
         self._ahead.put(None)
@@ -117,11 +133,12 @@ class DeviceThread:
         self._begin()
         while (job := self._runs.get()) is not None:
             run, prepared, error = job
+            tell = _at_once if run.called else self._post
             done, outcome = run.done, self._outcome(run, prepared, error)
             # Nothing of the last batch is kept alive while this thread waits for the next one.
             del job, run, prepared, error
-            self._post(done, outcome)
-            del done, outcome
+            tell(done, outcome)
+            del tell, done, outcome
 
     def _outcome(self, run: Run, prepared: Any, error: BaseException | None) -> Outcome:
         started = time.monotonic()
@@ -143,6 +160,15 @@ class DeviceThread:
 
 
 _NOT_READY = object()
+
+
+def _nothing() -> None:
+    """Prepare nothing."""
+
+
+def _at_once(function: Callable[..., None], *args: Any) -> None:
+    """Post nothing: who is told waits in another thread."""
+    function(*args)
 
 
 class LoopDevice:

@@ -1,5 +1,7 @@
 """Batch sizes before the model is ready: those left to us are measured, and those that were named are run once.
 
+Both on the thread that will run the batches: what a run plans or compiles is kept for the thread that it ran on.
+
 `max_batch_size="auto"` leaves the size to us. What was found is kept in a file in the user's cache directory, under the
 source of the method's class and the name of the device: the second start on the same kind of machine measures nothing.
 """
@@ -17,16 +19,18 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
 from runner import context
 from runner.batching.autosize import largest_that_pays
-from runner.batching.staging import Stager
+from runner.batching.staging import Stager, to_host
 from runner.context import BatchContext, CallContext
 from runner.errors import LoadError
 from runner.execution.failure import text_of
 from runner.execution.method import BatchPlan, LoadedMethod
+from runner.execution.model_device import ModelDevice
 from runner.model import ModelClass
 from runner.signature.published import Published
 from runner.signature.sample import sample
@@ -43,6 +47,7 @@ def settle(
     model: ModelClass,
     methods: Sequence[LoadedMethod],
     published: Sequence[Published],
+    device: ModelDevice,
     *,
     memory: Path | None = None,
 ) -> tuple[tuple[LoadedMethod, ...], tuple[Published, ...]]:
@@ -52,6 +57,7 @@ def settle(
         model: the loaded model.
         methods: its methods.
         published: what the server will be told of them.
+        device: where its batches will run. The caller's thread waits for it.
         memory: the file in which sizes are remembered; by default in the user's cache directory.
 
     Raises:
@@ -63,14 +69,14 @@ def settle(
     for method, words in zip(methods, published, strict=True):
         if method.plan is None or not method.plan.automatic:
             if method.plan is not None and method.plan.sizes:
-                _warm_up(model, method, method.plan)
+                device.thread.call(partial(_warm_up, method, method.plan, device.stager))
             settled.append(method)
             told.append(words)
             continue
         name = _name_of(model, method)
         size = _remembered(file).get(name)
         if size is None:
-            size = _measured(model, method, method.plan)
+            size = device.thread.call(partial(_measured, method, method.plan, device.stager))
             _remember(file, name, size)
         logger.info("%s: batches of up to %d", method.name, size)
         plan = replace(method.plan, limits=replace(method.plan.limits, max_size=size))
@@ -79,10 +85,9 @@ def settle(
     return tuple(settled), tuple(told)
 
 
-def _warm_up(model: ModelClass, method: LoadedMethod, plan: BatchPlan) -> None:
+def _warm_up(method: LoadedMethod, plan: BatchPlan, stager: Stager) -> None:
     """Run a method once in each of its sizes, so that no caller waits for what a first run has to plan or compile."""
     arguments = _example(method, plan)
-    stager = Stager(model.device)
     for size in plan.sizes:
         try:
             _run(method, plan, stager, arguments, size)
@@ -99,9 +104,8 @@ def memory_file() -> Path:
     return (Path(cache) if cache else Path.home() / ".cache") / "runner" / "batch-sizes.json"
 
 
-def _measured(model: ModelClass, method: LoadedMethod, plan: BatchPlan) -> int:
+def _measured(method: LoadedMethod, plan: BatchPlan, stager: Stager) -> int:
     arguments = _example(method, plan)
-    stager = Stager(model.device)
 
     def seconds_of(size: int) -> float | None:
         best: float | None = None
@@ -136,8 +140,8 @@ def _run(method: LoadedMethod, plan: BatchPlan, stager: Stager, arguments: Mappi
         result: Any = method.function(**given)
     finally:
         context.current.reset(token)
-    if hasattr(result, "cpu"):  # a GPU has done nothing yet but taken note
-        result.cpu()
+    to_host(result)
+    stager.wait()
 
 
 def _example(method: LoadedMethod, plan: BatchPlan) -> dict[str, object]:

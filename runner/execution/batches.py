@@ -10,14 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from runner.batching.coalescer import Coalescer
-from runner.batching.device import DeviceThread, LoopDevice
+from runner.batching.device import LoopDevice
 from runner.batching.helpers import PointCalls
-from runner.batching.staging import GpuMarks, Stager
 from runner.batching.tally import Ran
-from runner.execution import torch_threads
 from runner.execution.batched import BatchedCall, BatchedWork
 from runner.execution.batched_stream import BatchedStreamCall, OpeningWork, StepWork
 from runner.execution.method import LoadedMethod, cost_of, limits_of
+from runner.execution.model_device import ModelDevice
 from runner.execution.running import RunningCall
 from runner.model import ModelClass, points_of
 
@@ -33,6 +32,7 @@ class Batches:
         executor: Executor,
         model: ModelClass,
         methods: Sequence[LoadedMethod],
+        device: ModelDevice,
         observe: Callable[[Ran], None],
     ) -> None:
         """Make what the model needs, and let it call its points.
@@ -41,6 +41,7 @@ class Batches:
             executor: runs the calls.
             model: whose methods and points these are.
             methods: its methods.
+            device: where its batches run; closed with this.
             observe: told of each batch.
 
         Raises:
@@ -49,11 +50,10 @@ class Batches:
         self._executor = executor
         self._observe = observe
         self._model = model
-        self._stager = Stager(model.device)
+        self._device = device
         self._loops: list[LoopDevice] = []
         self._coalescers: list[Coalescer] = []
         self._places: dict[str, tuple[Coalescer, int, int]] = {}  # by method: the coalescer, its point, that of steps
-        self._device: DeviceThread | None = None
         self._shared: Coalescer | None = None
         self._points: PointCalls | None = None
         for method in methods:
@@ -61,7 +61,7 @@ class Batches:
                 self._add_method(method)
         points = points_of(type(model))
         if points:
-            self._points = PointCalls(self._on_device(), model, self._stager, executor.mailbox.post)
+            self._points = PointCalls(self._on_device(), model, device.stager, executor.mailbox.post)
             for name, point in points.items():
                 limits = limits_of(point.options, holds=True)
                 self._points.add(point, limits, cost_of(model, point.options, name))
@@ -85,28 +85,23 @@ class Batches:
             coalescer.close()
         for loop in self._loops:
             await loop.close()
-        if self._device is not None:
-            self._device.close()
+        self._device.close()
         self._model._runner_points = None  # pyright: ignore[reportPrivateUsage]: as above
 
     def _add_method(self, method: LoadedMethod) -> None:
         assert method.plan is not None
         coalescer = self._on_loop() if method.asynchronous else self._on_device()
+        stager = self._device.stager
         if method.streams_output:
-            point = coalescer.add(method.name, method.plan.limits, OpeningWork(method, self._stager, self._executor))
+            point = coalescer.add(method.name, method.plan.limits, OpeningWork(method, stager, self._executor))
             steps = coalescer.add(method.name, StepWork.LIMITS, StepWork())
         else:
-            point = steps = coalescer.add(
-                method.name, method.plan.limits, BatchedWork(method, self._stager, self._executor)
-            )
+            point = steps = coalescer.add(method.name, method.plan.limits, BatchedWork(method, stager, self._executor))
         self._places[method.name] = (coalescer, point, steps)
 
     def _on_device(self) -> Coalescer:
         if self._shared is None:
-            on_gpu = self._model.device.startswith("cuda")
-            marks = GpuMarks(self._model.device) if on_gpu else None
-            self._device = DeviceThread(self._executor.mailbox.post, torch_threads.inherited(), marks)
-            self._shared = Coalescer(self._device, self._observe)
+            self._shared = Coalescer(self._device.thread, self._observe)
             self._coalescers.append(self._shared)
         return self._shared
 

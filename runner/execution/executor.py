@@ -24,6 +24,7 @@ from runner.execution.fetch import Fetcher
 from runner.execution.journal import Journal
 from runner.execution.mailbox import Mailbox
 from runner.execution.method import LoadedMethod
+from runner.execution.model_device import ModelDevice
 from runner.execution.running import RunningCall
 from runner.execution.threads import ThreadLane
 from runner.execution.times import UNTIMED, Times
@@ -77,6 +78,8 @@ class Executor:
         methods: Sequence[LoadedMethod],
         outlet: Outlet,
         fetcher: Fetcher,
+        mailbox: Mailbox,
+        device: ModelDevice,
         *,
         num_threads: int,
         max_streams: int,
@@ -89,6 +92,8 @@ class Executor:
             methods: what can be called.
             outlet: told what calls have to say.
             fetcher: fetches inputs given by URL.
+            mailbox: of this loop.
+            device: where batches run; closed with this.
             num_threads: unary plain functions at once.
             max_streams: streams of plain functions at once.
             journal: where calls are marked before anything of them runs; None: where nobody looks.
@@ -96,7 +101,7 @@ class Executor:
         self.journal = Journal() if journal is None else journal
         self.loop = asyncio.get_running_loop()
         self.fetcher = fetcher
-        self.mailbox = Mailbox(self.loop)
+        self.mailbox = mailbox
         self._methods = methods
         self._outlet = outlet
         begin = torch_threads.inherited()
@@ -105,7 +110,7 @@ class Executor:
             Lane.STREAMS: ThreadLane("stream", max_streams, begin),
         }
         self._openers: ThreadPoolExecutor | None = None
-        self._batches = Batches(self, model, methods, outlet.ran)
+        self._batches = Batches(self, model, methods, device, outlet.ran)
         self._calls: dict[int, RunningCall] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 

@@ -19,7 +19,9 @@ from runner.execution.executor import Executor, Incoming
 from runner.execution.failure import with_traceback
 from runner.execution.fetch import Fetcher
 from runner.execution.journal import Journal
+from runner.execution.mailbox import Mailbox
 from runner.execution.method import load_methods
+from runner.execution.model_device import ModelDevice
 from runner.execution.times import UNTIMED, Times
 from runner.limits import FetchLimits
 from runner.model import ModelClass
@@ -64,26 +66,34 @@ class Worker:
             SignatureError: a method cannot be published.
             LoadError: a method's batch size cannot be found out.
         """
-        methods, published = settle(model, *load_methods(model, load.options))
-        self._credits = {
-            each.name: (each.lane, BatchCredit(each.max_batch_size)) for each in published if each.max_batch_size
-        }
         limits = FetchLimits(
             timeout=load.fetch_timeout, max_bytes=load.fetch_max_bytes, max_redirects=load.fetch_max_redirects
         )
+        mailbox = Mailbox(asyncio.get_running_loop())
+        device = ModelDevice(model.device, mailbox.post)
+        try:
+            methods, published = settle(model, *load_methods(model, load.options), device)
+            self._executor = Executor(
+                model,
+                methods,
+                self,
+                Fetcher(limits, allow_private=load.allow_private_urls),
+                mailbox,
+                device,
+                num_threads=load.num_threads,
+                max_streams=load.max_streams,
+                journal=journal,
+            )
+        except BaseException:
+            device.close()  # or its threads would wait for ever for a model that nobody serves
+            raise
         for method in methods:
             method.codec.join = link.join
+        self._credits = {
+            each.name: (each.lane, BatchCredit(each.max_batch_size)) for each in published if each.max_batch_size
+        }
         self._link = link
         self._debug = load.debug
-        self._executor = Executor(
-            model,
-            methods,
-            self,
-            Fetcher(limits, allow_private=load.allow_private_urls),
-            num_threads=load.num_threads,
-            max_streams=load.max_streams,
-            journal=journal,
-        )
         self._counts: dict[str, Count] = {}
         self._telling: asyncio.TimerHandle | None = None
         self._metadata: dict[bytes, dict[str, str]] = {}

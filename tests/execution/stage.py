@@ -13,7 +13,9 @@ from runner.context import CallContext
 from runner.errors import CallError
 from runner.execution.executor import Executor, Incoming
 from runner.execution.fetch import Fetcher
+from runner.execution.mailbox import Mailbox
 from runner.execution.method import LoadedMethod, load_methods
+from runner.execution.model_device import ModelDevice
 from runner.execution.times import Times
 from runner.model import ModelClass, instantiate
 from runner.types import Text
@@ -60,8 +62,16 @@ class Stage:
         methods, _ = load_methods(self.model)
         self.methods: tuple[LoadedMethod, ...] = methods
         self.index = {method.name: index for index, method in enumerate(methods)}
+        mailbox = Mailbox(asyncio.get_running_loop())
         self.executor = Executor(
-            self.model, methods, self, cast(Fetcher, self.fetcher), num_threads=num_threads, max_streams=max_streams
+            self.model,
+            methods,
+            self,
+            cast(Fetcher, self.fetcher),
+            mailbox,
+            ModelDevice("cpu", mailbox.post),
+            num_threads=num_threads,
+            max_streams=max_streams,
         )
         self.ids = itertools.count(1)
         self.names: dict[int, str] = {}

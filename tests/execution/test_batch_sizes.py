@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from runner import Batch, ModelClass
 from runner.errors import LoadError
 from runner.execution.batch_sizes import settle
 from runner.execution.method import load_methods
+from runner.execution.model_device import ModelDevice
 from runner.model import instantiate
 
 
@@ -51,39 +53,46 @@ class Broken(ModelClass):
         raise ValueError("not today")
 
 
-def test_sizes_are_measured_once_for_a_machine(tmp_path: Path) -> None:
+@pytest.fixture
+def device() -> Iterator[ModelDevice]:
+    device = ModelDevice("cpu", print)
+    yield device
+    device.close()
+
+
+def test_sizes_are_measured_once_for_a_machine(tmp_path: Path, device: ModelDevice) -> None:
     memory = tmp_path / "runner" / "sizes.json"
     model = instantiate(Auto, "cpu")
-    (auto, fixed), (told, _) = settle(model, *load_methods(model), memory=memory)
+    (auto, fixed), (told, _) = settle(model, *load_methods(model), device, memory=memory)
     assert auto.plan is not None
     assert fixed.plan is not None
     assert 1 <= auto.plan.limits.max_size == told.max_batch_size <= 8
     assert fixed.plan.limits.max_size == 32
     assert set(model.shapes) <= {(size, 5) for size in (1, 2, 4, 8, 16)}
     again = instantiate(Auto, "cpu")
-    (same, _), _ = settle(again, *load_methods(again), memory=memory)
+    (same, _), _ = settle(again, *load_methods(again), device, memory=memory)
     assert same.plan == auto.plan
     assert not again.sizes
     assert list(json.loads(memory.read_text()).values()) == [told.max_batch_size]
 
 
-def test_sizes_that_were_named_are_run_once(tmp_path: Path) -> None:
+def test_sizes_that_were_named_are_run_once(tmp_path: Path, device: ModelDevice) -> None:
     model = instantiate(Sized, "cpu")
     with pytest.raises(LoadError, match="predict: it raised on a batch of 8 at warm-up: ValueError: too many"):
-        settle(model, *load_methods(model), memory=tmp_path / "none")
+        settle(model, *load_methods(model), device, memory=tmp_path / "none")
     assert model.sizes == [2, 8]
 
 
-def test_a_memory_that_is_none_of_ours_is_no_harm(tmp_path: Path) -> None:
+def test_a_memory_that_is_none_of_ours_is_no_harm(tmp_path: Path, device: ModelDevice) -> None:
     memory = tmp_path / "sizes.json"
     for text in ("not json", "[1]", '{"a": "b"}'):
         memory.write_text(text)
         model = instantiate(Auto, "cpu")
-        settle(model, *load_methods(model), memory=memory)
+        settle(model, *load_methods(model), device, memory=memory)
         assert model.sizes
 
 
-def test_a_method_that_fails_on_its_example_is_told(tmp_path: Path) -> None:
+def test_a_method_that_fails_on_its_example_is_told(tmp_path: Path, device: ModelDevice) -> None:
     model = instantiate(Broken, "cpu")
     with pytest.raises(LoadError, match=r"predict: its batch size cannot be found out.*ValueError: not today"):
-        settle(model, *load_methods(model), memory=tmp_path / "sizes.json")
+        settle(model, *load_methods(model), device, memory=tmp_path / "sizes.json")

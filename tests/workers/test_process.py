@@ -16,7 +16,7 @@ from runner.engine import life
 from runner.errors import LoadError, ModelError, WorkerLost
 from runner.workers.child import EXIT_ORPHANED
 from tests.running import on_loop
-from tests.workers.served import Served, served
+from tests.workers.served import MODELS, Served, served
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counts on signals and descriptors as Linux has them")
 
@@ -35,6 +35,18 @@ async def test_calls_streams_and_large_payloads_cross_and_errors_come_back():
             await under_test.call("leave")
         assert await under_test.call("pid") == under_test.workers[0].pid
         assert len(under_test.workers) == 1
+
+
+@on_loop
+async def test_batches_run_on_the_thread_that_was_warmed_up(tmp_path):
+    warmed = MODELS / "warmed"
+    async with served(warmed, codecs=warmed, XDG_CACHE_HOME=str(tmp_path)) as under_test:
+        loaded_by = await under_test.call("loaded")
+        runs = [await under_test.call(method, text="a") for method in ("named", "measured")]
+        threads = {thread for of_method in runs for thread, _ in of_method}  # pyright: ignore[reportGeneralTypeIssues]
+        assert [size for _, size in runs[0]] == [1, 4, 1]  # pyright: ignore[reportGeneralTypeIssues]
+        assert len(threads) == 1
+        assert loaded_by not in threads
 
 
 @on_loop

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 
 import pytest
 
-from runner import ModelClass
-from runner.errors import Cancelled, DeadlineExceeded
+from runner import Batch, ModelClass
+from runner.errors import Cancelled, DeadlineExceeded, LoadError, SignatureError
+from runner.execution.loading import load_class, load_model
 from runner.flow import STREAM_WINDOW
 from runner.model import instantiate
 from runner.signature.published import Lane
@@ -29,7 +31,8 @@ from runner.workers.messages import (
     Result,
 )
 from runner.workers.worker import Worker
-from tests.running import Latch, Signal, on_loop, turns
+from tests.running import TOO_LONG, Latch, Signal, on_loop, turns
+from tests.workers.served import MODELS
 
 LOAD = Load(
     model_dir="",
@@ -126,9 +129,9 @@ class Server:
 class Bench:
     """A worker, and the messages that make calls of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: ModelClass | None = None) -> None:
         self.server = Server()
-        self.model = instantiate(Model, "cpu")
+        self.model = instantiate(Model, "cpu") if model is None else model
         self.worker = Worker(self.model, LOAD, self.server)
         (ready,) = self.server.messages
         assert isinstance(ready, Ready)
@@ -301,6 +304,71 @@ async def test_a_message_for_the_server_is_refused():
     async with Bench() as bench:
         with pytest.raises(ValueError, match="a worker does not expect Ready"):
             bench.worker.on_message(Ready(()))
+
+
+# Where batches are warmed up.
+
+
+@pytest.mark.parametrize(("method", "sizes"), [("named", [1, 4]), ("measured", [1, 1, 1])])
+@on_loop
+async def test_a_batch_runs_on_the_thread_that_was_warmed_up(method, sizes, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    async with Bench(load_model(load_class(MODELS / "warmed"), "cpu")) as bench:
+        bench.call(1, method, text="a")
+        runs = await bench.result(1, method)
+        assert isinstance(runs, list)
+        assert [size for _, size in runs[: len(sizes)]] == sizes
+        assert len(runs) > len(sizes)
+        threads = {thread for thread, _ in runs}
+        assert len(threads) == 1
+        assert threading.get_native_id() not in threads
+
+
+class FailsWarm(ModelClass):
+    threads: list[threading.Thread] = []
+
+    @ModelClass.method(max_batch_size=2, batch_sizes=(1, 2))
+    def predict(self, text: Batch[str]) -> Batch[str]:
+        self.threads.append(threading.current_thread())
+        return [text[n] for n in range(2)]
+
+
+class FailsMeasured(FailsWarm):
+    @ModelClass.method(max_batch_size="auto")
+    def predict(self, text: Batch[str]) -> Batch[str]:
+        return super().predict(text)
+
+
+class FailsLater(FailsWarm):
+    @ModelClass.method(max_batch_size=2, batch_sizes=(2,))
+    def predict(self, text: Batch[str]) -> Batch[str]:
+        return super().predict(text)
+
+    @ModelClass.batched(cost="nothing_of_the_kind")
+    def point(self, numbers: list[int]) -> list[int]:
+        return numbers
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "text"),
+    [
+        (FailsWarm, LoadError, "predict: it raised on a batch of 1 at warm-up: IndexError"),
+        (FailsMeasured, LoadError, "predict: its batch size cannot be found out, since it raised on its example"),
+        (FailsLater, SignatureError, "the class has no such method"),
+    ],
+)
+@on_loop
+async def test_a_model_that_fails_after_it_was_loaded_leaves_no_thread(model, error, text, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    FailsWarm.threads.clear()
+    before = set(threading.enumerate())
+    with pytest.raises(error, match=text):
+        Worker(instantiate(model, "cpu"), LOAD, Server())
+    (ran_on,) = set(FailsWarm.threads)
+    assert ran_on.name == "device"
+    for thread in {ran_on, *threading.enumerate()} - before:
+        thread.join(TOO_LONG)
+        assert not thread.is_alive()
 
 
 # The same in this process, behind a memory link.

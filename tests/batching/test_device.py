@@ -1,0 +1,72 @@
+"""The thread that runs batches."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from runner.batching.device import DeviceThread, Marks, Outcome, Run
+
+
+class Threaded:
+    """A device thread, and what it posts, which nobody runs."""
+
+    def __init__(self, marks: Marks | None = None) -> None:
+        self.order: list[str] = []
+        self.posted: list[Outcome] = []
+        self.device = DeviceThread(self._post, lambda: self.order.append("begins"), marks)
+
+    def _post(self, function: Callable[..., None], *args: Any) -> None:
+        self.posted.extend(args)
+
+
+@pytest.fixture
+def threaded() -> Iterator[Threaded]:
+    threaded = Threaded()
+    yield threaded
+    threaded.device.close()
+
+
+def test_a_function_is_run_where_batches_run_and_after_those_in_hand(threaded: Threaded) -> None:
+    def run(name: str) -> int:
+        threaded.order.append(name)
+        return threading.get_ident()
+
+    where: list[int] = []
+    threaded.device.submit(Run(prepare=lambda: "batch", run=lambda name: where.append(run(name)), done=print))
+    assert threaded.device.call(lambda: run("function")) == where[0] != threading.get_ident()
+    assert threaded.order == ["begins", "batch", "function"]
+    assert threaded.device.call(threaded.device.is_current_thread)
+    assert len(threaded.posted) == 1  # of the batch: a loop that waits is not told on the loop
+
+
+def test_what_a_function_raises_is_raised_with_the_frames_of_both_threads(threaded: Threaded) -> None:
+    def fails() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError) as told:
+        threaded.device.call(fails)
+    names = [frame.name for frame in traceback.extract_tb(told.value.__traceback__)]
+    assert names[0] == test_what_a_function_raises_is_raised_with_the_frames_of_both_threads.__name__
+    assert names[-1] == "fails"
+    assert threaded.device.call(lambda: "and goes on") == "and goes on"
+
+
+class Broken:
+    """A GPU that fails before anything has begun."""
+
+    def around(self, function: Callable[[Any], Any], argument: Any) -> tuple[Any, float]:
+        raise OSError("the GPU is gone")
+
+
+def test_a_device_that_fails_leaves_nobody_waiting() -> None:
+    threaded = Threaded(Broken())
+    try:
+        with pytest.raises(OSError, match="the GPU is gone"):
+            threaded.device.call(lambda: None)
+    finally:
+        threaded.device.close()
