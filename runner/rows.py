@@ -63,7 +63,7 @@ class Rows:
             return self._last[1]
         torch: Any = sys.modules["torch"]  # a tensor was given, so it is there
         on_gpu = self.tensor.is_cuda
-        index = torch.tensor([int(row) for row in rows], dtype=torch.int64, pin_memory=on_gpu)
+        index = torch.tensor([int(row) for row in rows], dtype=torch.int64, device="cpu", pin_memory=on_gpu)
         self._last = (key, index.to(self.tensor.device, non_blocking=True) if on_gpu else index)
         return self._last[1]
 

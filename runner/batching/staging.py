@@ -118,7 +118,8 @@ def padded(values: Sequence[Any], stacking: Stacking, pad: Pad) -> tuple[list[An
     size = math.prod(shape) * len(values) * values[0].dtype.itemsize
     if size > max(MAX_PADDED_BYTES, MAX_PADDING_FACTOR * sum(value.nbytes for value in values)):
         raise MostlyPadding
-    mask = library.zeros((len(values), *shape), dtype=library.bool if stacking is Stacking.TORCH else bool)
+    host = _on_host(stacking)
+    mask = library.zeros((len(values), *shape), dtype=library.bool if stacking is Stacking.TORCH else bool, **host)
     filled: list[Any] = []
     for index, value in enumerate(values):
         corner = tuple(slice(size) for size in value.shape)
@@ -126,10 +127,15 @@ def padded(values: Sequence[Any], stacking: Stacking, pad: Pad) -> tuple[list[An
         if tuple(value.shape) == shape:
             filled.append(value)
             continue
-        larger = library.full(shape, pad.value, dtype=value.dtype)
+        larger = library.full(shape, pad.value, dtype=value.dtype, **host)
         larger[corner] = value
         filled.append(larger)
     return filled, mask if pad.mask is not None else None
+
+
+def _on_host(stacking: Stacking) -> dict[str, str]:
+    """Return where to make an array: the model may have told torch to make them elsewhere."""
+    return {"device": "cpu"} if stacking is Stacking.TORCH else {}
 
 
 def check_padding(name: str, value: Any, stacking: Stacking, pad: Pad) -> None:
@@ -155,7 +161,7 @@ def _holds(stacking: Stacking, dtype: Any, value: float) -> bool:
     if not math.isfinite(value) or value != int(value):
         return False
     try:
-        return bool(library.full((1,), int(value), dtype=dtype)[0].item() == value)
+        return bool(library.full((1,), int(value), dtype=dtype, **_on_host(stacking))[0].item() == value)
     except (OverflowError, RuntimeError):  # below or above what it holds
         return False
 
