@@ -60,6 +60,12 @@ class CallContext:
         self._state: dict[str, Any] | None = None
         self._watchers: list[Callable[[], None]] = []
 
+    def alike(self) -> CallContext:
+        """Return the context of another input of the same request, which knows the same of its caller."""
+        return CallContext(
+            request_id=self.request_id, deadline=self.deadline, metadata=self._metadata, member=self.member
+        )
+
     @property
     def metadata(self) -> Mapping[str, str]:
         """What the caller sent beside the arguments, keys in lower case."""

@@ -40,6 +40,7 @@ class Fate(NamedTuple):
     """Instant on the `time.monotonic` clock."""
     seconds: float
     size: int
+    """Inputs in the batch."""
 
 
 class Job:
@@ -74,7 +75,7 @@ class Work(Protocol):
     """Whether `prepare` is worth a thread of its own while the device is busy."""
 
     exhausted: int | None
-    """The smallest number of jobs that the device had too little memory for, since this was last set to None."""
+    """The smallest number of inputs that the device had too little memory for, since this was last set to None."""
 
     splits: int
     """Runs that were split for want of memory, since this was last set to 0."""
@@ -236,7 +237,8 @@ class Coalescer:
         if not point.holds and not self._looking:
             self._decide(self._clock())  # first the device, then the callers of what it has done
         jobs = crew.jobs
-        fate = Fate(outcome.started, outcome.seconds, len(jobs))
+        size = sum([job.entry.size for job in jobs])
+        fate = Fate(outcome.started, outcome.seconds, size)
         for job in crew.left:
             job.deliver(Cancelled("the call was cancelled"), fate)
         if not jobs:
@@ -245,21 +247,21 @@ class Coalescer:
                 self._look()
             return
         if crew.left:
-            batch = batch._replace(cost=sum(job.entry.cost for job in jobs))
+            batch = batch._replace(cost=sum(job.entry.cost for job in jobs), size=size)
         if outcome.error is None:
             for job, result in zip(jobs, outcome.results, strict=True):
                 job.deliver(result, fate)
         else:
             for job in jobs:
                 job.deliver(outcome.error, fate)
-        self._learn(batch, point, len(jobs))
+        self._learn(batch, point, size)
         self.policy.finished(batch, outcome.seconds, self._clock())
         waited = outcome.started - min(job.offered for job in jobs)
         self._observe(
             Ran(
                 point.name,
                 batch.reason.value,
-                len(jobs),
+                size,
                 batch.cost,
                 waited,
                 outcome.seconds,

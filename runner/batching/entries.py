@@ -40,7 +40,7 @@ class Limits:
     """What bounds the batches of a point, which is a batched method or a coalescing point.
 
     Attributes:
-        max_size: entries at most.
+        max_size: inputs at most.
         max_cost: what they may cost together; an entry above it runs alone.
         max_delay: seconds that an idle device waits for company.
         holds: the next batch waits for the members of the last one to come back.
@@ -55,7 +55,7 @@ class Limits:
 
 
 class Entry(NamedTuple):
-    """One call, or one step of one, that waits for a batch."""
+    """One call, or several inputs of one, or one step of one, that waits for a batch."""
 
     id: int
     point: int
@@ -69,6 +69,8 @@ class Entry(NamedTuple):
     """Instant; it is not run after this."""
     member: int | None = None
     """The call that it belongs to, which may come back with its next step."""
+    size: int = 1
+    """Inputs in it, which run together: no more than a batch may have."""
 
 
 class Batch(NamedTuple):
@@ -81,6 +83,8 @@ class Batch(NamedTuple):
     """Ids, in the order in which they go."""
     cost: float
     reason: Reason
+    size: int = 1
+    """Inputs in all of them."""
 
 
 class Decision(NamedTuple):

@@ -129,7 +129,7 @@ class Policy:
             group = self._groups[key] = _Group(entry.point, entry.key, self._limits[entry.point])
         rank = now - entry.priority * self._aging
         self._waiting[entry.id] = _Waiting(entry, group, rank)
-        group.size += 1
+        group.size += entry.size
         group.cost += entry.cost
         heapq.heappush(group.ranked, (rank, entry.id))
         heapq.heappush(group.offers, (now, entry.id))
@@ -229,15 +229,16 @@ class Policy:
         most = self._most_cost(group, now)
         entries: list[int] = []
         members: list[int] = []
-        cost = 0.0
-        while group.size and len(entries) < limits.max_size:
+        size, cost = 0, 0.0
+        while group.size and size < limits.max_size:
             waiting = self._waiting[self._head(group.ranked)[1]]
             entry = waiting.entry
-            if entries and cost + entry.cost > most:
+            if entries and (cost + entry.cost > most or size + entry.size > limits.max_size):
                 break
             self._remove(waiting)
             heapq.heappop(group.ranked)
             entries.append(entry.id)
+            size += entry.size
             cost += entry.cost
             if limits.holds and entry.member is not None:
                 members.append(entry.member)
@@ -251,7 +252,7 @@ class Policy:
             self._members[self._last_batch] = tuple(members)
         else:
             self._tidy(group)
-        return Batch(self._last_batch, group.point, group.key, tuple(entries), cost, reason)
+        return Batch(self._last_batch, group.point, group.key, tuple(entries), cost, reason, size)
 
     def _most_cost(self, group: _Group, now: float) -> float:
         """Return what a batch may cost, by its limit and by what its objective leaves."""
@@ -294,7 +295,7 @@ class Policy:
     def _remove(self, waiting: _Waiting) -> None:
         del self._waiting[waiting.entry.id]
         group = waiting.group
-        group.size -= 1
+        group.size -= waiting.entry.size
         # Summing up and taking off again leaves a rest in the last digits, which must not outlive the entries.
         group.cost = group.cost - waiting.entry.cost if group.size else 0.0
 

@@ -37,7 +37,7 @@ class Callers:
 
     def __init__(self) -> None:
         self._callers: OrderedDict[str, _Caller] = OrderedDict()  # who called last is last
-        self._calls: dict[CallId, tuple[str, bool]] = {}  # whose, and whether it waits
+        self._calls: dict[CallId, tuple[str, bool, int]] = {}  # whose, whether it waits, how many it counts for
 
     def check(self, ticket: Ticket, count: int, now: float, *, waits: int, hint: float | None) -> None:
         """Refuse calls that would be too many for their caller. Changes nothing.
@@ -92,29 +92,31 @@ class Callers:
             known = self._callers[ticket.caller] = _Caller(now, _burst(limits))
             self._forget_some()
         self._callers.move_to_end(ticket.caller)
-        known.tokens, known.at = _tokens(known, limits, now) - (not again), now
-        self._calls[ticket.id] = (ticket.caller, waits)
+        known.tokens, known.at = _tokens(known, limits, now) - (0 if again else ticket.calls), now
+        self._calls[ticket.id] = (ticket.caller, waits, ticket.calls)
         if waits:
-            known.waiting += 1
+            known.waiting += ticket.calls
         else:
-            known.running += 1
+            known.running += ticket.calls
 
     def start(self, call: CallId) -> None:
         """A call that waited runs."""
         if (found := self._calls.get(call)) is not None:
-            self._calls[call] = (found[0], False)
-            known = self._callers[found[0]]
-            known.waiting -= 1
-            known.running += 1
+            caller, _, calls = found
+            self._calls[call] = (caller, False, calls)
+            known = self._callers[caller]
+            known.waiting -= calls
+            known.running += calls
 
     def end(self, call: CallId) -> None:
         """A call is no longer here."""
         if (found := self._calls.pop(call, None)) is not None:
-            known = self._callers[found[0]]
-            if found[1]:
-                known.waiting -= 1
+            caller, waits, calls = found
+            known = self._callers[caller]
+            if waits:
+                known.waiting -= calls
             else:
-                known.running -= 1
+                known.running -= calls
 
     def _forget_some(self) -> None:
         if len(self._callers) - len(self._calls) > MAX_IDLE:

@@ -4,7 +4,8 @@ Events go in as method calls, with the instant at which they happen; `offer` and
 replica now. The caller owns the clock, the links and the futures.
 
 A replica has room for so many calls in each lane, and a queue stands before each lane. A call goes out when some
-replica has room in its lane, to the one with the least work there. Room comes back with `release`, when the worker
+replica has room in its lane, to the one with the least work there. Inputs of a list that go together count as so many
+calls, and go out where there is room for one. Room comes back with `release`, when the worker
 says that the call is over: a cancelled call keeps its room until then. `fair_queue.py` has the order of those that
 wait. A full lane never holds up another; but what a caller is given in one lane counts as its share in all of them.
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import NamedTuple, NewType
 
 from runner.dispatch.callers import Callers
@@ -63,6 +65,7 @@ class _Running(NamedTuple):
     replica: ReplicaId
     lane: Lane
     since: float
+    calls: int
 
 
 class _Quarantine(OrderedDict[CallId, Ticket]):
@@ -96,8 +99,9 @@ class Dispatcher:
         self._queues: dict[tuple[Lane, str], FairQueue] = {}
         self._alone = _Quarantine()
         self._where: dict[CallId, FairQueue | _Quarantine] = {}
-        self._sizes: dict[CallId, int] = {}
+        self._sizes: dict[CallId, tuple[int, int]] = {}  # bytes, and the calls that it counts for
         self._waiting_bytes = 0
+        self._waiting_calls = 0
         self._replicas: dict[ReplicaId, _Replica] = {}
         self._running: dict[CallId, _Running] = {}
         self._forecasts: dict[Lane, Forecast] = {}
@@ -118,12 +122,12 @@ class Dispatcher:
         """
         queue = self._queue(ticket)
         replica = self._least_busy(ticket.lane, ticket.group) if not queue else None
-        self._check_caller(ticket, 1, int(replica is None), now)
+        self._check_caller(ticket, ticket.calls, ticket.calls if replica is None else 0, now)
         if replica is not None:
             self._run(ticket, replica, now)
             return replica
-        if len(self._where) >= self._max_calls:
-            raise self._full(f"{len(self._where)} calls are waiting, and no more are taken; try again later", ticket)
+        if self._waiting_calls + ticket.calls > self._max_calls:
+            raise self._full(f"{self._waiting_calls} calls are waiting, and no more are taken; try again later", ticket)
         self._check_bytes(ticket, ticket.size)
         self._check_wait(ticket, queue, now, slo)
         self._wait(ticket, queue, now)
@@ -141,11 +145,12 @@ class Dispatcher:
         """
         first = tickets[0]
         queue = self._queue(first)
-        waiting = tickets[self._idle_room(first.lane, first.group) if not queue else 0 :]
-        self._check_caller(first, len(tickets), len(waiting), now)
-        if waiting and len(self._where) + len(waiting) > self._max_calls:
+        waiting = tickets[self._placed_at_once(tickets) if not queue else 0 :]
+        waits = sum([ticket.calls for ticket in waiting])
+        self._check_caller(first, sum([ticket.calls for ticket in tickets]), waits, now)
+        if waiting and self._waiting_calls + waits > self._max_calls:
             raise self._full(
-                f"{len(self._where)} calls are waiting, and {len(waiting)} more do not fit under {self._max_calls}; "
+                f"{self._waiting_calls} calls are waiting, and {waits} more do not fit under {self._max_calls}; "
                 "send fewer at once or try again later",
                 first,
             )
@@ -176,7 +181,7 @@ class Dispatcher:
         if queue is not None:
             self._callers.end(call)
             queue.withdraw(call)
-            self._waiting_bytes -= self._sizes.pop(call)
+            self._discount(call)
             return None
         running = self._running.get(call)
         return None if running is None else running.replica
@@ -187,15 +192,15 @@ class Dispatcher:
         if running is None:
             return
         self._callers.end(call)
-        replica, lane, since = running
+        replica, lane, since, calls = running
         known = self._replicas[replica]
-        known.running[lane] -= 1
+        known.running[lane] -= calls
         if known.alone == call:
             known.alone = None
         forecast = self._forecasts.get(lane)
         if forecast is None:
             forecast = self._forecasts[lane] = Forecast()
-        forecast.ended(now, now - since, backlog=bool(self._where) and self._waits(lane))
+        forecast.ended(now, now - since, backlog=bool(self._where) and self._waits(lane), calls=calls)
 
     def join(self, replica: ReplicaId, room: Mapping[Lane, int], group: str = "") -> None:
         """A replica is ready for so many calls in each lane."""
@@ -265,7 +270,7 @@ class Dispatcher:
                 count, age = waiting.get(lane, (0, 0.0))
                 waiting[lane] = (count + len(queue), max(age, now - oldest))
         lanes = tuple(LaneStatistics(lane, count, age) for lane, (count, age) in waiting.items())
-        return Statistics(len(self._where), self._waiting_bytes, running, lanes)
+        return Statistics(self._waiting_calls, self._waiting_bytes, running, lanes)
 
     def _queue(self, ticket: Ticket) -> FairQueue:
         key = (ticket.lane, ticket.group)
@@ -288,13 +293,20 @@ class Dispatcher:
                 best, least = name, running
         return best
 
-    def _idle_room(self, lane: Lane, group: str) -> int:
-        """Return how many calls of a lane would go out at once."""
-        return sum(
-            max(replica.room.get(lane, 0) - replica.running.get(lane, 0), 0)
+    def _placed_at_once(self, tickets: Sequence[Ticket]) -> int:
+        """Return how many of these would go out at once, each as `_least_busy` places it."""
+        lane, group = tickets[0].lane, tickets[0].group
+        work = [
+            [replica.running.get(lane, 0), replica.room.get(lane, 0)]
             for replica in self._replicas.values()
             if replica.alone is None and (not group or replica.group == group)
-        )
+        ]
+        for placed, ticket in enumerate(tickets):
+            least = min((each for each in work if each[0] < each[1]), key=itemgetter(0), default=None)
+            if least is None:
+                return placed
+            least[0] += ticket.calls
+        return len(tickets)
 
     def _without_work(self, lane: Lane, group: str) -> ReplicaId | None:
         for name, replica in self._replicas.items():
@@ -360,7 +372,7 @@ class Dispatcher:
     def _run(self, ticket: Ticket, replica: ReplicaId, now: float) -> None:
         """Run a call that did not wait."""
         self._callers.take(ticket, now, waits=False)
-        self._shares.charge(ticket.caller)
+        self._shares.charge(ticket.caller, ticket.calls)
         self._start(ticket, replica, now)
 
     def _wait(self, ticket: Ticket, queue: FairQueue, now: float, *, again: bool = False) -> None:
@@ -371,17 +383,25 @@ class Dispatcher:
     def _leave_queue(self, ticket: Ticket) -> None:
         """A call that waited goes out."""
         del self._where[ticket.id]
-        self._waiting_bytes -= self._sizes.pop(ticket.id)
+        self._discount(ticket.id)
         self._callers.start(ticket.id)
 
     def _count(self, ticket: Ticket, queue: FairQueue | _Quarantine) -> None:
         self._where[ticket.id] = queue
-        self._sizes[ticket.id] = ticket.size
+        self._sizes[ticket.id] = ticket.size, ticket.calls
         self._waiting_bytes += ticket.size
+        self._waiting_calls += ticket.calls
+
+    def _discount(self, call: CallId) -> None:
+        size, calls = self._sizes.pop(call)
+        self._waiting_bytes -= size
+        self._waiting_calls -= calls
 
     def _start(self, ticket: Ticket, replica: ReplicaId, now: float) -> None:
-        self._replicas[replica].running[ticket.lane] += 1
-        self._running[ticket.id] = _Running(replica, ticket.lane, now)
+        self._replicas[replica].running[ticket.lane] += ticket.calls
+        self._running[ticket.id] = _Running(replica, ticket.lane, now, ticket.calls)
 
     def __repr__(self) -> str:
-        return f"<Dispatcher {len(self._where)} waiting, {len(self._running)} running, {len(self._replicas)} replicas>"
+        return (
+            f"<Dispatcher {self._waiting_calls} waiting, {len(self._running)} running, {len(self._replicas)} replicas>"
+        )

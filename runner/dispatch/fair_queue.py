@@ -51,6 +51,8 @@ class Ticket(NamedTuple):
     """The deployment that has to run it; empty: any."""
     limits: CallerLimits | None = None
     """What the caller may have here at once; None: no bounds of its own."""
+    calls: int = 1
+    """How many it counts for: the inputs of a list that go together are a call each."""
 
 
 class Shares:
@@ -64,10 +66,10 @@ class Shares:
         """Return where a caller stands."""
         return max(self._tags.get(caller, 0.0), self._time)
 
-    def charge(self, caller: str) -> None:
-        """A call of this caller starts."""
+    def charge(self, caller: str, calls: int = 1) -> None:
+        """So many calls of this caller start."""
         self._time = tag = self.tag(caller)
-        self._tags[caller] = tag + 1.0
+        self._tags[caller] = tag + calls
         if len(self._tags) > _MOST_IDLE:
             # Who is not ahead of the others starts where they are anyway.
             self._tags = {name: kept for name, kept in self._tags.items() if kept > tag}
@@ -76,13 +78,19 @@ class Shares:
         return len(self._tags)
 
 
+class _Line(OrderedDict[CallId, Ticket]):
+    """What waits of one caller, oldest first."""
+
+    calls = 0
+
+
 class _Rank:
     """Calls of one priority and urgency, by caller."""
 
     __slots__ = ("callers", "order", "turns")
 
     def __init__(self) -> None:
-        self.callers: dict[str, OrderedDict[CallId, Ticket]] = {}
+        self.callers: dict[str, _Line] = {}
         self.order: OrderedDict[CallId, float] = OrderedDict()  # by arrival: the instant at which each came
         self.turns: list[tuple[float, int, str]] = []  # a heap of (tag, turn, caller); a tag may have grown since
 
@@ -102,6 +110,7 @@ class FairQueue:
         self._ranks: dict[tuple[int, int], _Rank] = {}
         self._where: dict[CallId, tuple[int, int]] = {}
         self._callers: dict[CallId, str] = {}
+        self._calls = 0
         self._counter = itertools.count()
 
     def push(self, ticket: Ticket, now: float, *, again: bool = False) -> None:
@@ -121,10 +130,12 @@ class FairQueue:
         rank.order[ticket.id] = now
         line = rank.callers.get(ticket.caller)
         if line is None:
-            line = rank.callers[ticket.caller] = OrderedDict()
+            line = rank.callers[ticket.caller] = _Line()
             # The number parts equal tags by the order in which the callers came, and is new at each turn.
             heapq.heappush(rank.turns, (self._shares.tag(ticket.caller), next(self._counter), ticket.caller))
         line[ticket.id] = ticket
+        line.calls += ticket.calls
+        self._calls += ticket.calls
         if again:
             line.move_to_end(ticket.id, last=False)
             rank.order.move_to_end(ticket.id, last=False)
@@ -151,12 +162,12 @@ class FairQueue:
             heapq.heapreplace(rank.turns, (current, next(self._counter), caller))
         call = next(iter(rank.callers[caller]))
         ticket = self._take(key, caller, call)
-        self._shares.charge(caller)
+        self._shares.charge(caller, ticket.calls)
         return ticket
 
     def of_caller(self, caller: str) -> int:
         """Return how many calls of a caller wait."""
-        return sum(len(rank.callers.get(caller, ())) for rank in self._ranks.values())
+        return sum(rank.callers[caller].calls for rank in self._ranks.values() if caller in rank.callers)
 
     @property
     def callers(self) -> int:
@@ -171,7 +182,7 @@ class FairQueue:
         return min((next(iter(rank.order.values())) for rank in self._ranks.values()), default=None)
 
     def __len__(self) -> int:
-        return len(self._where)
+        return self._calls
 
     def __iter__(self) -> Iterator[CallId]:
         return iter(self._where)
@@ -193,6 +204,8 @@ class FairQueue:
         rank = self._ranks[key]
         line = rank.callers[caller]
         ticket = line.pop(call)
+        line.calls -= ticket.calls
+        self._calls -= ticket.calls
         del rank.order[call], self._where[call], self._callers[call]
         if not line:
             del rank.callers[caller]

@@ -33,15 +33,16 @@ class Forecast:
         self._since: float | None = None  # when the present window began; None while nothing waits
         self._count = 0
 
-    def ended(self, now: float, service: float, *, backlog: bool) -> None:
-        """A call has ended.
+    def ended(self, now: float, service: float, *, backlog: bool, calls: int = 1) -> None:
+        """A call has ended, or several that went together.
 
         Args:
             now: instant.
             service: seconds since it started.
             backlog: whether other calls of its lane wait.
+            calls: how many.
         """
-        self._ended += 1
+        self._ended += calls
         weight = max(_SERVICE_WEIGHT, 1 / self._ended)
         self._service += weight * (service - self._service)
         if not backlog:
@@ -50,7 +51,7 @@ class Forecast:
         if self._since is None:
             self._since, self._count = now, 0
             return
-        self._count += 1
+        self._count += calls
         elapsed = now - self._since
         if elapsed >= _WINDOW:
             rate = self._count / elapsed

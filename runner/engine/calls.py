@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 from runner.dispatch.dispatcher import CallId
@@ -23,7 +23,7 @@ class Request(NamedTuple):
     method: Published
     """The method, as the engine knew it when the call came. A replica finds its own number for it by the name."""
     payload: Payload
-    """One serialized input."""
+    """One serialized input, or a run of several."""
     params: bytes = b""
     """Old-style parameters, a serialized struct; usually empty."""
     deadline: float | None = None
@@ -38,21 +38,29 @@ class Request(NamedTuple):
     """The deployment that has to run it; empty: any."""
     limits: CallerLimits | None = None
     """What the caller may have here at once; None: no bounds of its own."""
+    inputs: int = 1
+    """How many inputs the payload has. Several go together to one replica, and have an output each."""
+
+
+End: TypeAlias = Payload | CallError
+"""Of one input: the serialized output, or why there is none."""
 
 
 class Outcome(NamedTuple):
-    """How a call of one input and one output ended."""
+    """How a call of one output for each input ended."""
 
-    end: Payload | CallError
-    """The serialized output, or why there is none."""
+    end: End
+    """The serialized output, or a run of them if it had several inputs; or why there is none, of the first one."""
     waited: float
     """Seconds in the server's queue."""
     times: Times | None
     """What its worker says; None: nothing."""
+    ends: tuple[End, ...] = ()
+    """Of each of several inputs, if it did not go well for all or for none."""
 
     @property
     def payload(self) -> Payload:
-        """The output.
+        """The output, or the run of them.
 
         Raises:
             CallError: there is none.
@@ -63,7 +71,11 @@ class Outcome(NamedTuple):
 
 
 Tell: TypeAlias = Callable[[Outcome], None]
-"""Told how a call of one input and one output ended. Must not raise."""
+"""Told how a call of one output for each input ended. Must not raise."""
+
+
+TellAll: TypeAlias = "Callable[[Sequence[UnaryCall], Sequence[Outcome]], None]"
+"""Told how the parts of a list ended: the parts, and the outcome of each. Must not raise."""
 
 
 class Wire(Protocol):
@@ -112,7 +124,16 @@ class EngineCall:
         request = self.request
         self.sent = now
         left = None if request.deadline is None else request.deadline - now
-        return Call(self.wire_id, method, request.payload, request.params, left, request.request_id, request.metadata)
+        return Call(
+            self.wire_id,
+            method,
+            request.payload,
+            request.params,
+            left,
+            request.request_id,
+            request.metadata,
+            request.inputs,
+        )
 
     def dispatched(self, wire: Wire) -> None:
         """The call's first message was sent over `wire`."""
@@ -132,15 +153,24 @@ class EngineCall:
         """The call ended badly. `times`: what its worker says."""
         raise NotImplementedError
 
+    def mixed(self, ends: tuple[End, ...], times: Times) -> None:
+        """The call had several inputs, and ended badly for some."""
+        raise NotImplementedError
+
 
 class UnaryCall(EngineCall):
-    """One input, one output. Its caller is told how it ended, once."""
+    """One output for each input, of which there may be several. Its caller is told how it ended, once.
 
-    __slots__ = ("_tell",)
+    Attributes:
+        singles: the calls that a call of several inputs was taken apart to, when its worker had died.
+    """
+
+    __slots__ = ("_tell", "singles")
 
     def __init__(self, call_id: CallId, request: Request, now: float, tell: Tell) -> None:
         super().__init__(call_id, request, now)
         self._tell: Tell | None = tell
+        self.singles: Sequence[UnaryCall] = ()
 
     @property
     def over(self) -> bool:
@@ -153,17 +183,23 @@ class UnaryCall(EngineCall):
 
     def finish(self, payload: Payload, times: Times) -> None:
         """See `EngineCall`."""
-        tell = self._tell
-        if tell is not None:
-            self._tell = None
-            tell(Outcome(payload, self.waited, times))
+        self.tell(Outcome(payload, self.waited, times))
 
     def fail(self, error: CallError, times: Times | None = None) -> None:
         """See `EngineCall`."""
+        self.tell(Outcome(error, self.waited, times))
+
+    def mixed(self, ends: tuple[End, ...], times: Times) -> None:
+        """See `EngineCall`."""
+        error = next(end for end in ends if isinstance(end, CallError))
+        self.tell(Outcome(error, self.waited, times, ends))
+
+    def tell(self, outcome: Outcome) -> None:
+        """Say how it ended."""
         tell = self._tell
         if tell is not None:
             self._tell = None
-            tell(Outcome(error, self.waited, times))
+            tell(outcome)
 
 
 class StreamCall(EngineCall):

@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from runner.dispatch.dispatcher import CallId, Dispatcher, ReplicaId, Ticket
-from runner.engine.calls import EngineCall, Outcome, Request, StreamCall, Tell, UnaryCall
+from runner.engine.calls import EngineCall, Outcome, Request, StreamCall, Tell, TellAll, UnaryCall
 from runner.engine.fate import failing, fate_of, without_worker
 from runner.engine.keeper import Keeper, Place
 from runner.engine.line import Line
 from runner.engine.methods import Methods, gone
+from runner.engine.parts import in_parts, take_apart
 from runner.engine.replica import Replica, ReplicaState
 from runner.engine.statistics import Observed
 from runner.errors import (
@@ -32,6 +33,7 @@ from runner.errors import (
 )
 from runner.signature.published import Published
 from runner.statistics import EngineStatistics
+from runner.wire.payload import Payload
 from runner.workers.messages import Ran, Room
 
 
@@ -217,23 +219,60 @@ class Engine:
     def abandon(self, call: UnaryCall) -> None:
         """Take a call out of its queue, or tell the worker to stop. Nobody is told how it ended."""
         call.forget()
-        self._abandon(call)
+        for each in call.singles or (call,):
+            self._abandon(each)
 
-    async def unary_list(self, requests: Sequence[Request]) -> list[Outcome]:
-        """Run several calls of one method; return how they ended, in order.
+    def begin_list(
+        self, request: Request, inputs: Sequence[Payload], whole: Payload | None, tell: TellAll
+    ) -> Sequence[UnaryCall]:
+        """Run a method for each input of a list, in parts, for a caller that is told how they ended, in order.
+
+        Args:
+            request: of the first input.
+            inputs: serialized inputs.
+            whole: the run of all of them, if there is one.
+            tell: told once, of all parts.
+
+        Returns:
+            What to `abandon`.
 
         Raises:
-            Overloaded: there is no room for all of them; none has run.
+            CallError: they were not all admitted, and none has run; nobody is told.
         """
-        loop = asyncio.get_running_loop()
-        futures: list[asyncio.Future[Outcome]] = [loop.create_future() for _ in requests]
-        calls = [
-            UnaryCall(self._next_id(), request, self.clock(), partial(_settle, future))
-            for request, future in zip(requests, futures, strict=True)
-        ]
+        replicas = sum(not request.group or place.group == request.group for place in self.places)
+        found: list[Outcome | None] = []
+        calls: list[UnaryCall] = []
+
+        def told(place: int, outcome: Outcome) -> None:
+            found[place] = outcome
+            if None not in found:
+                tell(calls, [each for each in found if each is not None])
+
+        for number, part in enumerate(in_parts(request, inputs, whole, replicas)):
+            calls.append(UnaryCall(self._next_id(), part, self.clock(), partial(told, number)))
+        found += [None] * len(calls)
         self._admit_list(calls)
+        return calls
+
+    async def unary_list(
+        self, request: Request, inputs: Sequence[Payload], whole: Payload | None = None
+    ) -> tuple[Sequence[UnaryCall], Sequence[Outcome]]:
+        """Run a method for each input of a list as `begin_list` does; return the parts, and how they ended.
+
+        Raises:
+            CallError: they were not all admitted, and none has run.
+        """
+        answer: asyncio.Future[tuple[Sequence[UnaryCall], Sequence[Outcome]]] = (
+            asyncio.get_running_loop().create_future()
+        )
+
+        def told(calls: Sequence[UnaryCall], outcomes: Sequence[Outcome]) -> None:
+            if not answer.done():
+                answer.set_result((calls, outcomes))
+
+        calls = self.begin_list(request, inputs, whole, told)
         try:
-            return await asyncio.gather(*futures)
+            return await answer
         except asyncio.CancelledError:
             for call in calls:
                 self.abandon(call)
@@ -400,13 +439,13 @@ class Engine:
                 self._dispatcher.restore(_ticket(call), call.arrived)
         self._methods.publish()
 
-    def call_over(self, replica: Replica, call: EngineCall, *, well: bool) -> None:
+    def call_over(self, replica: Replica, call: EngineCall, *, failed: int) -> None:
         """See `Watcher`."""
         now = self.clock()
         self._dispatcher.release(call.id, now)
         if call.abandoned is not None:
             self._observed.cancelled(now - call.abandoned)
-        self._observed.call_over(call.request.method.name, well=well)
+        self._observed.calls_over(call.request.method.name, call.request.inputs, failed)
         self._forget(call)
         self._dispatch()
         if 0 < replica.place.max_calls <= replica.answered:
@@ -491,7 +530,19 @@ class Engine:
             self._end(call, fate)
         else:
             self._observed.retries += 1
-            self._dispatcher.restore(_ticket(call), call.arrived, alone=fate.alone)
+            for each in reversed(self._apart(call)):  # the last that is restored goes first
+                self._dispatcher.restore(_ticket(each), call.arrived, alone=fate.alone)
+
+    def _apart(self, call: EngineCall) -> Sequence[EngineCall]:
+        """Take a call of several inputs apart, so that one which workers die of does not take the others along."""
+        if not isinstance(call, UnaryCall) or call.request.inputs == 1 or not call.deaths:
+            return (call,)
+        self._forget(call)
+        left = None if call.request.deadline is None else max(call.request.deadline - self.clock(), 0.0)
+        singles = take_apart(call, self._next_id)
+        for single in singles:
+            self._take(single, left, None)
+        return singles
 
     def _refusal(self, group: str) -> ModelFailing | None:
         return failing(self._keepers, group, self.clock())
@@ -526,4 +577,5 @@ def _ticket(call: EngineCall) -> Ticket:
         request.deadline,
         request.group,
         request.limits,
+        request.inputs,
     )

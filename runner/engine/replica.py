@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from runner.dispatch.dispatcher import ReplicaId
 from runner.engine.calls import EngineCall
-from runner.errors import LoadError
+from runner.errors import CallError, LoadError
 from runner.execution.journal import Journal, Mark
 from runner.signature.published import Lane, Published
 from runner.workers.link import Link, Receiver
-from runner.workers.messages import Cancel, Credit, Failed, Item, LoadFailed, Message, Ran, Ready, Result, Room
+from runner.workers.messages import Cancel, Credit, Failed, Item, LoadFailed, Message, Mixed, Ran, Ready, Result, Room
 from runner.workers.vitals import Vitals
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ class Watcher(Protocol):
     def replica_ready(self, replica: Replica) -> None:
         """Its model is loaded."""
 
-    def call_over(self, replica: Replica, call: EngineCall, *, well: bool) -> None:
-        """The worker has said its last word about a call: the room is free."""
+    def call_over(self, replica: Replica, call: EngineCall, *, failed: int) -> None:
+        """The worker has said its last word about a call: the room is free. `failed`: inputs that ended badly."""
 
     def first_answer(self, replica: Replica) -> None:
         """The worker has answered its first call."""
@@ -127,7 +127,7 @@ class Replica:
         """Start a call here; False if the model that is loaded here has no such method."""
         assert self._link is not None
         method = self._numbers.get(call.request.method.name)
-        if method is None:
+        if method is None or (call.request.inputs > 1 and self.methods[method].max_batch_size < 2):
             return False
         self._last_wire_id += 1
         call.wire_id = self._last_wire_id
@@ -153,14 +153,19 @@ class Replica:
             case Result():
                 if (call := self._pop(message.id)) is not None:
                     call.finish(message.payload, message.times)
-                    self._watcher.call_over(self, call, well=True)
+                    self._watcher.call_over(self, call, failed=0)
+            case Mixed():
+                if (call := self._pop(message.id)) is not None:
+                    call.mixed(message.ends, message.times)
+                    failed = sum(isinstance(end, CallError) for end in message.ends)
+                    self._watcher.call_over(self, call, failed=failed)
             case Item():
                 if (call := self._calls.get(message.id)) is not None:
                     call.item(message.payload)
             case Failed():
                 if (call := self._pop(message.id)) is not None:
                     call.fail(message.error, message.times)
-                    self._watcher.call_over(self, call, well=False)
+                    self._watcher.call_over(self, call, failed=call.request.inputs)
             case Credit():
                 if (call := self._calls.get(message.id)) is not None:
                     call.grant(message.items, message.size)
@@ -217,8 +222,9 @@ class Replica:
     def _pop(self, wire_id: int) -> EngineCall | None:
         call = self._calls.pop(wire_id, None)
         if call is not None:
-            self.answered += 1
-            if self.answered == 1:
+            first = not self.answered
+            self.answered += call.request.inputs
+            if first:
                 self._watcher.first_answer(self)
         if not self._calls:
             self.idle.set()

@@ -46,11 +46,11 @@ class Observed:
         self._longest_cancel = 0.0
         self._recent_cancels: deque[float] = deque(maxlen=_RECENT)
 
-    def call_over(self, method: str, *, well: bool) -> None:
-        """A call of a method has ended."""
-        self._ended[method] += 1
-        if not well:
-            self._failed[method] += 1
+    def calls_over(self, method: str, calls: int, failed: int) -> None:
+        """Calls of a method have ended, so many of them badly."""
+        self._ended[method] += calls
+        if failed:
+            self._failed[method] += failed
 
     def cancelled(self, seconds: float) -> None:
         """A call that was told to stop has given its room back, so many seconds later."""

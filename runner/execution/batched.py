@@ -8,21 +8,21 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Hashable, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from runner import context
 from runner.batch import Stacking, scatter
-from runner.batching.coalescer import Coalescer, Fate, Job
+from runner.batching.coalescer import Coalescer, Fate
 from runner.batching.entries import Entry
-from runner.batching.key import array_key, shared_key
 from runner.batching.memory import free_memory, out_of_memory
-from runner.batching.staging import MostlyPadding, Staged, Stager, check_padding, to_host
+from runner.batching.staging import MostlyPadding, Staged, Stager, to_host
 from runner.context import BatchContext
 from runner.errors import CallError, Cancelled
 from runner.execution import failure
 from runner.execution.journal import Mark
 from runner.execution.method import BatchPlan, LoadedMethod
+from runner.execution.rows import BatchedJob, Row, calls_of, cost_of, key_of, per_job, rows_of
 from runner.execution.running import Gate, RunningCall
 from runner.execution.times import Times
 from runner.wire.call import Arguments
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from runner.execution.executor import Executor, Incoming
 
 
-class BatchedCall(RunningCall, Job):
+class BatchedCall(RunningCall, BatchedJob):
     """One call in a batch. Everything here happens on the loop's thread, but for images that are opened."""
 
     def __init__(
@@ -105,12 +105,11 @@ class BatchedCall(RunningCall, Job):
         plan, call = self._plan, self._call
         self._old_style = decoded.old_style
         self.arguments = arguments
-        values = [arguments[name] for name in plan.names]
         self.entry = Entry(
             id=self._coalescer.next_entry(),
             point=self._point,
-            key=self._key(values),
-            cost=1.0 if plan.cost is None else self._cost(values),
+            key=key_of(plan, arguments),
+            cost=1.0 if plan.cost is None else cost_of(self._method, arguments),
             priority=plan.priority,
             deadline=call.context.deadline,
             member=call.id,
@@ -119,31 +118,17 @@ class BatchedCall(RunningCall, Job):
         self._decoding = time.perf_counter() - self._began
         self._coalescer.offer(self)
 
-    def _key(self, values: Sequence[Any]) -> Hashable:
-        plan, arguments = self._plan, self.arguments
-        shared = tuple(shared_key(arguments[name]) for name in arguments if name not in plan.names)
-        if all(stacking is Stacking.LIST for stacking in plan.stackings):
-            return shared
-        padded = plan.padding is not None
-        if plan.padding is not None:
-            for name, value, stacking in zip(plan.names, values, plan.stackings, strict=True):
-                check_padding(name, value, stacking, plan.padding)
-        pairs = zip(values, plan.stackings, strict=True)
-        return (shared, tuple(array_key(value, stacking, padded=padded) for value, stacking in pairs))
-
-    def _cost(self, values: Sequence[Any]) -> float:
-        assert self._plan.cost is not None
-        try:
-            return float(self._plan.cost(*values))
-        except BaseException as exc:
-            raise failure.of_model(exc, self._method.name, cancelled=False) from exc
-
     # As a job.
 
     @property
     def call_id(self) -> int:
-        """The call's number."""
+        """See `BatchedJob`."""
         return self._call.id
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """See `BatchedJob`."""
+        return (Row(self, self._call.context, self.arguments),)
 
     @property
     def wanted(self) -> bool:
@@ -192,98 +177,107 @@ class BatchedWork:
         self.splits = 0
         self.stages = any(stacking is not Stacking.LIST for stacking in self._plan.stackings)
 
-    def prepare(self, jobs: Sequence[BatchedCall]) -> list[Staged] | None:
+    def prepare(self, jobs: Sequence[BatchedJob]) -> list[Staged] | None:
         """See `coalescer.Work`. None: the arrays are too different in shape to be one batch."""
+        return self._prepared(rows_of(jobs))
+
+    def _prepared(self, rows: Sequence[Row]) -> list[Staged] | None:
         plan = self._plan
-        rows = [*jobs, *[jobs[-1]] * (plan.filled(len(jobs)) - len(jobs))]
+        filled = [*rows, *[rows[-1]] * (plan.filled(len(rows)) - len(rows))]
         try:
             return [
-                self._stager.stage(
-                    [job.arguments[name] for job in rows], stacking, None if stacking is Stacking.LIST else plan.padding
-                )
-                for name, stacking in zip(plan.names, plan.stackings, strict=True)
+                self._stager.stage([row.arguments[name] for row in filled], stacking, padding)
+                for name, stacking, padding in plan.columns
             ]
         except MostlyPadding:
             return None
 
-    def run(self, prepared: Sequence[Staged] | None, jobs: Sequence[BatchedCall]) -> Any:
+    def run(self, prepared: Sequence[Staged] | None, jobs: Sequence[BatchedJob]) -> Any:
         """See `coalescer.Work`."""
+        results = self._run(prepared, rows_of(jobs))
+        return self._per_job(results, jobs) if inspect.isawaitable(results) else per_job(results, jobs)
+
+    async def _per_job(self, results: Awaitable[list[Any]], jobs: Sequence[BatchedJob]) -> list[Any]:
+        return per_job(await results, jobs)
+
+    def _run(self, prepared: Sequence[Staged] | None, rows: Sequence[Row]) -> Any:
+        """Return a result for each row, or what gives them once it is awaited."""
         if prepared is None:  # nothing has run, so that this does no harm
-            return self._in_halves_awaited(jobs) if self._method.asynchronous else self._in_halves(jobs)
-        calls = [job.call_id for job in jobs]
+            return self._in_halves_awaited(rows) if self._method.asynchronous else self._in_halves(rows)
+        calls = calls_of(rows)
         for call in calls:
             self._executor.journal.mark(call, Mark.RUNS)
-        token = context.current.set(BatchContext([job.context for job in jobs]))
+        token = context.current.set(BatchContext([row.context for row in rows]))
         try:
             with self._executor.limit(self._method, *calls):
-                result = self._call(prepared, jobs)
+                result = self._call(prepared, rows)
             if inspect.isawaitable(result):
-                return self._awaited(result, jobs)
-            return self._results(result, jobs)
+                return self._awaited(result, rows)
+            return self._results(result, rows)
         except BaseException as exc:
-            if self._may_split(exc, jobs):
-                return self._in_halves(jobs)
+            if self._may_split(exc, rows):
+                return self._in_halves(rows)
             raise
         finally:
             context.current.reset(token)
 
-    def _may_split(self, exc: BaseException, jobs: Sequence[BatchedCall]) -> bool:
+    def _may_split(self, exc: BaseException, rows: Sequence[Row]) -> bool:
         """Tell whether to run a batch that raised again, in halves. Keeps count of memory that was too little."""
         exhausted = out_of_memory(exc)
         if exhausted:
             free_memory(exc)
-            self.exhausted = len(jobs) if self.exhausted is None else min(self.exhausted, len(jobs))
+            self.exhausted = len(rows) if self.exhausted is None else min(self.exhausted, len(rows))
         verdict = isinstance(exc, CallError | asyncio.CancelledError)  # on the batch as a whole
-        split = self._plan.repeatable and len(jobs) > 1 and not verdict
+        split = self._plan.repeatable and len(rows) > 1 and not verdict
         self.splits += exhausted and split
         return split
 
-    def _call(self, prepared: Sequence[Staged], jobs: Sequence[BatchedCall]) -> Any:
+    def _call(self, prepared: Sequence[Staged], rows: Sequence[Row]) -> Any:
         plan = self._plan
-        arguments = dict(jobs[0].arguments)  # the shared ones are everybody's
+        arguments = dict(rows[0].arguments)  # the shared ones are everybody's
         for name, staged in zip(plan.names, prepared, strict=True):
             arguments[name] = staged.take()
             if staged.mask is not None and plan.padding is not None and plan.padding.mask is not None:
                 arguments[plan.padding.mask] = staged.mask
         return self._method.function(**arguments)
 
-    def _results(self, result: Any, jobs: Sequence[BatchedCall]) -> list[Any]:
-        return scatter(to_host(result), self._plan.filled(len(jobs)), self._method.name)[: len(jobs)]
+    def _results(self, result: Any, rows: Sequence[Row]) -> list[Any]:
+        return scatter(to_host(result), self._plan.filled(len(rows)), self._method.name)[: len(rows)]
 
-    async def _awaited(self, result: Awaitable[Any], jobs: Sequence[BatchedCall]) -> list[Any]:
-        context.current.set(BatchContext([job.context for job in jobs]))  # a task's own, nothing to put back
+    async def _awaited(self, result: Awaitable[Any], rows: Sequence[Row]) -> list[Any]:
+        context.current.set(BatchContext([row.context for row in rows]))  # a task's own, nothing to put back
         try:
-            with self._executor.limit(self._method, *(job.call_id for job in jobs)):
+            with self._executor.limit(self._method, *calls_of(rows)):
                 returned = await result
-            return self._results(returned, jobs)
+            return self._results(returned, rows)
         except BaseException as exc:
-            if not self._may_split(exc, jobs):
+            if not self._may_split(exc, rows):
                 raise
-        return await self._in_halves_awaited(jobs)
+        return await self._in_halves_awaited(rows)
 
-    async def _in_halves_awaited(self, jobs: Sequence[BatchedCall]) -> list[Any]:
+    async def _in_halves_awaited(self, rows: Sequence[Row]) -> list[Any]:
         """See `_in_halves`."""
         results: list[Any] = []
-        for half in _halves(jobs):
+        for half in _halves(rows):
             try:
-                results += await self.run(self.prepare(half), half)
+                results += await self._run(self._prepared(half), half)
             except BaseException as exc:
                 if isinstance(exc, asyncio.CancelledError):
                     raise
                 results += [exc] * len(half)
         return results
 
-    def _in_halves(self, jobs: Sequence[BatchedCall]) -> list[Any]:
+    def _in_halves(self, rows: Sequence[Row]) -> list[Any]:
         """Run a batch that raised again, in halves: at the end only the guilty ones have an exception."""
         results: list[Any] = []
-        for half in _halves(jobs):
+        for half in _halves(rows):
             try:
-                results += self.run(self.prepare(half), half)
+                results += self._run(self._prepared(half), half)
             except BaseException as exc:
                 results += [exc] * len(half)
         return results
 
 
-def _halves(jobs: Sequence[BatchedCall]) -> tuple[Sequence[BatchedCall], Sequence[BatchedCall]]:
-    middle = len(jobs) // 2
-    return jobs[:middle], jobs[middle:]
+def _halves(rows: Sequence[Row]) -> tuple[Sequence[Row], Sequence[Row]]:
+    middle = len(rows) // 2
+    return rows[:middle], rows[middle:]

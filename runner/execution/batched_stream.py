@@ -23,6 +23,7 @@ from runner.errors import CallError, Cancelled
 from runner.execution import failure
 from runner.execution.batched import BatchedCall, BatchedWork
 from runner.execution.method import LoadedMethod
+from runner.execution.rows import Row
 from runner.execution.times import Times
 from runner.flow import Window
 from runner.wire.call import EncodeError
@@ -213,15 +214,15 @@ class StepJob(Job):
 class OpeningWork(BatchedWork):
     """Calls the method, which gives the generator. See `coalescer.Work`."""
 
-    def _results(self, result: Any, jobs: Sequence[BatchedCall]) -> list[Any]:
+    def _results(self, result: Any, rows: Sequence[Row]) -> list[Any]:
         name, method = self._method.name, self._method
         if not hasattr(result, "__anext__" if method.asynchronous else "__next__"):
             raise EncodeError(
                 f"{name} is declared to return an iterator and returned {type(result).__name__}; "
                 "write it as a generator"
             )
-        members = [cast(BatchedStreamCall, job) for job in jobs]
-        return [BatchStream(name, result, members)] * len(jobs)
+        members = [cast(BatchedStreamCall, row.job) for row in rows]
+        return [BatchStream(name, result, members)] * len(rows)
 
 
 class StepWork:

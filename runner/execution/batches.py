@@ -14,6 +14,7 @@ from runner.batching.device import LoopDevice
 from runner.batching.helpers import PointCalls
 from runner.batching.tally import Ran
 from runner.execution.batched import BatchedCall, BatchedWork
+from runner.execution.batched_list import BatchedList
 from runner.execution.batched_stream import BatchedStreamCall, OpeningWork, StepWork
 from runner.execution.method import LoadedMethod, cost_of, limits_of
 from runner.execution.model_device import ModelDevice
@@ -72,6 +73,8 @@ class Batches:
         coalescer, point, steps = self._places[method.name]
         if method.streams_output:
             return BatchedStreamCall(self._executor, method, call, coalescer, point, steps)
+        if call.inputs > 1:
+            return BatchedList(self._executor, method, call, coalescer, point)
         return BatchedCall(self._executor, method, call, coalescer, point)
 
     def ended(self, call_id: int) -> None:

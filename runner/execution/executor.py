@@ -43,11 +43,13 @@ class Incoming(NamedTuple):
     method: int
     """Index into the loaded methods."""
     payload: Payload
-    """One serialized input."""
+    """One serialized input, or a run of several."""
     params: bytes
     """Old-style parameters, a serialized struct; usually empty."""
     context: CallContext
     """What the method sees as `self.context`."""
+    inputs: int = 1
+    """How many inputs the payload has."""
 
 
 class Outlet(Protocol):
@@ -64,6 +66,9 @@ class Outlet(Protocol):
 
     def failed(self, call_id: int, error: CallError, times: Times) -> None:
         """The call ended badly. Nothing more is said of it."""
+
+    def mixed(self, call_id: int, ends: Sequence[Payload | CallError], times: Times) -> None:
+        """Of a call of several inputs some failed: how each ended. Nothing more is said of it."""
 
     def ran(self, ran: Ran) -> None:
         """A batch has run."""
@@ -121,6 +126,10 @@ class Executor:
             self._outlet.failed(call.id, error, UNTIMED)
             return
         method = self._methods[call.method]
+        if call.inputs > 1 and (method.plan is None or method.streams_output):
+            error = MethodNotFound(f"{method.name!r} takes one input after the other")
+            self._outlet.failed(call.id, error, UNTIMED)
+            return
         running: RunningCall
         if method.plan is not None:
             running = self._batches.call(method, call)
@@ -223,6 +232,13 @@ class Executor:
             call.ended()
             self._batches.ended(call_id)
             self._outlet.failed(call_id, error, times)
+
+    def mixed(self, call_id: int, ends: Sequence[Payload | CallError], times: Times = UNTIMED) -> None:
+        """Say how each input of a call ended, some of them badly."""
+        if (call := self._calls.pop(call_id, None)) is not None:
+            call.ended()
+            self._batches.ended(call_id)
+            self._outlet.mixed(call_id, ends, times)
 
     def __repr__(self) -> str:
         return f"<Executor {len(self._calls)} calls, {len(self._tasks)} others' tasks, {list(self._threads.values())}>"

@@ -49,6 +49,12 @@ class BatchPlan:
     automatic: bool = False
     example: Mapping[str, object] | None = None
 
+    @property
+    def columns(self) -> list[tuple[str, Stacking, Pad | None]]:
+        """Of each batched argument: its name, and how its values come together and are filled up."""
+        pairs = zip(self.names, self.stackings, strict=True)
+        return [(name, stacking, None if stacking is Stacking.LIST else self.padding) for name, stacking in pairs]
+
     def filled(self, size: int) -> int:
         """Return the size in which a batch of so many entries is run."""
         return next((allowed for allowed in self.sizes if allowed >= size), size)

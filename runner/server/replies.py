@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from runner.engine.calls import Outcome, UnaryCall
+from runner.engine.parts import ends_of
 from runner.errors import CallError, InternalError
 from runner.execution.failure import with_traceback
 from runner.server.status import ClarifaiStatus, Code, code_of
 from runner.signature.dialect import Dialect
-from runner.wire import reply
-from runner.wire.payload import Payload
+from runner.wire import reply, run
+from runner.wire.payload import LongReply, Payload
 
 logger = logging.getLogger("runner.service")
 
@@ -52,6 +54,19 @@ class Replies:
         status = self._status(error, streaming_input=streaming_input)
         outputs = (self.output(error),) if with_output else ()
         return reply.failure(status.code, status.description, status.details, outputs=outputs)
+
+    def of_parts(self, parts: Sequence[UnaryCall], outcomes: Sequence[Outcome]) -> bytes | LongReply:
+        """Return the reply to a list of inputs that ran in parts. Outputs that went well are passed on as they are."""
+        runs: list[Payload] = []
+        for part, outcome in zip(parts, outcomes, strict=True):
+            if isinstance(outcome.end, CallError):
+                pairs = zip(parts, outcomes, strict=True)
+                return self.of_list([end for part, outcome in pairs for end in ends_of(part.request, outcome)])
+            if part.request.inputs > 1:
+                runs.append(outcome.end)
+            else:
+                runs += run.pieces(run.OUTPUT_TAG, (outcome.end,))
+        return reply.success_of_runs(runs)
 
     def of_list(self, answers: Sequence[Payload | BaseException]) -> bytes:
         """Return the reply to a list of inputs: each output in its place, a failed one with its own status."""

@@ -73,8 +73,8 @@ class Requests:
 
     def of(
         self, dialect: Dialect, envelope: Envelope, cardinality: Cardinality, call: CallInfo, caller: Caller
-    ) -> list[Request]:
-        """Find the method, and make one request of each input.
+    ) -> Request:
+        """Find the method, and make a request of the first input.
 
         Raises:
             CallError: there is no such model or method, or no input.
@@ -89,10 +89,7 @@ class Requests:
         if deadline is not None or method.timeout is not None or method.max_timeout is not None:
             deadline = deadline_of(deadline, method, time.monotonic())
         params = envelope.params
-        return [
-            Request(method, payload, params, deadline, request_id, metadata, name, group, caller.limits)
-            for payload in envelope.inputs
-        ]
+        return Request(method, envelope.inputs[0], params, deadline, request_id, metadata, name, group, caller.limits)
 
     def _find(self, dialect: Dialect, name: str | None, cardinality: Cardinality) -> Published:
         if name is None:

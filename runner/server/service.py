@@ -99,12 +99,13 @@ class Service:
         try:
             caller = self._access.check(call.metadata)
             envelope = await self._read(request, call)
-            requests = self._requests.of(dialect, envelope, Cardinality.SERVER_STREAM, call, caller)
-            if len(requests) > 1:
+            wanted = self._requests.of(dialect, envelope, Cardinality.SERVER_STREAM, call, caller)
+            if len(envelope.inputs) > 1:
+                requests = [wanted._replace(payload=payload) for payload in envelope.inputs]
                 async for message in self._streams(call, requests):
                     yield message
                 return
-            stream = self._engine.stream(requests[0])
+            stream = self._engine.stream(wanted)
             try:
                 async for output in stream:
                     yield reply.success((output,))
@@ -140,14 +141,15 @@ class Service:
         if envelope.method == GET_SIGNATURES:
             self._catalog.check(envelope.target)
             return self._catalog.signatures(dialect)
-        requests = self._requests.of(dialect, envelope, Cardinality.UNARY, call, caller)
-        if len(requests) == 1:
-            outcome = await self._engine.outcome(requests[0])
+        wanted = self._requests.of(dialect, envelope, Cardinality.UNARY, call, caller)
+        if len(envelope.inputs) == 1:
+            outcome = await self._engine.outcome(wanted)
             tell_times(call, outcome)
             return reply.success((outcome.payload,))
-        outcomes = await self._engine.unary_list(requests)
+        parts, outcomes = await self._engine.unary_list(wanted, envelope.inputs, envelope.run)
         tell_times(call, slowest(outcomes))
-        return self._replies.of_list([outcome.end for outcome in outcomes])
+        answer = self._replies.of_parts(parts, outcomes)
+        return answer if isinstance(answer, bytes) else b"".join(answer)
 
     # Streams.
 
@@ -188,9 +190,9 @@ class Service:
             raise InvalidInput("the stream of requests ended before its first message, which names the method")
         envelope = await self._read(first, call)
         wanted = self._requests.of(dialect, envelope, cardinality, call, caller)
-        if len(wanted) != 1:
-            raise InvalidInput(f"a message of a stream has one input, and this one has {len(wanted)}")
-        stream = await self._engine.stream_in_turn(wanted[0], self._options.max_loading_wait)
+        if len(envelope.inputs) != 1:
+            raise InvalidInput(f"a message of a stream has one input, and this one has {len(envelope.inputs)}")
+        stream = await self._engine.stream_in_turn(wanted, self._options.max_loading_wait)
         pump = asyncio.get_running_loop().create_task(self._feed(stream, requests))
         try:
             yield stream

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from runner.engine import Engine
-from runner.engine.calls import Outcome
+from runner.engine.calls import Outcome, UnaryCall
 from runner.errors import CallError
 from runner.server.access import Access
 from runner.server.replies import Replies
 from runner.server.requests import GET_SIGNATURES, Requests
 from runner.server.rpcs import CallInfo, TellReply
-from runner.server.timing import tell_times
+from runner.server.timing import slowest, tell_times
 from runner.signature.dialect import Dialect
 from runner.signature.method import Cardinality
 from runner.wire import reply
@@ -44,9 +44,13 @@ class UnaryCalls:
         except CallError:
             return None  # `Service.unary` words it
         try:
-            if len(envelope.inputs) != 1 or envelope.method == GET_SIGNATURES:
+            if not envelope.inputs or envelope.method == GET_SIGNATURES:
                 return None
-            (wanted,) = self._requests.of(dialect, envelope, Cardinality.UNARY, call, caller)
+            wanted = self._requests.of(dialect, envelope, Cardinality.UNARY, call, caller)
+            if len(envelope.inputs) > 1:
+                tell_all = partial(self._tell_list, call, tell)
+                parts = self._engine.begin_list(wanted, envelope.inputs, envelope.run, tell_all)
+                return partial(self._abandon, parts)
             running = self._engine.begin_unary(wanted, partial(self._tell, dialect, call, tell))
         except CallError as exc:
             self._tell_end(dialect, tell, exc)
@@ -56,6 +60,16 @@ class UnaryCalls:
     def _tell(self, dialect: Dialect, call: CallInfo, tell: TellReply, outcome: Outcome) -> None:
         tell_times(call, outcome)
         self._tell_end(dialect, tell, outcome.end)
+
+    def _tell_list(
+        self, call: CallInfo, tell: TellReply, parts: Sequence[UnaryCall], outcomes: Sequence[Outcome]
+    ) -> None:
+        tell_times(call, slowest(outcomes))
+        tell(self._replies.of_parts(parts, outcomes))
+
+    def _abandon(self, parts: Sequence[UnaryCall]) -> None:
+        for part in parts:
+            self._engine.abandon(part)
 
     def _tell_end(self, dialect: Dialect, tell: TellReply, end: Payload | CallError) -> None:
         try:

@@ -78,6 +78,8 @@ class Envelope(NamedTuple):
     """The method that the first input names; None if it names none."""
     inputs: list[Payload]
     """The serialized Input messages, in order, unread; long ones are views into the request."""
+    run: Payload | None = None
+    """Several inputs as they stand in the request, if they stand side by side."""
 
 
 def scan(request: Payload) -> Envelope:
@@ -89,7 +91,7 @@ def scan(request: Payload) -> Envelope:
         InvalidInput: the bytes are no such message as far as they were read, or hold more than the bounds allow.
     """
     try:
-        inputs, head = _split_request(request)
+        inputs, head, run = _split_request(request)
         metadata = _metadata_of(inputs[0]) if inputs else b""
     except IndexError:  # the message ends inside a tag or a length
         raise InvalidInput(_MALFORMED) from None
@@ -103,18 +105,18 @@ def scan(request: Payload) -> Envelope:
         method = _methods[metadata]
     except KeyError:
         method = _remember(_methods, metadata, _read_method(metadata))
-    return Envelope(target, params, method, inputs)
+    return Envelope(target, params, method, inputs, run)
 
 
-def _split_request(request: Payload) -> tuple[list[Payload], bytes]:
-    """Return the inputs and the head. Reads requests whose inputs are in one run; any other goes to `_split`."""
+def _split_request(request: Payload) -> tuple[list[Payload], bytes, Payload | None]:
+    """Return the inputs, the head, and the run of several inputs. Those that are in several runs go to `_split`."""
     size = len(request)
     inputs: list[Payload] = []
     first = last = position = 0  # request[first:last] is the run of inputs
     while position < size:
         tag = request[position]
         if tag & _USUAL_TAG_MASK != _BYTES:
-            return _split(request, _REQUEST_INPUTS)
+            return *_split(request, _REQUEST_INPUTS), None
         length = request[position + 1]
         start = position + 2
         if length > 0x7F:
@@ -125,7 +127,7 @@ def _split_request(request: Payload) -> tuple[list[Payload], bytes]:
             if not inputs:
                 first = position
             elif position != last:
-                return _split(request, _REQUEST_INPUTS)
+                return *_split(request, _REQUEST_INPUTS), None
             else:
                 # Elements of a batch mostly have one length: then the next one starts with the same bytes.
                 gap = start - position
@@ -141,13 +143,14 @@ def _split_request(request: Payload) -> tuple[list[Payload], bytes]:
                 break
             last = end
         elif end - (last - first) > MAX_HEAD_BYTES:
-            return _split(request, _REQUEST_INPUTS)
+            return *_split(request, _REQUEST_INPUTS), None
         position = end
     if position > size:
         raise InvalidInput(_MALFORMED)
     if not isinstance(request, bytes):
         inputs = [bytes(each) if len(each) < VIEW_FROM else each for each in inputs]
-    return inputs, b"".join((request[:first], request[last:]))
+    run = memoryview(request)[first:last] if len(inputs) > 1 else None
+    return inputs, b"".join((request[:first], request[last:])), run
 
 
 def _metadata_of(payload: Payload) -> bytes:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from runner.wire import varint
-from runner.wire.payload import LongReply
+from runner.wire import run, varint
+from runner.wire.payload import VIEW_FROM, LongReply
 from runner.wire.pb import inference_pb2 as pb
 
 Serialized: TypeAlias = bytes | memoryview
@@ -21,10 +21,9 @@ MIXED_STATUS = 10010
 
 _OK = pb.Status(code=SUCCESS, description="Ok")
 _HEAD_OF_SUCCESS = pb.MultiOutputResponse(status=_OK).SerializeToString()
-_OUTPUT_TAG = b"\x12"  # MultiOutputResponse.outputs, 2
 
 _SHORT = 2048
-_HEADS = tuple(_HEAD_OF_SUCCESS + _OUTPUT_TAG + varint.encode(size) for size in range(_SHORT))
+_HEADS = tuple(_HEAD_OF_SUCCESS + run.OUTPUT_TAG + varint.encode(size) for size in range(_SHORT))
 """By the output's length, what stands before a short one: every chunk of a stream needs it."""
 
 EMPTY_OUTPUT = pb.Output(status=_OK).SerializeToString()
@@ -37,13 +36,20 @@ def success(outputs: Sequence[Serialized]) -> bytes:
         output = outputs[0]
         if len(output) < _SHORT:
             return _HEADS[len(output)] + output
-        return b"".join((_HEAD_OF_SUCCESS, _OUTPUT_TAG, varint.encode(len(output)), output))
+        return b"".join((_HEAD_OF_SUCCESS, run.OUTPUT_TAG, varint.encode(len(output)), output))
     return _HEAD_OF_SUCCESS + _framed(outputs)
 
 
 def long_success(output: Serialized) -> LongReply:
     """Return what `success` returns of one output, in pieces."""
-    return LongReply(_HEAD_OF_SUCCESS + _OUTPUT_TAG + varint.encode(len(output)), output)
+    return LongReply(_HEAD_OF_SUCCESS + run.OUTPUT_TAG + varint.encode(len(output)), output)
+
+
+def success_of_runs(runs: Sequence[Serialized]) -> bytes | LongReply:
+    """Return a serialized MultiOutputResponse of runs of serialized Outputs; a single long one in pieces."""
+    if len(runs) == 1 and len(runs[0]) >= VIEW_FROM:
+        return LongReply(_HEAD_OF_SUCCESS, runs[0])
+    return b"".join((_HEAD_OF_SUCCESS, *runs))
 
 
 def failure(
@@ -82,7 +88,4 @@ def failed_output(code: int, description: str, details: str = "", *, kind: str =
 
 
 def _framed(outputs: Iterable[Serialized]) -> bytes:
-    pieces: list[Serialized] = []
-    for output in outputs:
-        pieces += (_OUTPUT_TAG, varint.encode(len(output)), output)
-    return b"".join(pieces)
+    return b"".join(run.pieces(run.OUTPUT_TAG, outputs))

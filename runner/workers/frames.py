@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeAlias, cast
 
@@ -31,6 +31,7 @@ from runner.workers.messages import (
     Load,
     LoadFailed,
     Message,
+    Mixed,
     Ran,
     Ready,
     Result,
@@ -40,9 +41,10 @@ from runner.workers.messages import (
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
 _ID = struct.Struct("<IBQ")
-_CALL = struct.Struct("<IBQHdHII")
+_CALL = struct.Struct("<IBQHdHIIH")
 _COUNT = struct.Struct("<IBQIQ")
 _RESULT = struct.Struct("<IBQffffH")
+_END = struct.Struct("<I?")  # of one input: how many bytes, and whether they are an error
 _PAIR = struct.Struct("<II")
 NO_DEADLINE = -1.0
 
@@ -81,6 +83,7 @@ def pack(message: Message, out: list[Payload], shared: SharedWriter | None = Non
                 len(request_id),
                 len(message.metadata),
                 len(message.params),
+                message.inputs,
             )
             head = b"".join((head, request_id, message.metadata, message.params))
             return append(out, head, message.payload, shared)
@@ -98,6 +101,10 @@ def pack(message: Message, out: list[Payload], shared: SharedWriter | None = Non
         case Failed():
             fields = {"id": message.id, "times": message.times, **_error_fields(message.error)}
             return _append_text(out, Failed.TAG, fields)
+        case Mixed():
+            payload = b"".join([piece for end in message.ends for piece in _end_pieces(end)])
+            head = _RESULT.pack(_RESULT.size - 4 + len(payload), Mixed.TAG, message.id, *message.times)
+            return append(out, head, payload)
         case Load():
             return _append_text(out, Load.TAG, _fields_of(message))
         case Ready():
@@ -180,7 +187,7 @@ def _fields_of(message: Load | Ran | Room) -> dict[str, object]:
 
 
 def _read_call(frame: memoryview) -> Message:
-    _, _, call_id, method, time_left, id_size, metadata_size, params_size = _CALL.unpack_from(frame)
+    _, _, call_id, method, time_left, id_size, metadata_size, params_size, inputs = _CALL.unpack_from(frame)
     start = _CALL.size
     request_id = str(frame[start : start + id_size], "utf-8")
     start += id_size
@@ -188,12 +195,32 @@ def _read_call(frame: memoryview) -> Message:
     start += metadata_size
     params = bytes(frame[start : start + params_size])
     payload = rest(frame, start + params_size)
-    return Call(call_id, method, payload, params, None if time_left < 0 else time_left, request_id, metadata)
+    return Call(call_id, method, payload, params, None if time_left < 0 else time_left, request_id, metadata, inputs)
 
 
 def _read_result(frame: memoryview) -> Message:
     _, _, call_id, *times = _RESULT.unpack_from(frame)
     return Result(call_id, rest(frame, _RESULT.size), Times(*times))
+
+
+def _end_pieces(end: Payload | CallError) -> tuple[Payload, Payload]:
+    data = json.dumps(_error_fields(end)).encode() if isinstance(end, CallError) else end
+    return _END.pack(len(data), isinstance(end, CallError)), data
+
+
+def _read_mixed(frame: memoryview) -> Message:
+    _, _, call_id, *times = _RESULT.unpack_from(frame)
+    ends: list[Payload | CallError] = []
+    position = _RESULT.size
+    while position < len(frame):
+        size, failed = _END.unpack_from(frame, position)
+        start = position + _END.size
+        position = start + size
+        if position > len(frame):
+            raise ValueError("it ends inside of an output")
+        data = bytes(frame[start:position])
+        ends.append(_error(json.loads(data)) if failed else data)
+    return Mixed(call_id, tuple(ends), Times(*times))
 
 
 def _read_end_input(frame: memoryview) -> Message:
@@ -237,10 +264,7 @@ def _read_load_failed(frame: memoryview) -> Message:
 
 def _read_failed(frame: memoryview) -> Message:
     fields = _fields(frame)
-    error = call_error(
-        ErrorKind(fields["kind"]), str(fields["message"]), details=str(fields["details"]), path=str(fields["path"])
-    )
-    return Failed(cast(int, fields["id"]), error, Times(*cast("list[Any]", fields["times"])))
+    return Failed(cast(int, fields["id"]), _error(fields), Times(*cast("list[Any]", fields["times"])))
 
 
 def _fields(frame: memoryview) -> dict[str, object]:
@@ -249,6 +273,12 @@ def _fields(frame: memoryview) -> dict[str, object]:
 
 def _error_fields(error: CallError) -> dict[str, object]:
     return {"kind": error.kind.value, "message": error.message, "details": error.details, "path": error.path}
+
+
+def _error(fields: Mapping[str, object]) -> CallError:
+    return call_error(
+        ErrorKind(fields["kind"]), str(fields["message"]), details=str(fields["details"]), path=str(fields["path"])
+    )
 
 
 def _published_fields(method: Published) -> dict[str, object]:
@@ -295,6 +325,7 @@ _READERS: dict[int, Callable[[memoryview], Message]] = {
     LoadFailed.TAG: _read_load_failed,
     Result.TAG: _read_result,
     Failed.TAG: _read_failed,
+    Mixed.TAG: _read_mixed,
     Ran.TAG: _read_ran,
     Room.TAG: _read_room,
 }

@@ -20,7 +20,7 @@ from runner.processes.pieces import PIECE_BYTES
 from runner.processes.shared import Shared
 from runner.wire.payload import Payload
 from runner.workers.frames import pack, unpack
-from runner.workers.messages import Call, EndInput, Failed, Item, Message, Result
+from runner.workers.messages import Call, EndInput, Failed, Item, Message, Mixed, Result
 
 SERVER_QUIET_TURNS = 12
 WORKER_QUIET_TURNS = 0
@@ -43,7 +43,7 @@ _LAST_READ = 0.05
 _ANNOUNCED = (Call, Result)
 """Messages whose payloads count for `_ENOUGH_BYTES`."""
 
-_OF_CALLS = (Call, Item, EndInput, Result, Failed)
+_OF_CALLS = (Call, Item, EndInput, Result, Failed, Mixed)
 """What travels in order with everything else of its call, and is cut if it is long."""
 
 

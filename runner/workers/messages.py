@@ -62,7 +62,7 @@ class Call(NamedTuple):
     method: int
     """Index into the methods of `Ready`."""
     payload: Payload
-    """One serialized input; the first one of an input stream."""
+    """One serialized input, the first one of an input stream; or a run of several, that have an output each."""
     params: bytes
     """Old-style parameters, a serialized struct; usually empty."""
     time_left: float | None
@@ -70,6 +70,8 @@ class Call(NamedTuple):
     request_id: str
     metadata: bytes
     """Packed by `frames.pack_pairs`."""
+    inputs: int = 1
+    """How many inputs the payload has."""
 
     TAG = 2
     CONTROL = False
@@ -143,7 +145,8 @@ class Result(NamedTuple):
 
     id: int
     payload: Payload
-    """The serialized output of a call whose answer is one value; empty at the end of an output stream."""
+    """The serialized output of a call whose answer is one value, a run of as many as it has inputs; empty at the end of
+    an output stream."""
     times: Times = UNTIMED
 
     TAG = 18
@@ -159,6 +162,19 @@ class Failed:
 
     id: int
     error: CallError
+    times: Times = UNTIMED
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """The last message of a call of several inputs when it did not go well for all of them: how it went for each."""
+
+    TAG: ClassVar[int] = 22
+    CONTROL: ClassVar[bool] = False
+
+    id: int
+    ends: tuple[Payload | CallError, ...]
+    """Serialized outputs, and errors, in the order of the inputs."""
     times: Times = UNTIMED
 
 
@@ -208,5 +224,5 @@ class Room:
 
 
 ToWorker: TypeAlias = Load | Call | Item | EndInput | Credit | Cancel
-FromWorker: TypeAlias = Ready | LoadFailed | Item | Credit | Result | Failed | Ran | Room
-Message: TypeAlias = Load | Call | Item | EndInput | Credit | Cancel | Ready | LoadFailed | Result | Failed | Ran | Room
+FromWorker: TypeAlias = Ready | LoadFailed | Item | Credit | Result | Failed | Mixed | Ran | Room
+Message: TypeAlias = ToWorker | FromWorker

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from functools import partial
 
 from runner.batching.credit import BatchCredit
@@ -37,6 +38,7 @@ from runner.workers.messages import (
     Item,
     Load,
     Message,
+    Mixed,
     Ran,
     Ready,
     Result,
@@ -145,7 +147,7 @@ class Worker:
             metadata=partial(self._metadata_of, call.metadata) if call.metadata else NO_METADATA,
             member=call.id,
         )
-        self._executor.start(Incoming(call.id, call.method, call.payload, call.params, context))
+        self._executor.start(Incoming(call.id, call.method, call.payload, call.params, context, call.inputs))
 
     def _metadata_of(self, packed: bytes) -> dict[str, str]:
         metadata = self._metadata.get(packed)
@@ -168,6 +170,11 @@ class Worker:
     def ended(self, call_id: int, output: Payload, times: Times) -> None:
         """Send a call's last message."""
         self._link.send(Result(call_id, output, times))
+
+    def mixed(self, call_id: int, ends: Sequence[Payload | CallError], times: Times) -> None:
+        """Send the last message of a call of several inputs, of which some failed."""
+        told = [self._told(end) if isinstance(end, CallError) else end for end in ends]
+        self._link.send(Mixed(call_id, tuple(told), times))
 
     def ran(self, ran: BatchRan) -> None:
         """Count a batch; the server is told soon, of all that have run by then."""
@@ -202,4 +209,7 @@ class Worker:
 
     def failed(self, call_id: int, error: CallError, times: Times) -> None:
         """Send a call's last message."""
-        self._link.send(Failed(call_id, with_traceback(error) if self._debug else error, times))
+        self._link.send(Failed(call_id, self._told(error), times))
+
+    def _told(self, error: CallError) -> CallError:
+        return with_traceback(error) if self._debug else error

@@ -39,13 +39,14 @@ class AnyOrder(RuleBasedStateMachine):
         priority=st.integers(-2, 2),
         patience=st.none() | st.floats(0, 0.5),
         member=st.none() | st.integers(1, 6),
+        size=st.integers(1, 3),
     )
     def offer(
-        self, point: int, key: str, cost: float, priority: int, patience: float | None, member: int | None
+        self, point: int, key: str, cost: float, priority: int, patience: float | None, member: int | None, size: int
     ) -> None:
         self.last += 1
         deadline = None if patience is None else self.now + patience
-        entry = Entry(self.last, point, key, cost, priority, deadline, member)
+        entry = Entry(self.last, point, key, cost, priority, deadline, member, size)
         self.waiting[entry.id] = (entry, self.now)
         self.under_test.offer(entry, self.now)
 
@@ -92,7 +93,7 @@ class AnyOrder(RuleBasedStateMachine):
         entries = [self.waiting.pop(number)[0] for number in batch.entries]  # KeyError: lost, or run twice
         assert entries
         assert {(entry.point, entry.key) for entry in entries} == {(batch.point, batch.key)}
-        assert len(entries) <= limits.max_size
+        assert batch.size == sum(entry.size for entry in entries) <= limits.max_size
         assert len(entries) == 1 or sum(entry.cost for entry in entries) <= limits.max_cost
         if room is Room.NEXT:
             assert batch.reason in (Reason.FULL, Reason.TURN)
@@ -133,7 +134,8 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def nothing_is_lost(self) -> None:
         assert len(self.under_test) == len(self.waiting)
-        assert sum(found.waiting for _, found in self.under_test.statistics()) == len(self.waiting)
+        waiting = sum(entry.size for entry, _ in self.waiting.values())
+        assert sum(found.waiting for _, found in self.under_test.statistics()) == waiting
 
 
 TestAnyOrder = AnyOrder.TestCase

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from runner import ModelClass
+from runner import Batch, ModelClass
 from runner.engine import Engine, Request
 from runner.testing.scripted_worker import ScriptedWorker, ScriptedWorkers, methods_of
 from runner.wire.payload import Payload
@@ -35,9 +35,12 @@ class Model(ModelClass):
     @ModelClass.method(idempotent=True)
     def list_up(self, text: str) -> Iterator[str]: ...
 
+    @ModelClass.method(idempotent=True, max_batch_size=16)
+    def embed(self, text: Batch[str]) -> Batch[str]: ...
+
 
 METHODS = methods_of(Model)
-PREDICT, GENERATE, STREAM, COLLECT, LOOK_UP, LIST_UP = range(6)
+PREDICT, GENERATE, STREAM, COLLECT, LOOK_UP, LIST_UP, EMBED = range(7)
 
 
 class Scripted:

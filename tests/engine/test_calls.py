@@ -303,14 +303,16 @@ async def test_a_deadline_ends_the_reader_and_the_sender():
 async def test_a_list_is_answered_in_order_with_errors_in_their_places():
     async with scripted() as under_test:
         worker = under_test.workers[0]
-        requests = [request(payload=b"%d" % number) for number in range(4)]
-        task = asyncio.ensure_future(under_test.engine.unary_list(requests))
+        inputs = [b"%d" % number for number in range(4)]
+        task = asyncio.ensure_future(under_test.engine.unary_list(request(), inputs))
         await turns()
         worker.fail(worker.calls[1], ModelError("ValueError: no"))
         worker.answer(worker.calls[0], b"zero")
         worker.answer(worker.calls[3], b"three")
         worker.answer(worker.calls[2], b"two")
-        zero, one, two, three = [outcome.end for outcome in await task]
+        parts, outcomes = await task
+        assert [part.request.payload for part in parts] == inputs
+        zero, one, two, three = [outcome.end for outcome in outcomes]
         assert (zero, two, three) == (b"zero", b"two", b"three")
         assert isinstance(one, ModelError)
         under_test.idle()
@@ -320,7 +322,7 @@ async def test_a_list_is_answered_in_order_with_errors_in_their_places():
 async def test_cancelling_a_list_cancels_each_call():
     async with scripted() as under_test:
         worker = under_test.workers[0]
-        task = asyncio.ensure_future(under_test.engine.unary_list([request()] * 4))
+        task = asyncio.ensure_future(under_test.engine.unary_list(request(), [b"x"] * 4))
         await turns()
         task.cancel()
         await turns()

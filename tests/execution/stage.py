@@ -19,7 +19,9 @@ from runner.execution.model_device import ModelDevice
 from runner.execution.times import Times
 from runner.model import ModelClass, instantiate
 from runner.types import Text
+from runner.wire import run
 from runner.wire.call import Unresolved
+from runner.wire.payload import Payload
 
 
 class HeldFetcher:
@@ -75,6 +77,7 @@ class Stage:
         )
         self.ids = itertools.count(1)
         self.names: dict[int, str] = {}
+        self.inputs: dict[int, int] = {}  # of calls that have several
         self.contexts: dict[int, CallContext] = {}
         self.outputs: dict[int, list[object]] = {}
         self.credits: dict[int, list[int]] = {}
@@ -107,6 +110,18 @@ class Stage:
         self.executor.start(
             Incoming(id=call_id, method=self.index[method], payload=payload, params=b"", context=context)
         )
+        return call_id
+
+    def call_list(self, method: str, *given: dict[str, Any] | bytes, time_left: float | None = None) -> int:
+        """Start a call of several inputs, each by its arguments or its bytes; return its number."""
+        codec = self.methods[self.index[method]].codec
+        inputs = [each if isinstance(each, bytes) else codec.encode_call(each) for each in given]
+        call_id = next(self.ids)
+        self.names[call_id], self.inputs[call_id] = method, len(inputs)
+        deadline = None if time_left is None else time.monotonic() + time_left
+        context = self.contexts[call_id] = CallContext(request_id=f"r{call_id}", deadline=deadline, member=call_id)
+        payload = b"".join(run.pieces(run.INPUT_TAG, inputs))
+        self.executor.start(Incoming(call_id, self.index[method], payload, b"", context, len(inputs)))
         return call_id
 
     def send(self, call_id: int, *values: object) -> None:
@@ -151,7 +166,16 @@ class Stage:
 
     def ended(self, call_id: int, output: bytes, times: Times) -> None:
         self.times[call_id] = times
+        if call_id in self.inputs:
+            outputs = run.split(output, self.inputs[call_id])
+            self._end(call_id, [self._decode(call_id, each) for each in outputs])
+            return
         self._end(call_id, self._decode(call_id, output) if output else None)
+
+    def mixed(self, call_id: int, ends: Sequence[Payload | CallError], times: Times) -> None:
+        self.times[call_id] = times
+        assert any(isinstance(end, CallError) for end in ends)
+        self._end(call_id, [end if isinstance(end, CallError) else self._decode(call_id, end) for end in ends])
 
     def failed(self, call_id: int, error: CallError, times: Times) -> None:
         self.times[call_id] = times
@@ -163,5 +187,5 @@ class Stage:
         self.order.append(call_id)
         self._changed.set()
 
-    def _decode(self, call_id: int, output: bytes) -> object:
+    def _decode(self, call_id: int, output: Payload) -> object:
         return self.methods[self.index[self.names[call_id]]].codec.decode_output(output)

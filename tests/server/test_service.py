@@ -126,7 +126,7 @@ async def test_an_unknown_method_is_told_with_the_known_ones(dialect):
             assert reply.code == Code.NOT_IMPLEMENTED
             text = reply.description
         # The Clarifai service has no word for a stream of inputs with one output.
-        names = f"predict, generate, stream, {'collect, ' if dialect is NATIVE else ''}look_up, list_up"
+        names = f"predict, generate, stream, {'collect, ' if dialect is NATIVE else ''}look_up, list_up, embed"
         assert text == f"there is no method 'predicct'; this model has {names}"
 
 

@@ -12,6 +12,7 @@ from runner.wire import envelope, varint
 from runner.wire.envelope import Target, scan
 from runner.wire.payload import VIEW_FROM
 from runner.wire.pb import inference_pb2 as pb
+from runner.wire.run import split
 
 
 def request(*texts: str, method: str | None = "predict") -> pb.PostModelOutputsRequest:
@@ -64,6 +65,9 @@ def check(data: bytes) -> None:
     assert type(params).FromString(found.params) == params
     assert found.method == method
     assert [pb.Input.FromString(entry) for entry in found.inputs] == list(expected.inputs)
+    if found.run is not None:
+        assert len(found.inputs) > 1
+        assert split(found.run, len(found.inputs)) == found.inputs
 
 
 def test_the_specified_call() -> None:
@@ -71,7 +75,7 @@ def test_the_specified_call() -> None:
         "2231122f2a1b0a190a0c5f6d6574686f645f6e616d6512091a07707265646963749a010f0a05ca01026869120670726f6d7074"
     )
     found = scan(call)
-    assert found == (Target(), b"", "predict", [call[2:]])
+    assert found == (Target(), b"", "predict", [call[2:]], None)
     check(call)
 
 
@@ -96,7 +100,7 @@ def test_ids_selector_and_old_style_parameters() -> None:
 
 
 def test_no_inputs() -> None:
-    assert scan(b"") == (Target(), b"", None, [])
+    assert scan(b"") == (Target(), b"", None, [], None)
     check(request().SerializeToString())
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.errors import ErrorKind, call_error
+from runner.errors import CallError, ErrorKind, call_error
 from runner.execution.times import Times
 from runner.processes.framing import JOIN_BELOW, SHARED_TAG
 from runner.signature.method import Cardinality
@@ -26,6 +26,7 @@ from runner.workers.messages import (
     Load,
     LoadFailed,
     Message,
+    Mixed,
     Payload,
     Ran,
     Ready,
@@ -54,7 +55,17 @@ published = st.builds(
 )
 seconds = st.floats(0, 1e9, width=32)
 messages = st.one_of(
-    st.builds(Call, ids, st.integers(0, 65535), payloads, st.binary(max_size=50), times, texts, st.binary(max_size=50)),
+    st.builds(
+        Call,
+        ids,
+        st.integers(0, 65535),
+        payloads,
+        st.binary(max_size=50),
+        times,
+        texts,
+        st.binary(max_size=50),
+        st.integers(1, 1024),
+    ),
     st.builds(Item, ids, payloads),
     st.builds(Result, ids, payloads, st.builds(Times, seconds, seconds, seconds, seconds, st.integers(0, 65535))),
     st.builds(
@@ -128,6 +139,26 @@ def test_an_error_arrives_as_the_class_that_was_sent(kind: ErrorKind) -> None:
     assert (arrived.id, arrived.times) == (7, times)
     assert type(arrived.error) is type(error)
     assert (arrived.error.message, arrived.error.details, arrived.error.path) == ("told", "more", "images[3]")
+
+
+@pytest.mark.parametrize("kind", ErrorKind)
+def test_how_each_of_several_inputs_ended_arrives(kind: ErrorKind) -> None:
+    error = call_error(kind, "told", details="more", path="images[3]")
+    times = Times(0.5, 0.25, 0.125, 0.0, 3)
+    long = bytes(JOIN_BELOW)
+    arrived = unpack(memoryview(framed(Mixed(7, (b"one", error, b"", long), times))))
+    assert isinstance(arrived, Mixed)
+    one, failed, empty, last = arrived.ends
+    assert (arrived.id, arrived.times, one, empty, last) == (7, times, b"one", b"", long)
+    assert type(failed) is type(error)
+    assert isinstance(failed, CallError)
+    assert (failed.message, failed.details, failed.path) == ("told", "more", "images[3]")
+
+
+def test_ends_that_are_cut_off_are_no_message() -> None:
+    data = framed(Mixed(7, (b"one", b"two"), Times()))[:-1]
+    with pytest.raises(ValueError, match="cannot be read"):
+        unpack(memoryview(data))
 
 
 def test_a_large_payload_is_neither_joined_nor_copied() -> None:

@@ -1,0 +1,259 @@
+"""Several inputs of one request to a method whose calls run together: what is paid for a call is paid once for all.
+
+Inputs that may share a batch are one entry of the coalescer, and run in one batch, with other calls' if there is room.
+An input that cannot be read or that fails does so alone: the others do not learn of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from runner.batching.coalescer import Coalescer, Fate
+from runner.batching.entries import Entry
+from runner.context import CallContext
+from runner.errors import CallError, Cancelled, InternalError
+from runner.execution import failure
+from runner.execution.journal import Mark
+from runner.execution.method import BatchPlan, LoadedMethod
+from runner.execution.rows import BatchedJob, Row, cost_of, key_of
+from runner.execution.running import RunningCall
+from runner.execution.times import UNTIMED, Times
+from runner.wire import run
+from runner.wire.call import Arguments
+from runner.wire.payload import VIEW_FROM, Payload
+
+if TYPE_CHECKING:
+    from runner.execution.executor import Executor, Incoming
+
+
+class _Read(NamedTuple):
+    """An input whose arguments are there."""
+
+    place: int
+    context: CallContext
+    arguments: dict[str, object]
+    old_style: bool
+    key: Hashable
+    cost: float
+
+
+class BatchedList(RunningCall):
+    """The inputs of one request. Everything here happens on the loop's thread, but for images that are opened."""
+
+    def __init__(
+        self, executor: Executor, method: LoadedMethod, call: Incoming, coalescer: Coalescer, point: int
+    ) -> None:
+        super().__init__(executor, method, call, None, None)
+        assert method.plan is not None
+        self._plan: BatchPlan = method.plan
+        self._coalescer = coalescer
+        self._point = point
+        self._contexts = [call.context, *(call.context.alike() for _ in range(1, call.inputs))]
+        self._ends: list[Payload | CallError] = [InternalError("nothing was said of this input")] * call.inputs
+        self._left = call.inputs  # inputs that have not ended
+        self._read: list[_Read] = []
+        self._jobs: list[_ListJob] = []  # those that wait
+        self._preparing: asyncio.Task[None] | None = None
+        self._began = 0.0
+        self._decoding = 0.0  # what is fetched included
+        self._encoding = 0.0
+        self._times = UNTIMED  # of the part that took the longest
+
+    def start(self) -> None:
+        """See `RunningCall`."""
+        self._began = time.perf_counter()
+        codec, call = self._method.codec, self._call
+        try:
+            inputs = run.split(call.payload, call.inputs)
+        except CallError as exc:
+            self._executor.fail(call.id, exc)
+            return
+        missing: list[tuple[int, Arguments]] = []
+        for place, payload in enumerate(inputs):
+            try:
+                arguments = codec.decode_call(payload, call.params)
+                if codec.opens_images or codec.unresolved(arguments):
+                    missing.append((place, arguments))
+                else:
+                    self._take(place, arguments, codec.finish(arguments))
+            except Exception as exc:
+                self._unread(place, exc)
+        if missing:
+            self._preparing = self._executor.spawn(self._prepare(missing), self._prepared)
+        else:
+            self._offer()
+
+    def cancel(self) -> None:
+        """See `RunningCall`. What runs already runs on, for the others of the batch; its results are dropped."""
+        super().cancel()
+        for context in self._contexts:
+            context.cancel()
+        if self._preparing is not None:
+            self._preparing.cancel()
+        for job in tuple(self._jobs):
+            if self._coalescer.withdraw(job):
+                job.refuse(Cancelled("the call was cancelled"))
+
+    async def _prepare(self, missing: Sequence[tuple[int, Arguments]]) -> None:
+        """Fetch what is missing, and open images in threads: they take milliseconds each."""
+        await asyncio.gather(*(self._prepare_one(place, arguments) for place, arguments in missing))
+
+    async def _prepare_one(self, place: int, arguments: Arguments) -> None:
+        codec, journal = self._method.codec, self._executor.journal
+        try:
+            if missing := codec.unresolved(arguments):
+                await self._executor.fetcher.resolve(missing)
+            journal.mark(self._call.id, Mark.TOUCHED)  # an image may be what kills a decoder
+            finished = await self._executor.loop.run_in_executor(self._executor.openers, codec.finish, arguments)
+            self._take(place, arguments, finished)
+        except Exception as exc:
+            self._unread(place, exc)
+
+    def _prepared(self, task: asyncio.Task[None]) -> None:
+        self._preparing = None
+        if task.cancelled():
+            self._executor.fail(self._call.id, Cancelled("the call was cancelled"))
+        elif (exc := task.exception()) is not None:
+            self._executor.fail(self._call.id, failure.of_ours(exc, "reading the arguments"))
+        else:
+            self._executor.journal.mark(self._call.id, Mark.NONE)
+            self._offer()
+
+    def _unread(self, place: int, exc: BaseException) -> None:
+        self._ends[place] = failure.of_ours(exc, "reading the arguments")
+        self._left -= 1
+
+    def _take(self, place: int, decoded: Arguments, arguments: dict[str, object]) -> None:
+        key, cost = key_of(self._plan, arguments), cost_of(self._method, arguments)
+        self._read.append(_Read(place, self._contexts[place], arguments, decoded.old_style, key, cost))
+
+    def _offer(self) -> None:
+        """Offer what can be run, in as few entries as the limits of a batch allow."""
+        self._decoding = time.perf_counter() - self._began
+        read, self._read = self._read, []
+        groups: dict[Hashable, list[_Read]] = {}
+        for each in read:
+            groups.setdefault(each.key, []).append(each)
+        limits = self._coalescer.policy.limits(self._point)
+        for members in groups.values():
+            first, cost = 0, 0.0
+            for position, each in enumerate(members):
+                if position > first and (position - first >= limits.max_size or cost + each.cost > limits.max_cost):
+                    self._jobs.append(self._job(members[first:position], cost))
+                    first, cost = position, 0.0
+                cost += each.cost
+            self._jobs.append(self._job(members[first:], cost))
+        if not self._left:
+            self._end()
+        for job in tuple(self._jobs):
+            self._coalescer.offer(job)
+
+    def _job(self, members: Sequence[_Read], cost: float) -> _ListJob:
+        entry = Entry(
+            id=self._coalescer.next_entry(),
+            point=self._point,
+            key=members[0].key,
+            cost=cost,
+            priority=self._plan.priority,
+            deadline=self._call.context.deadline,
+            member=self._call.id,
+            size=len(members),
+        )
+        return _ListJob(self, entry, members)
+
+    # As its jobs say.
+
+    @property
+    def call_id(self) -> int:
+        """The call's number."""
+        return self._call.id
+
+    @property
+    def context(self) -> CallContext:
+        """Of the first input; it is cancelled when all are."""
+        return self._call.context
+
+    def delivered(self, job: _ListJob, results: Sequence[Any], fate: Fate) -> None:
+        """A job has run: a result or an exception for each of its inputs."""
+        began = time.perf_counter()
+        for each, result in zip(job.members, results, strict=True):
+            self._ends[each.place] = self._encoded(each, result)
+        self._encoding += time.perf_counter() - began
+        self._ended(job, fate.started, fate.seconds, fate.size)
+
+    def refused(self, job: _ListJob, error: CallError) -> None:
+        """A job was never run."""
+        for each in job.members:
+            self._ends[each.place] = error
+        self._ended(job, time.monotonic(), 0.0, 0)
+
+    def _encoded(self, each: _Read, result: Any) -> Payload | CallError:
+        context = each.context
+        try:
+            if context.cancelled:
+                raise Cancelled("the call was cancelled")
+            if isinstance(result, BaseException):
+                raise result
+            return self._method.codec.encode_output(result, context.take_usage(), old_style=each.old_style)
+        except BaseException as exc:
+            return failure.of_model(exc, self._method.name, cancelled=context.cancelled)
+        finally:
+            del result  # an exception's traceback leads to this frame
+
+    def _ended(self, job: _ListJob, started: float, seconds: float, size: int) -> None:
+        self._jobs.remove(job)
+        self._left -= len(job.members)
+        times = Times(max(started - job.offered, 0.0), self._decoding, seconds, 0.0, size)
+        if times.queued + times.run >= self._times.queued + self._times.run:
+            self._times = times
+        if not self._left:
+            self._end()
+
+    def _end(self) -> None:
+        call, times = self._call, self._times._replace(decode=self._decoding, encode=self._encoding)
+        outputs = [end for end in self._ends if not isinstance(end, CallError)]
+        if len(outputs) < len(self._ends):
+            self._executor.mixed(call.id, self._ends, times)
+            return
+        pieces = run.pieces(run.OUTPUT_TAG, outputs)
+        join = self._method.codec.join if sum(map(len, outputs)) >= VIEW_FROM else b"".join
+        self._executor.end(call.id, join(pieces), times)
+
+
+class _ListJob(BatchedJob):
+    """Inputs of a list that run in one batch."""
+
+    __slots__ = ("_list", "members")
+
+    def __init__(self, owner: BatchedList, entry: Entry, members: Sequence[_Read]) -> None:
+        self.entry = entry
+        self.members = members
+        self._list = owner
+
+    @property
+    def call_id(self) -> int:
+        """See `BatchedJob`."""
+        return self._list.call_id
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """See `BatchedJob`."""
+        return [Row(self, each.context, each.arguments) for each in self.members]
+
+    @property
+    def wanted(self) -> bool:
+        """See `Job`."""
+        return not self._list.context.cancelled
+
+    def deliver(self, result: Any, fate: Fate) -> None:
+        """See `Job`."""
+        if isinstance(result, BaseException) or len(self.members) == 1:
+            result = [result] * len(self.members)
+        self._list.delivered(self, result, fate)
+
+    def refuse(self, error: CallError) -> None:
+        """See `Job`."""
+        self._list.refused(self, error)

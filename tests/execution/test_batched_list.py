@@ -1,0 +1,240 @@
+"""Several inputs in one call: they run together where they can, and each has an end of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runner import Batch, ModelClass
+from runner.context import CallContext
+from runner.errors import Cancelled, DeadlineExceeded, FetchFailed, InvalidInput, MethodNotFound, ModelError
+from runner.execution.executor import Incoming
+from runner.execution.journal import Mark
+from runner.types import Text
+from tests.execution.stage import Stage
+from tests.running import on_loop, turns
+
+
+class Model(ModelClass):
+    """Notes what each run was given. `gate` holds up the device until the test opens it."""
+
+    def __init__(self) -> None:
+        self.runs: list[Any] = []
+        self.ids: list[list[str]] = []
+        self.entered = threading.Event()
+        self.gate = threading.Event()
+        self.gate.set()
+
+    @ModelClass.method(max_batch_size=4, idempotent=True)
+    def shout(self, text: Batch[str], mark: str = "!") -> Batch[str]:
+        self.entered.set()
+        self.gate.wait()
+        self.runs.append(list(text))
+        self.ids.append([entry.request_id for entry in self.context.entries])
+        if "raise" in text:
+            raise ValueError("raised")
+        self.set_output_context(prompt_tokens=[len(each) for each in text])
+        return [ValueError(f"no {each}") if each == "bad" else each.upper() + mark for each in text]
+
+    @ModelClass.method(max_batch_size=8)
+    def double(self, row: Batch[np.ndarray]) -> Batch[np.ndarray]:
+        self.gate.wait()
+        self.runs.append(row.shape)
+        return row * 2
+
+    @ModelClass.method(max_batch_size=8, cost=len, max_batch_cost=10)
+    def costly(self, text: Batch[str]) -> Batch[int]:
+        self.runs.append(list(text))
+        return [len(each) for each in text]
+
+    @ModelClass.method(max_batch_size=8)
+    def read(self, text: Batch[Text]) -> Batch[str]:
+        self.runs.append(len(text))
+        return [each.text for each in text]
+
+    @ModelClass.method(max_batch_size=8)
+    async def later(self, text: Batch[str]) -> Batch[str]:
+        await asyncio.sleep(0)
+        self.runs.append(list(text))
+        return [each[::-1] for each in text]
+
+    @ModelClass.method
+    def alone(self, text: str) -> str:
+        return text
+
+
+def texts(*given: str) -> list[dict[str, str]]:
+    return [{"text": each} for each in given]
+
+
+async def occupied(stage: Stage) -> int:
+    """Have the device run something until the gate is opened; return the call."""
+    stage.model.gate.clear()
+    call = stage.call("shout", text="first")
+    await asyncio.to_thread(stage.model.entered.wait, 10)
+    return call
+
+
+@on_loop
+async def test_inputs_of_a_list_run_in_one_batch_with_other_calls():
+    async with Stage(Model) as stage:
+        first = await occupied(stage)
+        several, one = stage.call_list("shout", *texts("a", "b", "c")), stage.call("shout", text="d")
+        stage.model.gate.set()
+        assert await stage.end(several) == ["A!", "B!", "C!"]
+        assert (await stage.end(one), await stage.end(first)) == ("D!", "FIRST!")
+        assert stage.model.runs == [["first"], ["a", "b", "c", "d"]]
+        assert stage.model.ids[1] == ["r2", "r2", "r2", "r3"]
+        assert [(ran.size, ran.reason) for ran in stage.batches] == [(1, "idle"), (4, "full")]
+        assert stage.times[several].batch_size == 4
+
+
+@on_loop
+async def test_a_list_that_does_not_fit_waits_for_the_next_batch():
+    async with Stage(Model) as stage:
+        first = await occupied(stage)
+        calls = [stage.call_list("shout", *texts(*names)) for names in ("abc", "de", "fg")]
+        stage.model.gate.set()
+        assert [await stage.end(call) for call in calls] == [["A!", "B!", "C!"], ["D!", "E!"], ["F!", "G!"]]
+        await stage.end(first)
+        assert stage.model.runs[1:] == [["a", "b", "c"], ["d", "e", "f", "g"]]
+
+
+@on_loop
+async def test_what_must_not_share_a_batch_does_not():
+    async with Stage(Model) as stage:
+        inputs = [{"text": "a"}, {"text": "b", "mark": "?"}, {"text": "c"}, {"text": "d", "mark": "?"}]
+        assert await stage.end(stage.call_list("shout", *inputs)) == ["A!", "B?", "C!", "D?"]
+        assert stage.model.runs == [["a", "c"], ["b", "d"]]
+        rows = [np.ones(2), np.ones(3), np.ones(2) * 5]
+        doubled = await stage.end(stage.call_list("double", *({"row": row} for row in rows)))
+        for row, result in zip(rows, doubled, strict=True):
+            np.testing.assert_array_equal(result, row * 2)
+        assert stage.model.runs[2:] == [(2, 2), (1, 3)]
+
+
+@on_loop
+async def test_cost_and_size_bound_the_batches_of_a_list():
+    async with Stage(Model) as stage:
+        sizes = [4, 5, 3, 12, 1]
+        assert await stage.end(stage.call_list("costly", *texts(*("x" * size for size in sizes)))) == sizes
+        assert [[len(text) for text in run] for run in stage.model.runs] == [[4, 5], [3], [12], [1]]
+        stage.model.runs.clear()
+        await stage.end(stage.call_list("shout", *texts(*"abcdefghi")))
+        assert stage.model.runs == [list("abcd"), list("efgh"), ["i"]]
+
+
+@on_loop
+async def test_what_cannot_be_read_fails_alone():
+    async with Stage(Model) as stage:
+        zero, one, two = await stage.end(stage.call_list("shout", {"text": "a"}, b"\xff", {"text": "c"}))
+        assert (zero, two) == ("A!", "C!")
+        assert isinstance(one, InvalidInput)
+        assert stage.model.runs == [["a", "c"]]
+        for end in await stage.end(stage.call_list("shout", b"\xff", b"\xff")):
+            assert isinstance(end, InvalidInput)
+
+
+@on_loop
+async def test_a_list_that_is_cut_off_is_refused():
+    async with Stage(Model) as stage:
+        stage.inputs[1] = 2
+        stage.names[1] = "shout"
+        next(stage.ids)
+        stage.executor.start(Incoming(1, stage.index["shout"], b"\x22\x05ab", b"", CallContext(), 2))
+        with pytest.raises(InvalidInput, match="no run of 2"):
+            await stage.end(1)
+
+
+@on_loop
+async def test_an_exception_in_the_results_is_its_own_inputs():
+    async with Stage(Model) as stage:
+        zero, one, two = await stage.end(stage.call_list("shout", *texts("a", "bad", "c")))
+        assert (zero, two) == ("A!", "C!")
+        assert isinstance(one, ModelError)
+        assert one.message == "ValueError: no bad"
+
+
+@on_loop
+async def test_a_batch_that_raised_runs_again_in_halves():
+    async with Stage(Model) as stage:
+        ends = await stage.end(stage.call_list("shout", *texts("a", "b", "raise", "d")))
+        assert [end for end in ends if not isinstance(end, Exception)] == ["A!", "B!", "D!"]
+        assert isinstance(ends[2], ModelError)
+        assert stage.model.runs == [["a", "b", "raise", "d"], ["a", "b"], ["raise", "d"], ["raise"], ["d"]]
+
+
+@on_loop
+async def test_coroutines_get_lists_too():
+    async with Stage(Model) as stage:
+        assert await stage.end(stage.call_list("later", *texts("ab", "cd"))) == ["ba", "dc"]
+        assert stage.model.runs == [["ab", "cd"]]
+
+
+@on_loop
+async def test_inputs_given_by_url_are_fetched_and_fail_alone():
+    async with Stage(Model) as stage:
+        call = stage.call_list("read", {"text": Text(url="http://a/")}, {"text": Text("here")}, b"\xff")
+        await stage.fetcher.asked.wait()
+        stage.fetcher.go.set()
+        zero, one, two = await stage.end(call)
+        assert (zero, one) == ("fetched", "here")
+        assert isinstance(two, InvalidInput)
+        assert stage.model.runs == [2]
+        stage.fetcher.failure = FetchFailed("not there")
+        zero, one = await stage.end(stage.call_list("read", {"text": Text(url="http://a/")}, {"text": Text("here")}))
+        assert isinstance(zero, FetchFailed)
+        assert one == "here"
+        assert stage.executor.journal.mark_of(call) is not Mark.TOUCHED
+
+
+@on_loop
+async def test_a_list_that_is_not_waited_for_leaves_while_it_is_fetched_and_while_it_waits():
+    async with Stage(Model) as stage:
+        fetching = stage.call_list("read", {"text": Text(url="http://a/")}, {"text": Text("here")})
+        await stage.fetcher.asked.wait()
+        stage.executor.cancel(fetching)
+        with pytest.raises(Cancelled):
+            await stage.end(fetching)
+        first = await occupied(stage)
+        waiting = stage.call_list("shout", *texts("a", "b"))
+        await turns()
+        stage.executor.cancel(waiting)
+        assert all(isinstance(end, Cancelled) for end in await stage.end(waiting))
+        stage.model.gate.set()
+        await stage.end(first)
+        assert stage.model.runs == [["first"]]
+
+
+@on_loop
+async def test_a_list_that_is_not_waited_for_while_it_runs_tells_nothing_of_its_results():
+    async with Stage(Model) as stage:
+        stage.model.gate.clear()
+        call = stage.call_list("shout", *texts("a", "b"))
+        await asyncio.to_thread(stage.model.entered.wait, 10)
+        stage.executor.cancel(call)
+        stage.model.gate.set()
+        assert all(isinstance(end, Cancelled) for end in await stage.end(call))
+
+
+@on_loop
+async def test_a_deadline_is_every_inputs():
+    async with Stage(Model) as stage:
+        first = await occupied(stage)
+        call = stage.call_list("shout", *texts("a", "b"), time_left=0.01)
+        ends = await stage.end(call)
+        assert all(isinstance(end, DeadlineExceeded) for end in ends)
+        stage.model.gate.set()
+        await stage.end(first)
+        assert stage.model.runs == [["first"]]
+
+
+@on_loop
+async def test_a_method_without_batches_takes_no_list():
+    async with Stage(Model) as stage:
+        with pytest.raises(MethodNotFound):
+            await stage.end(stage.call_list("alone", *texts("a", "b")))
