@@ -70,8 +70,8 @@ def gather(values: Sequence[Any], stacking: Stacking) -> Any:
         raise InvalidInput(f"these do not fit into one array: {exc}") from None
 
 
-def scatter(results: Any, size: int, name: str) -> list[Any]:
-    """Return what a batched function returned, one result for each of its entries.
+def scatter(results: Any, size: int, name: str) -> Sequence[Any]:
+    """Return what a batched function returned, one result for each of its entries: a list, or an array of rows.
 
     Args:
         results: a list, a tuple, another sequence, or an array or tensor with a batch axis.
@@ -84,6 +84,9 @@ def scatter(results: Any, size: int, name: str) -> list[Any]:
     if isinstance(results, str | bytes | Mapping) or not hasattr(results, "__len__"):
         found = type(cast(object, results)).__name__
         raise ModelError(f"{name}() got a batch of {size} and returned {found}; it has to return a list of {size}")
+    numpy: Any = sys.modules.get("numpy")
+    if numpy is not None and type(results) is numpy.ndarray and results.ndim > 1 and len(results) == size:
+        return results
     try:
         rows = list(cast(Iterable[Any], results))
     except TypeError:  # an array without axes

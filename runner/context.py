@@ -178,28 +178,34 @@ class BatchContext(CallContext):
     """What a method that serves a batch sees as its context.
 
     Args:
-        entries: the contexts of the calls, in the order of their values.
+        calls: the contexts of the calls, in the order of their values.
+        expand: returns those of all inputs, in order, where calls have several; asked once, when a method wants them.
     """
 
-    __slots__ = ("_entries",)
+    __slots__ = ("_calls", "_entries", "_expand")
 
-    def __init__(self, entries: Sequence[CallContext]) -> None:
-        deadlines = [entry.deadline for entry in entries]
+    def __init__(self, calls: Sequence[CallContext], expand: Callable[[], Sequence[CallContext]] | None = None) -> None:
+        deadlines = [call.deadline for call in calls]
         known = [deadline for deadline in deadlines if deadline is not None]
         # As long as somebody waits without a limit, there is none.
         deadline = max(known) if known and len(known) == len(deadlines) else None
-        super().__init__(request_id=",".join(entry.request_id for entry in entries[:8]), deadline=deadline)
-        self._entries = entries
+        super().__init__(request_id=",".join(call.request_id for call in calls[:8]), deadline=deadline)
+        self._calls = calls
+        self._expand = expand
+        self._entries = calls if expand is None else None
 
     @property
     def entries(self) -> Sequence[CallContext]:
         """See `CallContext`."""
+        if self._entries is None:
+            assert self._expand is not None
+            self._entries = self._expand()
         return self._entries
 
     @property
     def cancelled(self) -> bool:
         """True once nobody of the whole batch waits any more."""
-        return all(entry.cancelled for entry in self._entries)
+        return all(call.cancelled for call in self._calls)
 
     def report_usage(self, *, prompt_tokens: Count = 0, completion_tokens: Count = 0, cached_tokens: Count = 0) -> None:
         """Attach token counts to each call's next result: sequences, one count for each of `entries`.
@@ -208,7 +214,7 @@ class BatchContext(CallContext):
             TypeError: a bare number: it would not say whose tokens it counts.
             ValueError: there are more or fewer counts than calls.
         """
-        size = len(self._entries)
+        size = len(self.entries)
         columns: list[Sequence[int]] = []
         for name, counts in (("prompt", prompt_tokens), ("completion", completion_tokens), ("cached", cached_tokens)):
             if isinstance(counts, int) and counts == 0:
@@ -219,7 +225,7 @@ class BatchContext(CallContext):
             if len(column) != size:
                 raise ValueError(f"{name}_tokens: got {len(column)} counts for a batch of {size} calls")
             columns.append(column)
-        for entry, prompt, completion, cached in zip(self._entries, *columns, strict=True):
+        for entry, prompt, completion, cached in zip(self.entries, *columns, strict=True):
             entry.report_usage(prompt_tokens=prompt, completion_tokens=completion, cached_tokens=cached)
 
 

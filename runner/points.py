@@ -101,7 +101,7 @@ class Point:
             ModelError: the function returned something else than one result for each.
         """
         columns = [gather(column, how) for column, how in zip(zip(*entries, strict=True), self.stackings, strict=True)]
-        return scatter(self.function(model, *columns, **shared), len(entries), self.name)
+        return list(scatter(self.function(model, *columns, **shared), len(entries), self.name))
 
     def __repr__(self) -> str:
         return f"<Point {self.function.__qualname__}>"

@@ -102,7 +102,7 @@ class PointWork:
         finally:
             if token is not None:
                 context.current.reset(token)
-        return scatter(results, len(jobs), self._point.name)
+        return list(scatter(results, len(jobs), self._point.name))
 
 
 class PointCalls:

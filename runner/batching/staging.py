@@ -6,11 +6,12 @@ goes on while the GPU works on this one.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from runner.batch import Stacking, gather
 from runner.errors import InvalidInput
@@ -24,6 +25,24 @@ MAX_PADDING_FACTOR: Final = 8
 
 class MostlyPadding(Exception):
     """Arrays of a batch are too different in shape to be one."""
+
+
+class Blocks(NamedTuple):
+    """The values of one argument as arrays of numpy's with a batch axis, which one after the other make the batch."""
+
+    pieces: Sequence[Any]
+    size: int
+    """Of the batch, which is filled up to it by repeating the last value."""
+
+    def stacked(self, out: Any) -> Any:
+        """Write all of it into an array, and return that."""
+        position = 0
+        for piece in self.pieces:
+            out[position : position + len(piece)] = piece
+            position += len(piece)
+        if position < self.size:
+            out[position:] = out[position - 1]
+        return out
 
 
 class Staged:
@@ -51,13 +70,15 @@ class Stager:
         self._device = device
         self._copies: Any = None  # the stream on which copies to a GPU run
 
-    def stage(self, values: Sequence[Any], stacking: Stacking, pad: Pad | None) -> Staged:
-        """Return the values of one argument, as the function will receive them.
+    def stage(self, values: Sequence[Any] | Blocks, stacking: Stacking, pad: Pad | None) -> Staged:
+        """Return the values of one argument, as the function will receive them. Blocks are neither lists nor padded.
 
         Raises:
             InvalidInput: they are arrays of different shapes.
             MostlyPadding: filled up to one shape they would take too much memory.
         """
+        if isinstance(values, Blocks):
+            return self._stack(values, stacking)
         if stacking is Stacking.LIST:
             return Staged(list(values))
         mask = None
@@ -67,6 +88,20 @@ class Stager:
             return Staged(gather(values, stacking), mask)
         return self._to_gpu(values, mask)
 
+    def _stack(self, blocks: Blocks, stacking: Stacking) -> Staged:
+        numpy: Any = sys.modules["numpy"]
+        first = blocks.pieces[0]
+        shape = (blocks.size, *first.shape[1:])
+        if stacking is Stacking.NUMPY:
+            return Staged(blocks.stacked(numpy.empty(shape, first.dtype)))
+        torch: Any = sys.modules["torch"]
+        if not self._device.startswith("cuda"):
+            return Staged(torch.from_numpy(blocks.stacked(numpy.empty(shape, first.dtype))))
+        dtype = torch.from_numpy(numpy.empty(0, first.dtype)).dtype
+        pinned = torch.empty(shape, dtype=dtype, device="cpu", pin_memory=True)
+        blocks.stacked(pinned.numpy())
+        return self._sent(pinned, None)
+
     def wait(self) -> None:
         """Wait until a GPU has done all that it was given: until then it has taken note of it, and no more."""
         torch: Any = sys.modules.get("torch")
@@ -75,13 +110,17 @@ class Stager:
 
     def _to_gpu(self, values: Sequence[Any], mask: Any) -> Staged:
         torch: Any = sys.modules["torch"]
+        pinned = torch.empty((len(values), *values[0].shape), dtype=values[0].dtype, device="cpu", pin_memory=True)
+        # To ask costs a fifth of `cpu()`, which lets go of the interpreter for each tensor.
+        torch.stack([value if value.is_cpu else value.cpu() for value in values], out=pinned)
+        return self._sent(pinned, mask)
+
+    def _sent(self, pinned: Any, mask: Any) -> Staged:
+        torch: Any = sys.modules["torch"]
         # Held by this call: the stager's thread and the device's may both be here for the first time.
         copies = self._copies
         if copies is None:
             copies = self._copies = torch.cuda.Stream(self._device)
-        pinned = torch.empty((len(values), *values[0].shape), dtype=values[0].dtype, device="cpu", pin_memory=True)
-        # To ask costs a fifth of `cpu()`, which lets go of the interpreter for each tensor.
-        torch.stack([value if value.is_cpu else value.cpu() for value in values], out=pinned)
         with torch.cuda.stream(copies):
             value = pinned.to(self._device, non_blocking=True)
             mask = None if mask is None else mask.pin_memory().to(self._device, non_blocking=True)
@@ -166,11 +205,22 @@ def _holds(stacking: Stacking, dtype: Any, value: float) -> bool:
         return False
 
 
-def to_host(results: Any) -> Any:
-    """Return what a function returned with its tensors on the host, copied there all at once."""
+def to_host(results: Any, *, arrays: bool = False) -> Any:
+    """Return what a function returned with its tensors on the host, copied there all at once.
+
+    Args:
+        results: what it returned.
+        arrays: each result is an array: a tensor of them becomes one of numpy's, whose rows cost less, if it can.
+    """
     torch: Any = sys.modules.get("torch")
-    if torch is not None and isinstance(results, torch.Tensor) and results.is_cuda:
-        return results.detach().cpu()
+    if torch is None or not isinstance(results, torch.Tensor):
+        return results
+    results = results.detach()
+    if results.is_cuda:
+        results = results.cpu()
+    if arrays and results.ndim > 1:
+        with contextlib.suppress(TypeError, RuntimeError):  # bfloat16, and what is conjugated or sparse
+            return results.numpy()
     return results
 
 

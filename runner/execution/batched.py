@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from runner import context
@@ -17,12 +17,11 @@ from runner.batching.coalescer import Coalescer, Fate
 from runner.batching.entries import Entry
 from runner.batching.memory import free_memory, out_of_memory
 from runner.batching.staging import MostlyPadding, Staged, Stager, to_host
-from runner.context import BatchContext
 from runner.errors import CallError, Cancelled
 from runner.execution import failure
 from runner.execution.journal import Mark
 from runner.execution.method import BatchPlan, LoadedMethod
-from runner.execution.rows import BatchedJob, Row, calls_of, cost_of, key_of, per_job, rows_of
+from runner.execution.rows import BatchedJob, Inputs, cost_of, key_of
 from runner.execution.running import Gate, RunningCall
 from runner.execution.times import Times
 from runner.wire.call import Arguments
@@ -45,7 +44,7 @@ class BatchedCall(RunningCall, BatchedJob):
     ) -> None:
         super().__init__(executor, method, call, None, gate)
         assert method.plan is not None
-        self.arguments: dict[str, Any] = {}
+        self._arguments: dict[str, Any] = {}
         self._plan: BatchPlan = method.plan
         self._coalescer = coalescer
         self._point = point
@@ -58,6 +57,11 @@ class BatchedCall(RunningCall, BatchedJob):
     def context(self) -> context.CallContext:
         """What the method sees of this call."""
         return self._call.context
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """See `BatchedJob`."""
+        return self._arguments
 
     def start(self) -> None:
         """See `RunningCall`."""
@@ -104,7 +108,7 @@ class BatchedCall(RunningCall, BatchedJob):
     def _offer(self, decoded: Arguments, arguments: dict[str, object]) -> None:
         plan, call = self._plan, self._call
         self._old_style = decoded.old_style
-        self.arguments = arguments
+        self._arguments = arguments
         self.entry = Entry(
             id=self._coalescer.next_entry(),
             point=self._point,
@@ -124,11 +128,6 @@ class BatchedCall(RunningCall, BatchedJob):
     def call_id(self) -> int:
         """See `BatchedJob`."""
         return self._call.id
-
-    @property
-    def rows(self) -> Sequence[Row]:
-        """See `BatchedJob`."""
-        return (Row(self, self._call.context, self.arguments),)
 
     @property
     def wanted(self) -> bool:
@@ -179,86 +178,88 @@ class BatchedWork:
 
     def prepare(self, jobs: Sequence[BatchedJob]) -> list[Staged] | None:
         """See `coalescer.Work`. None: the arrays are too different in shape to be one batch."""
-        return self._prepared(rows_of(jobs))
+        return self._prepared(Inputs(jobs))
 
-    def _prepared(self, rows: Sequence[Row]) -> list[Staged] | None:
-        plan = self._plan
-        filled = [*rows, *[rows[-1]] * (plan.filled(len(rows)) - len(rows))]
+    def _prepared(self, inputs: Inputs) -> list[Staged] | None:
+        size = self._plan.filled(len(inputs))
         try:
             return [
-                self._stager.stage([row.arguments[name] for row in filled], stacking, padding)
-                for name, stacking, padding in plan.columns
+                self._stager.stage(inputs.values(name, size), stacking, padding)
+                for name, stacking, padding in self._plan.columns
             ]
         except MostlyPadding:
             return None
 
     def run(self, prepared: Sequence[Staged] | None, jobs: Sequence[BatchedJob]) -> Any:
         """See `coalescer.Work`."""
-        results = self._run(prepared, rows_of(jobs))
-        return self._per_job(results, jobs) if inspect.isawaitable(results) else per_job(results, jobs)
+        inputs = Inputs(jobs)
+        results = self._run(prepared, inputs)
+        return self._per_job(results, inputs) if inspect.isawaitable(results) else inputs.per_job(results)
 
-    async def _per_job(self, results: Awaitable[list[Any]], jobs: Sequence[BatchedJob]) -> list[Any]:
-        return per_job(await results, jobs)
+    async def _per_job(self, results: Awaitable[Sequence[Any]], inputs: Inputs) -> list[Any]:
+        return inputs.per_job(await results)
 
-    def _run(self, prepared: Sequence[Staged] | None, rows: Sequence[Row]) -> Any:
-        """Return a result for each row, or what gives them once it is awaited."""
+    def _run(self, prepared: Sequence[Staged] | None, inputs: Inputs) -> Any:
+        """Return a result for each input, or what gives them once it is awaited."""
         if prepared is None:  # nothing has run, so that this does no harm
-            return self._in_halves_awaited(rows) if self._method.asynchronous else self._in_halves(rows)
-        calls = calls_of(rows)
+            return self._in_halves_awaited(inputs) if self._method.asynchronous else self._in_halves(inputs)
+        calls = inputs.calls
         for call in calls:
             self._executor.journal.mark(call, Mark.RUNS)
-        token = context.current.set(BatchContext([row.context for row in rows]))
+        token = context.current.set(inputs.context)
         try:
             with self._executor.limit(self._method, *calls):
-                result = self._call(prepared, rows)
+                result = self._call(prepared, inputs)
             if inspect.isawaitable(result):
-                return self._awaited(result, rows)
-            return self._results(result, rows)
+                return self._awaited(result, inputs)
+            return self._results(result, inputs)
         except BaseException as exc:
-            if self._may_split(exc, rows):
-                return self._in_halves(rows)
+            if self._may_split(exc, len(inputs)):
+                return self._in_halves(inputs)
             raise
         finally:
             context.current.reset(token)
 
-    def _may_split(self, exc: BaseException, rows: Sequence[Row]) -> bool:
+    def _may_split(self, exc: BaseException, size: int) -> bool:
         """Tell whether to run a batch that raised again, in halves. Keeps count of memory that was too little."""
         exhausted = out_of_memory(exc)
         if exhausted:
             free_memory(exc)
-            self.exhausted = len(rows) if self.exhausted is None else min(self.exhausted, len(rows))
+            self.exhausted = size if self.exhausted is None else min(self.exhausted, size)
         verdict = isinstance(exc, CallError | asyncio.CancelledError)  # on the batch as a whole
-        split = self._plan.repeatable and len(rows) > 1 and not verdict
+        split = self._plan.repeatable and size > 1 and not verdict
         self.splits += exhausted and split
         return split
 
-    def _call(self, prepared: Sequence[Staged], rows: Sequence[Row]) -> Any:
+    def _call(self, prepared: Sequence[Staged], inputs: Inputs) -> Any:
         plan = self._plan
-        arguments = dict(rows[0].arguments)  # the shared ones are everybody's
+        arguments = dict(inputs.arguments)
         for name, staged in zip(plan.names, prepared, strict=True):
             arguments[name] = staged.take()
             if staged.mask is not None and plan.padding is not None and plan.padding.mask is not None:
                 arguments[plan.padding.mask] = staged.mask
         return self._method.function(**arguments)
 
-    def _results(self, result: Any, rows: Sequence[Row]) -> list[Any]:
-        return scatter(to_host(result), self._plan.filled(len(rows)), self._method.name)[: len(rows)]
+    def _results(self, result: Any, inputs: Inputs) -> Sequence[Any]:
+        size = len(inputs)
+        host = to_host(result, arrays=self._method.codec.gives_arrays)
+        return scatter(host, self._plan.filled(size), self._method.name)[:size]
 
-    async def _awaited(self, result: Awaitable[Any], rows: Sequence[Row]) -> list[Any]:
-        context.current.set(BatchContext([row.context for row in rows]))  # a task's own, nothing to put back
+    async def _awaited(self, result: Awaitable[Any], inputs: Inputs) -> Sequence[Any]:
+        context.current.set(inputs.context)  # a task's own, nothing to put back
         try:
-            with self._executor.limit(self._method, *calls_of(rows)):
+            with self._executor.limit(self._method, *inputs.calls):
                 returned = await result
-            return self._results(returned, rows)
+            return self._results(returned, inputs)
         except BaseException as exc:
-            if not self._may_split(exc, rows):
+            if not self._may_split(exc, len(inputs)):
                 raise
-        return await self._in_halves_awaited(rows)
+        return await self._in_halves_awaited(inputs)
 
-    async def _in_halves_awaited(self, rows: Sequence[Row]) -> list[Any]:
+    async def _in_halves_awaited(self, inputs: Inputs) -> list[Any]:
         """See `_in_halves`."""
         results: list[Any] = []
-        for half in _halves(rows):
+        for half in inputs.halves():
             try:
                 results += await self._run(self._prepared(half), half)
             except BaseException as exc:
@@ -267,17 +268,12 @@ class BatchedWork:
                 results += [exc] * len(half)
         return results
 
-    def _in_halves(self, rows: Sequence[Row]) -> list[Any]:
+    def _in_halves(self, inputs: Inputs) -> list[Any]:
         """Run a batch that raised again, in halves: at the end only the guilty ones have an exception."""
         results: list[Any] = []
-        for half in _halves(rows):
+        for half in inputs.halves():
             try:
                 results += self._run(self._prepared(half), half)
             except BaseException as exc:
                 results += [exc] * len(half)
         return results
-
-
-def _halves(rows: Sequence[Row]) -> tuple[Sequence[Row], Sequence[Row]]:
-    middle = len(rows) // 2
-    return rows[:middle], rows[middle:]

@@ -2,14 +2,17 @@
 
 Inputs that may share a batch are one entry of the coalescer, and run in one batch, with other calls' if there is room.
 An input that cannot be read or that fails does so alone: the others do not learn of it.
+
+Mostly the inputs of a request are alike, texts or arrays of one size, and so are their outputs. Then they are read
+and written at once, and nothing is made for a single one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from runner.batching.coalescer import Coalescer, Fate
 from runner.batching.entries import Entry
@@ -22,7 +25,7 @@ from runner.execution.rows import BatchedJob, Row, cost_of, key_of
 from runner.execution.running import RunningCall
 from runner.execution.times import UNTIMED, Times
 from runner.wire import run
-from runner.wire.call import Arguments
+from runner.wire.call import AlikeCalls, Arguments
 from runner.wire.payload import VIEW_FROM, Payload
 
 if TYPE_CHECKING:
@@ -33,8 +36,7 @@ class _Read(NamedTuple):
     """An input whose arguments are there."""
 
     place: int
-    context: CallContext
-    arguments: dict[str, object]
+    arguments: Mapping[str, Any]
     old_style: bool
     key: Hashable
     cost: float
@@ -51,8 +53,9 @@ class BatchedList(RunningCall):
         self._plan: BatchPlan = method.plan
         self._coalescer = coalescer
         self._point = point
-        self._contexts = [call.context, *(call.context.alike() for _ in range(1, call.inputs))]
-        self._ends: list[Payload | CallError] = [InternalError("nothing was said of this input")] * call.inputs
+        self._contexts: list[CallContext] = []
+        self._ends: list[Payload | CallError] = []
+        self._outputs: Payload | None = None  # of all inputs, where they were written at once
         self._left = call.inputs  # inputs that have not ended
         self._read: list[_Read] = []
         self._jobs: list[_ListJob] = []  # those that wait
@@ -66,11 +69,16 @@ class BatchedList(RunningCall):
         """See `RunningCall`."""
         self._began = time.perf_counter()
         codec, call = self._method.codec, self._call
+        if not call.params and self._plan.cost is None and self._plan.padding is None:
+            alike = codec.decode_alike(call.payload, call.inputs)
+            if alike is not None and self._offer_alike(alike):
+                return
         try:
             inputs = run.split(call.payload, call.inputs)
         except CallError as exc:
             self._executor.fail(call.id, exc)
             return
+        self._known_ends()
         missing: list[tuple[int, Arguments]] = []
         for place, payload in enumerate(inputs):
             try:
@@ -126,9 +134,9 @@ class BatchedList(RunningCall):
         self._ends[place] = failure.of_ours(exc, "reading the arguments")
         self._left -= 1
 
-    def _take(self, place: int, decoded: Arguments, arguments: dict[str, object]) -> None:
+    def _take(self, place: int, decoded: Arguments, arguments: Mapping[str, Any]) -> None:
         key, cost = key_of(self._plan, arguments), cost_of(self._method, arguments)
-        self._read.append(_Read(place, self._contexts[place], arguments, decoded.old_style, key, cost))
+        self._read.append(_Read(place, arguments, decoded.old_style, key, cost))
 
     def _offer(self) -> None:
         """Offer what can be run, in as few entries as the limits of a batch allow."""
@@ -142,27 +150,42 @@ class BatchedList(RunningCall):
             first, cost = 0, 0.0
             for position, each in enumerate(members):
                 if position > first and (position - first >= limits.max_size or cost + each.cost > limits.max_cost):
-                    self._jobs.append(self._job(members[first:position], cost))
+                    self._add(members[first:position], cost)
                     first, cost = position, 0.0
                 cost += each.cost
-            self._jobs.append(self._job(members[first:], cost))
+            self._add(members[first:], cost)
         if not self._left:
             self._end()
         for job in tuple(self._jobs):
             self._coalescer.offer(job)
 
-    def _job(self, members: Sequence[_Read], cost: float) -> _ListJob:
-        entry = Entry(
+    def _add(self, members: Sequence[_Read], cost: float) -> None:
+        self._jobs.append(_ListJob(self, self._entry(members[0].key, cost, len(members)), members))
+
+    def _offer_alike(self, alike: AlikeCalls) -> bool:
+        """Offer inputs that are alike as one entry; False if they are too many, or not for one batch."""
+        size = self._call.inputs
+        limits = self._coalescer.policy.limits(self._point)
+        if alike.name not in self._plan.names or size > limits.max_size or size > limits.max_cost:
+            return False
+        entry = self._entry(key_of(self._plan, alike.arguments), float(size), size)
+        job = _AlikeJob(self, entry, alike)
+        self._jobs.append(job)
+        self._decoding = time.perf_counter() - self._began
+        self._coalescer.offer(job)
+        return True
+
+    def _entry(self, key: Hashable, cost: float, size: int) -> Entry:
+        return Entry(
             id=self._coalescer.next_entry(),
             point=self._point,
-            key=members[0].key,
+            key=key,
             cost=cost,
             priority=self._plan.priority,
             deadline=self._call.context.deadline,
             member=self._call.id,
-            size=len(members),
+            size=size,
         )
-        return _ListJob(self, entry, members)
 
     # As its jobs say.
 
@@ -176,28 +199,62 @@ class BatchedList(RunningCall):
         """Of the first input; it is cancelled when all are."""
         return self._call.context
 
+    @property
+    def contexts(self) -> Sequence[CallContext]:
+        """Of all inputs, made when a method asks for one."""
+        if not self._contexts:
+            first = self._call.context
+            contexts = [first, *(first.alike() for _ in range(1, self._call.inputs))]
+            self._contexts = contexts
+            if first.cancelled:  # the loop's thread may have been told meanwhile, and have found no others
+                for context in contexts:
+                    context.cancel()
+        return self._contexts
+
+    def finished(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the arguments of an input as a method takes them."""
+        return self._method.codec.finish(dict(arguments))
+
     def delivered(self, job: _ListJob, results: Sequence[Any], fate: Fate) -> None:
         """A job has run: a result or an exception for each of its inputs."""
         began = time.perf_counter()
-        for each, result in zip(job.members, results, strict=True):
-            self._ends[each.place] = self._encoded(each, result)
+        if len(job.places) < self._call.inputs or not self._encode_at_once(job, results):
+            ends = self._known_ends()
+            for place, result in zip(job.places, results, strict=True):
+                ends[place] = self._encoded(place, result, old_style=place in job.old_style)
         self._encoding += time.perf_counter() - began
         self._ended(job, fate.started, fate.seconds, fate.size)
 
     def refused(self, job: _ListJob, error: CallError) -> None:
         """A job was never run."""
-        for each in job.members:
-            self._ends[each.place] = error
+        ends = self._known_ends()
+        for place in job.places:
+            ends[place] = error
         self._ended(job, time.monotonic(), 0.0, 0)
 
-    def _encoded(self, each: _Read, result: Any) -> Payload | CallError:
-        context = each.context
+    def _known_ends(self) -> list[Payload | CallError]:
+        if not self._ends:
+            self._ends = [InternalError("nothing was said of this input")] * self._call.inputs
+        return self._ends
+
+    def _encode_at_once(self, job: _ListJob, results: Sequence[Any]) -> bool:
+        told = any(context.usage is not None for context in self._contexts)
+        if told or job.old_style or self._call.context.cancelled:
+            return False
+        try:
+            self._outputs = self._method.codec.encode_outputs(results)
+        except CallError:  # which each of them is told for itself
+            return False
+        return self._outputs is not None
+
+    def _encoded(self, place: int, result: Any, *, old_style: bool) -> Payload | CallError:
+        context = self._contexts[place] if self._contexts else self._call.context
         try:
             if context.cancelled:
                 raise Cancelled("the call was cancelled")
             if isinstance(result, BaseException):
                 raise result
-            return self._method.codec.encode_output(result, context.take_usage(), old_style=each.old_style)
+            return self._method.codec.encode_output(result, context.take_usage(), old_style=old_style)
         except BaseException as exc:
             return failure.of_model(exc, self._method.name, cancelled=context.cancelled)
         finally:
@@ -205,7 +262,7 @@ class BatchedList(RunningCall):
 
     def _ended(self, job: _ListJob, started: float, seconds: float, size: int) -> None:
         self._jobs.remove(job)
-        self._left -= len(job.members)
+        self._left -= len(job.places)
         times = Times(max(started - job.offered, 0.0), self._decoding, seconds, 0.0, size)
         if times.queued + times.run >= self._times.queued + self._times.run:
             self._times = times
@@ -214,6 +271,9 @@ class BatchedList(RunningCall):
 
     def _end(self) -> None:
         call, times = self._call, self._times._replace(decode=self._decoding, encode=self._encoding)
+        if self._outputs is not None:
+            self._executor.end(call.id, self._outputs, times)
+            return
         outputs = [end for end in self._ends if not isinstance(end, CallError)]
         if len(outputs) < len(self._ends):
             self._executor.mixed(call.id, self._ends, times)
@@ -224,13 +284,20 @@ class BatchedList(RunningCall):
 
 
 class _ListJob(BatchedJob):
-    """Inputs of a list that run in one batch."""
+    """Inputs of a list that run in one batch.
 
-    __slots__ = ("_list", "members")
+    Attributes:
+        places: where they stand in the list.
+        old_style: the places of those whose output has to be of that style.
+    """
+
+    __slots__ = ("_arguments", "_list", "old_style", "places")
 
     def __init__(self, owner: BatchedList, entry: Entry, members: Sequence[_Read]) -> None:
         self.entry = entry
-        self.members = members
+        self.places: Sequence[int] = [each.place for each in members]
+        self.old_style = frozenset([each.place for each in members if each.old_style])
+        self._arguments = [each.arguments for each in members]
         self._list = owner
 
     @property
@@ -239,9 +306,25 @@ class _ListJob(BatchedJob):
         return self._list.call_id
 
     @property
+    def context(self) -> CallContext:
+        """See `BatchedJob`."""
+        return self._list.context
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """See `BatchedJob`."""
+        return self._arguments[0]
+
+    @property
     def rows(self) -> Sequence[Row]:
         """See `BatchedJob`."""
-        return [Row(self, each.context, each.arguments) for each in self.members]
+        contexts = self._list.contexts
+        pairs = zip(self.places, self._arguments, strict=True)
+        return [Row(self, contexts[place], arguments) for place, arguments in pairs]
+
+    def values(self, name: str) -> Sequence[Any]:
+        """See `BatchedJob`."""
+        return [arguments[name] for arguments in self._arguments]
 
     @property
     def wanted(self) -> bool:
@@ -250,10 +333,42 @@ class _ListJob(BatchedJob):
 
     def deliver(self, result: Any, fate: Fate) -> None:
         """See `Job`."""
-        if isinstance(result, BaseException) or len(self.members) == 1:
-            result = [result] * len(self.members)
+        if isinstance(result, BaseException) or len(self.places) == 1:
+            result = [result] * len(self.places)
         self._list.delivered(self, result, fate)
 
     def refuse(self, error: CallError) -> None:
         """See `Job`."""
         self._list.refused(self, error)
+
+
+class _AlikeJob(_ListJob):
+    """All inputs of a list, which differ in one argument alone."""
+
+    __slots__ = ("_alike",)
+
+    def __init__(self, owner: BatchedList, entry: Entry, alike: AlikeCalls) -> None:
+        self.entry = entry
+        self.places = range(entry.size)
+        self.old_style = frozenset[int]()
+        self._alike = alike
+        self._list = owner
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """See `BatchedJob`."""
+        return self._alike.arguments
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """See `BatchedJob`."""
+        contexts, (arguments, name, values) = self._list.contexts, self._alike
+        if hasattr(values, "dtype"):
+            values = cast(Any, values).copy()
+        pairs = zip(contexts, values, strict=True)
+        return [Row(self, context, self._list.finished({**arguments, name: value})) for context, value in pairs]
+
+    def values(self, name: str) -> Sequence[Any]:
+        """See `BatchedJob`."""
+        alike = self._alike
+        return alike.values if name == alike.name else [alike.arguments[name]] * len(self.places)

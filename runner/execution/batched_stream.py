@@ -23,7 +23,7 @@ from runner.errors import CallError, Cancelled
 from runner.execution import failure
 from runner.execution.batched import BatchedCall, BatchedWork
 from runner.execution.method import LoadedMethod
-from runner.execution.rows import Row
+from runner.execution.rows import Inputs
 from runner.execution.times import Times
 from runner.flow import Window
 from runner.wire.call import EncodeError
@@ -214,15 +214,15 @@ class StepJob(Job):
 class OpeningWork(BatchedWork):
     """Calls the method, which gives the generator. See `coalescer.Work`."""
 
-    def _results(self, result: Any, rows: Sequence[Row]) -> list[Any]:
+    def _results(self, result: Any, inputs: Inputs) -> Sequence[Any]:
         name, method = self._method.name, self._method
         if not hasattr(result, "__anext__" if method.asynchronous else "__next__"):
             raise EncodeError(
                 f"{name} is declared to return an iterator and returned {type(result).__name__}; "
                 "write it as a generator"
             )
-        members = [cast(BatchedStreamCall, row.job) for row in rows]
-        return [BatchStream(name, result, members)] * len(rows)
+        members = [cast(BatchedStreamCall, row.job) for row in inputs.rows]
+        return [BatchStream(name, result, members)] * len(inputs)
 
 
 class StepWork:
@@ -272,7 +272,7 @@ class StepWork:
 
 
 def _step(stream: BatchStream, outputs: Any) -> list[Any]:
-    return scatter(to_host(outputs), len(stream.members), stream.name)
+    return list(scatter(to_host(outputs), len(stream.members), stream.name))
 
 
 def _close(outputs: Any) -> None:

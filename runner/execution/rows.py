@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from runner.batch import Stacking
 from runner.batching.coalescer import Job
 from runner.batching.key import array_key, shared_key
-from runner.batching.staging import check_padding
-from runner.context import CallContext
+from runner.batching.staging import Blocks, check_padding
+from runner.context import BatchContext, CallContext
 from runner.execution import failure
 from runner.execution.method import BatchPlan, LoadedMethod
 
@@ -23,7 +23,7 @@ class Row(NamedTuple):
 
 
 class BatchedJob(Job):
-    """A job whose inputs run in one batch; the result it is given is a list of theirs if it has several."""
+    """A job whose inputs run in one batch; the result it is given is a sequence of theirs if it has several."""
 
     __slots__ = ()
 
@@ -33,32 +33,102 @@ class BatchedJob(Job):
         raise NotImplementedError
 
     @property
-    def rows(self) -> Sequence[Row]:
-        """Its inputs. Made when they are asked for: a row that a job kept would keep the job."""
+    def context(self) -> CallContext:
+        """Of the call, or of its first input."""
         raise NotImplementedError
 
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """Of its first input."""
+        raise NotImplementedError
 
-def rows_of(jobs: Sequence[BatchedJob]) -> list[Row]:
-    """Return the rows of a batch, in order."""
-    return [row for job in jobs for row in job.rows]
+    @property
+    def rows(self) -> Sequence[Row]:
+        """Its inputs. Made when they are asked for: a row that a job kept would keep the job."""
+        return (Row(self, self.context, self.arguments),)
+
+    def values(self, name: str) -> Sequence[Any]:
+        """Return the values of an argument: a sequence, or an array of numpy's with a row for each, to be copied."""
+        return (self.arguments[name],)
 
 
-def calls_of(rows: Iterable[Row]) -> list[int]:
-    """Return the calls that rows belong to, each once."""
-    return list(dict.fromkeys([row.job.call_id for row in rows]))
+class Inputs:
+    """The inputs of a batch, or some of them. Rows are made when somebody wants them: mostly nobody does."""
+
+    def __init__(self, jobs: Sequence[BatchedJob], rows: Sequence[Row] | None = None) -> None:
+        """Take the inputs of these jobs, or of them these rows alone."""
+        self._jobs = jobs
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return sum([job.entry.size for job in self._jobs]) if self._rows is None else len(self._rows)
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """All of them, in order."""
+        if self._rows is None:
+            self._rows = [row for job in self._jobs for row in job.rows]
+        return self._rows
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """Of the first one; what is not batched is the same for all."""
+        return self._jobs[0].arguments if self._rows is None else self._rows[0].arguments
+
+    @property
+    def calls(self) -> list[int]:
+        """The calls that they belong to."""
+        if self._rows is None:
+            return [job.call_id for job in self._jobs]
+        return list(dict.fromkeys([row.job.call_id for row in self._rows]))
+
+    @property
+    def context(self) -> BatchContext:
+        """What the method sees as its context."""
+        if self._rows is None:
+            calls = [job.context for job in self._jobs]
+            several = len(self) > len(calls)
+            return BatchContext(calls, self._contexts if several else None)
+        return BatchContext(self._contexts())
+
+    def _contexts(self) -> list[CallContext]:
+        return [row.context for row in self.rows]
+
+    def values(self, name: str, size: int) -> Sequence[Any] | Blocks:
+        """Return the values of an argument, filled up to so many by repeating the last one."""
+        if self._rows is not None:
+            columns: list[Sequence[Any]] = [[row.arguments[name] for row in self._rows]]
+        else:
+            columns = [job.values(name) for job in self._jobs]
+            if any(hasattr(column, "dtype") for column in columns):
+                return Blocks([_block(column) for column in columns], size)
+        values = [value for column in columns for value in column]
+        return values + values[-1:] * (size - len(values))
+
+    def halves(self) -> tuple[Inputs, Inputs]:
+        """Return the first half and the second."""
+        rows = self.rows
+        middle = len(rows) // 2
+        return Inputs(self._jobs, rows[:middle]), Inputs(self._jobs, rows[middle:])
+
+    def per_job(self, results: Sequence[Any]) -> list[Any]:
+        """Return the results of each job, from those of all inputs."""
+        if len(results) == len(self._jobs):
+            return list(results)
+        found: list[Any] = []
+        position = 0
+        for job in self._jobs:
+            end = position + job.entry.size
+            found.append(results[position] if end - position == 1 else results[position:end])
+            position = end
+        return found
 
 
-def per_job(results: Sequence[Any], jobs: Sequence[BatchedJob]) -> list[Any]:
-    """Return the results of each job's rows, from those of all rows."""
-    if len(results) == len(jobs):
-        return list(results)
-    found: list[Any] = []
-    position = 0
-    for job in jobs:
-        end = position + len(job.rows)
-        found.append(results[position] if end - position == 1 else results[position:end])
-        position = end
-    return found
+def _block(column: Sequence[Any]) -> Any:
+    if hasattr(column, "dtype"):
+        return column
+    (value,) = column  # of numpy, or a tensor on the host, which shares its memory
+    return (value.numpy() if hasattr(value, "numpy") else value)[None]
 
 
 def key_of(plan: BatchPlan, arguments: Mapping[str, Any]) -> Hashable:
@@ -67,14 +137,14 @@ def key_of(plan: BatchPlan, arguments: Mapping[str, Any]) -> Hashable:
     Raises:
         InvalidInput: an array cannot be filled up as the method wants it.
     """
-    shared = tuple(shared_key(arguments[name]) for name in arguments if name not in plan.names)
+    shared = tuple([shared_key(arguments[name]) for name in arguments if name not in plan.names])
     if all(stacking is Stacking.LIST for stacking in plan.stackings):
         return shared
     pairs = [(arguments[name], stacking) for name, stacking in zip(plan.names, plan.stackings, strict=True)]
     if plan.padding is not None:
         for name, (value, stacking) in zip(plan.names, pairs, strict=True):
             check_padding(name, value, stacking, plan.padding)
-    return (shared, tuple(array_key(value, stacking, padded=plan.padding is not None) for value, stacking in pairs))
+    return (shared, tuple([array_key(value, stacking, padded=plan.padding is not None) for value, stacking in pairs]))
 
 
 def cost_of(method: LoadedMethod, arguments: Mapping[str, Any]) -> float:

@@ -63,6 +63,11 @@ class CompiledArgument:
             self.visit(value, self.name, set_path)
         return value
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether its values have limits."""
+        return self._check is not None
+
     def fill(self, filling: Filling, payload: Payload, start: int, end: int) -> object:
         """Return the value whose content is `payload[start:end]`, checked as `decode` does.
 

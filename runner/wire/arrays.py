@@ -16,7 +16,7 @@ from runner.errors import InvalidInput
 from runner.wire.message import APART_FROM
 from runner.wire.mismatch import EncodeError, misplaced, needs
 from runner.wire.payload import VIEW_FROM
-from runner.wire.value import ApartCodec, ContentCodec, ValueCodec
+from runner.wire.value import ApartCodec, ContentCodec, RowFilling, RowsCodec, ValueCodec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from runner.wire.payload import Payload
     from runner.wire.pb import inference_pb2 as pb
-    from runner.wire.value import Filling
 
 _KINDS: Final = "iufc"  # integers, unsigned, floats, complex: never bool, str, object or structs
 _MAX_NAME: Final = 16
@@ -52,7 +51,9 @@ def codec(declared: str | None) -> ValueCodec:
         encode,
         has_zero=False,
         apart=ApartCodec(decode_apart, encode_apart),
-        inner=ContentCodec(_sent, functools.partial(_filling, declared), _kind, _content),
+        inner=ContentCodec(
+            _sent, functools.partial(_Filling, declared), _kind, _content, RowsCodec(_kind_of_rows, _framed)
+        ),
     )
 
 
@@ -60,22 +61,55 @@ def _sent(data: pb.Data) -> bytes:
     return data.ndarray.buffer
 
 
-def _filling(declared: str | None, data: pb.Data) -> Filling:
-    """Return what makes arrays of the shape and dtype of one that was read well."""
-    sent, shape = dtype_of(data.ndarray.dtype), tuple(data.ndarray.shape)
-    target = sent.newbyteorder("=") if declared is None else np.dtype(declared)
-    count, same, itemsize = math.prod(shape), sent == target, sent.itemsize
+class _Filling(RowFilling):
+    """Makes arrays of the shape and dtype of one that was read well."""
 
-    def fill(payload: Payload, start: int, end: int) -> NDArray[Any]:
-        if end - start != count * itemsize:
+    def __init__(self, declared: str | None, data: pb.Data) -> None:
+        self._sent, self._shape = dtype_of(data.ndarray.dtype), tuple(data.ndarray.shape)
+        self._target = self._sent.newbyteorder("=") if declared is None else np.dtype(declared)
+        self._count, self._same = math.prod(self._shape), self._sent == self._target
+        self._size = self._count * self._sent.itemsize
+
+    def __call__(self, payload: Payload, start: int, end: int) -> NDArray[Any]:
+        if end - start != self._size:
             raise ValueError("not the size that it was learned with")
-        array = np.frombuffer(payload, sent, count, start).reshape(shape)
-        if same:
+        array = np.frombuffer(payload, self._sent, self._count, start).reshape(self._shape)
+        if self._same:
             return array if array.flags.behaved else array.copy()
         with np.errstate(over="ignore"):  # as in `reader`
-            return array.astype(target)
+            return array.astype(self._target)
 
-    return fill
+    def rows(self, payload: Payload, start: int, stride: int, count: int) -> NDArray[Any]:
+        if start + stride * (count - 1) + self._size > len(payload):
+            raise ValueError("the rows end behind their payload")
+        lengths = [self._sent.itemsize]
+        for length in reversed(self._shape[1:]):
+            lengths.append(lengths[-1] * length)
+        strides = (stride, *reversed(lengths[: len(self._shape)]))
+        rows = np.ndarray((count, *self._shape), self._sent, payload, start, strides)
+        if self._same:
+            return rows
+        with np.errstate(over="ignore"):
+            return rows.astype(self._target)
+
+
+def _kind_of_rows(values: object) -> Hashable:
+    if type(values) is not np.ndarray or values.ndim < 2:
+        return None
+    dtype = values.dtype
+    return (dtype, values.shape[1:]) if dtype.isnative and dtype.kind in _KINDS else None
+
+
+def _framed(values: object, before: bytes, after: bytes) -> Payload:
+    rows = np.ascontiguousarray(cast("NDArray[Any]", values))
+    count = len(rows)
+    numbers = rows.view(np.uint8).reshape(count, -1) if rows.size else np.empty((count, 0), np.uint8)
+    framed = np.empty((count, len(before) + numbers.shape[1] + len(after)), np.uint8)
+    framed[:, : len(before)] = np.frombuffer(before, np.uint8)
+    framed[:, len(before) : len(before) + numbers.shape[1]] = numbers
+    if after:
+        framed[:, -len(after) :] = np.frombuffer(after, np.uint8)
+    return framed.reshape(-1).data
 
 
 def _kind(value: object) -> Hashable:

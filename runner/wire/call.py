@@ -5,14 +5,15 @@ Knows nothing of ids, or of how bytes travel.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple, cast
 
 from google.protobuf.struct_pb2 import Struct
 
 from runner.errors import InvalidInput
 from runner.signature.method import MethodSignature
 from runner.types.media import Text, path_of
+from runner.wire import run, varint
 from runner.wire.alike import Known, Memory
 from runner.wire.argument import IMMUTABLE, CompiledArgument
 from runner.wire.json import decode_value
@@ -22,7 +23,7 @@ from runner.wire.old_style import METHOD_KEY, LooseValues, is_old_style, text_ur
 from runner.wire.payload import Payload
 from runner.wire.pb import inference_pb2 as pb
 from runner.wire.result import ResultCodec, numbers_of
-from runner.wire.value import Filling
+from runner.wire.value import Filling, RowFilling
 from runner.wire.walk import Media, Unresolved, is_unresolved
 
 __all__ = ["Arguments", "CallCodec", "EncodeError", "Unresolved"]
@@ -44,6 +45,17 @@ class _Alike(NamedTuple):
     """All arguments in order; None in the place of the one that differs."""
     argument: CompiledArgument
     filling: Filling
+
+
+class AlikeCalls(NamedTuple):
+    """Several calls that are alike but for one argument."""
+
+    arguments: dict[str, object]
+    """All arguments, with the first call's value of that one."""
+    name: str
+    """Of the one in which they differ."""
+    values: Sequence[object]
+    """Its values: a list, or an array with a row for each, which is to be copied."""
 
 
 class CallCodec(ResultCodec):
@@ -111,6 +123,45 @@ class CallCodec(ResultCodec):
         elif not params:
             self._learn(payload, parts, ranges, arguments)
         return arguments
+
+    def decode_alike(self, payload: Payload, count: int) -> AlikeCalls | None:
+        """Read a run of so many calls at once, if they differ in one argument alone and one like them was read before.
+
+        Returns:
+            None if they are not, or anything is wrong with one: `decode_call` reads each then. Nothing in it is to be
+            fetched or opened.
+        """
+        stride, rest = divmod(len(payload), count)
+        if rest or self.carries_media or self.opens_images:
+            return None
+        try:
+            length, begin = varint.decode(payload, len(run.INPUT_TAG))
+        except IndexError:
+            return None
+        if begin + length != stride or (known := self._alike.find(payload[begin:stride])) is None:
+            return None
+        start, end = begin + known.start, begin + known.end
+        before, after = payload[:start], payload[end:stride]
+        for base in range(stride, len(payload), stride):
+            if payload[base : base + start] != before or payload[base + end : base + stride] != after:
+                return None
+        others, argument, filling = known.meaning
+        first: object
+        values: Sequence[object]
+        try:
+            first = argument.fill(filling, payload, start, end)
+            if not isinstance(filling, RowFilling):
+                bases = range(stride, len(payload), stride)
+                values = [first, *(argument.fill(filling, payload, base + start, base + end) for base in bases)]
+            elif not argument.is_limited:
+                values = cast("Sequence[object]", filling.rows(payload, start, stride, count))
+            else:
+                return None
+        except (InvalidInput, ValueError):
+            return None
+        arguments = Arguments(others)
+        arguments[argument.name] = first
+        return AlikeCalls(self.finish(arguments), argument.name, values)
 
     def _learn(
         self, payload: Payload, parts: Mapping[str, pb.Data], ranges: Mapping[str, Range], arguments: Arguments

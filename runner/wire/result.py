@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from runner.errors import InvalidInput
 from runner.signature.method import Cardinality, MethodSignature
 from runner.signature.tree import Kind, Leaf, Node
-from runner.wire import scalars
+from runner.wire import run, scalars, varint
 from runner.wire.alike import Frames
 from runner.wire.argument import encode_value
 from runner.wire.codec import compile_codec
@@ -38,6 +39,11 @@ class ResultCodec:
         self._result = _result_codec(signature)
         self._read_output = MessageReader(pb.Output, () if self._result.apart is None else (RESULT,)).read
         self._frames = Frames()
+
+    @property
+    def gives_arrays(self) -> bool:
+        """Whether each result is an array."""
+        return self._result.apart is not None
 
     def encode_output(
         self, value: object, usage: tuple[int, int, int] | None = None, *, old_style: bool = False
@@ -86,6 +92,27 @@ class ResultCodec:
         except EncodeError as error:
             told = f"{self._name}() returned what it does not declare: {error.message}"
             raise EncodeError(told, path=error.path and RESULT + error.path) from None
+
+    def encode_outputs(self, values: Sequence[Any]) -> Payload | None:
+        """Return the run of successful Outputs of several values at once, if they are the rows of one array.
+
+        Returns:
+            None if they are not, or if such values cannot be written at once: `encode_output` writes each then.
+
+        Raises:
+            EncodeError: as there.
+        """
+        rows = None if self._result.inner is None else self._result.inner.rows
+        if rows is None or (kind := rows.kind(values)) is None:
+            return None
+        frame = self._frames.get(kind)
+        if frame is None:
+            self.encode_output(values[0])
+            if (frame := self._frames.get(kind)) is None:
+                return None
+        before, after = frame
+        size = len(before) + values[0].nbytes + len(after)
+        return rows.framed(values, run.OUTPUT_TAG + varint.encode(size) + before, after)
 
     def decode_output(self, payload: Payload) -> object:
         """Return the value in a serialized Output, whatever its status; `payload` as for `CallCodec.decode_call`.

@@ -6,9 +6,10 @@ only failing calls pay for it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from runner.errors import InvalidInput
 from runner.wire import json
@@ -27,6 +28,38 @@ Filling: TypeAlias = Callable[[Payload, int, int], object]
 """Makes a value of a message and of where its content starts and ends there. Raises ValueError if it cannot."""
 
 
+class RowFilling(ABC):
+    """A `Filling` that makes one array of the contents of many messages, if they are alike but for these."""
+
+    @abstractmethod
+    def __call__(self, payload: Payload, start: int, end: int) -> object:
+        """See `Filling`."""
+
+    @abstractmethod
+    def rows(self, payload: Payload, start: int, stride: int, count: int) -> Any:
+        """Return an array with a row for each content, where they lie. It is to be copied: it may not be written to.
+
+        Args:
+            payload: all messages.
+            start: where the first content starts.
+            stride: bytes from there to where the next one does.
+            count: how many there are.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class RowsCodec:
+    """The writer of values that are the rows of one array.
+
+    Attributes:
+        kind: of all rows, as `ContentCodec.kind` has it of one; None of what is no such array.
+        framed: the rows, each between the same bytes.
+    """
+
+    kind: Callable[[object], Hashable]
+    framed: Callable[[object, bytes, bytes], Payload]
+
+
 @dataclass(frozen=True, slots=True)
 class ContentCodec:
     """What is known of types whose values are the content of one field, such as strings and the numbers of arrays.
@@ -37,12 +70,14 @@ class ContentCodec:
         kind: what a message says of a value beside its content: messages of one kind are the same around it. None
             for what has to be written in full.
         content: of a value that has a kind. Raises UnicodeEncodeError if it cannot be sent.
+        rows: of types whose values may be the rows of one array.
     """
 
     sent: Callable[[pb.Data], bytes]
     filling: Callable[[pb.Data], Filling]
     kind: Callable[[object], Hashable]
     content: Callable[[object], Payload]
+    rows: RowsCodec | None = None
 
 
 @dataclass(frozen=True, slots=True)

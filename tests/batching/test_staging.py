@@ -7,7 +7,7 @@ import pytest
 
 from runner import Pad
 from runner.batch import Stacking
-from runner.batching.staging import GpuMarks, MostlyPadding, Stager, check_padding, padded, to_host
+from runner.batching.staging import Blocks, GpuMarks, MostlyPadding, Stager, check_padding, padded, to_host
 from runner.errors import InvalidInput
 
 
@@ -18,6 +18,28 @@ def test_lists_stay_lists_and_arrays_are_stacked() -> None:
     np.testing.assert_array_equal(stacked, [[0, 0], [1, 1]])
     with pytest.raises(InvalidInput, match="do not fit into one array"):
         stager.stage([np.zeros(2), np.zeros(3)], Stacking.NUMPY, None)
+
+
+@pytest.mark.parametrize("stacking", [Stacking.NUMPY, Stacking.TORCH])
+def test_blocks_are_put_together_and_filled_up(stacking: Stacking) -> None:
+    if stacking is Stacking.TORCH:
+        pytest.importorskip("torch")
+    scattered = np.arange(12, dtype=np.float32).reshape(2, 6)[:, ::2]  # of another layout in memory
+    blocks = Blocks([scattered, np.ones((1, 3), np.float32)], 5)
+    stacked = Stager("cpu").stage(blocks, stacking, None).take()
+    assert type(stacked).__module__.startswith("numpy" if stacking is Stacking.NUMPY else "torch")
+    np.testing.assert_array_equal(stacked, [[0, 2, 4], [6, 8, 10], [1, 1, 1], [1, 1, 1], [1, 1, 1]])
+
+
+def test_results_come_as_arrays_where_each_is_one() -> None:
+    torch = pytest.importorskip("torch")
+    results = torch.ones((2, 3), requires_grad=True)
+    assert isinstance(to_host(results, arrays=True), np.ndarray)
+    assert isinstance(to_host(results), torch.Tensor)
+    assert isinstance(to_host(torch.ones(2), arrays=True), torch.Tensor)
+    assert isinstance(to_host(torch.ones((2, 3), dtype=torch.bfloat16), arrays=True), torch.Tensor)
+    assert isinstance(to_host(torch.ones((2, 3), dtype=torch.complex64).conj(), arrays=True), torch.Tensor)
+    assert to_host([1, 2], arrays=True) == [1, 2]
 
 
 def test_shorter_arrays_are_filled_and_the_mask_tells_what_is_real() -> None:

@@ -12,9 +12,11 @@ import pytest
 from runner import Batch, ModelClass
 from runner.context import CallContext
 from runner.errors import Cancelled, DeadlineExceeded, FetchFailed, InvalidInput, MethodNotFound, ModelError
+from runner.execution.batched_list import BatchedList
 from runner.execution.executor import Incoming
 from runner.execution.journal import Mark
 from runner.types import Text
+from runner.wire.pb import inference_pb2 as pb
 from tests.execution.stage import Stage
 from tests.running import on_loop, turns
 
@@ -45,6 +47,11 @@ class Model(ModelClass):
         self.gate.wait()
         self.runs.append(row.shape)
         return row * 2
+
+    @ModelClass.method(max_batch_size=8)
+    def counted(self, row: Batch[np.ndarray]) -> Batch[np.ndarray]:
+        self.set_output_context(prompt_tokens=[int(each[0]) for each in row])
+        return row
 
     @ModelClass.method(max_batch_size=8, cost=len, max_batch_cost=10)
     def costly(self, text: Batch[str]) -> Batch[int]:
@@ -238,3 +245,134 @@ async def test_a_method_without_batches_takes_no_list():
     async with Stage(Model) as stage:
         with pytest.raises(MethodNotFound):
             await stage.end(stage.call_list("alone", *texts("a", "b")))
+
+
+# Inputs that are alike.
+
+
+async def known(stage: Stage, method: str = "shout", **given: Any) -> None:
+    """Have a call read, so that those that are alike can be read by likeness."""
+    await stage.end(stage.call(method, **given))
+    stage.model.runs.clear()
+    stage.model.ids.clear()
+
+
+@pytest.fixture
+def read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Count the inputs that are read by themselves."""
+    places: list[int] = []
+    take = BatchedList._take
+
+    def counted(self: BatchedList, place: int, *rest: Any) -> None:
+        places.append(place)
+        take(self, place, *rest)
+
+    monkeypatch.setattr(BatchedList, "_take", counted)
+    return places
+
+
+@on_loop
+async def test_alike_texts_are_read_at_once(read_one_by_one):
+    async with Stage(Model) as stage:
+        await known(stage, text="z")
+        first = await occupied(stage)
+        several, one = stage.call_list("shout", *texts("a", "b", "c")), stage.call("shout", text="d")
+        stage.model.gate.set()
+        assert await stage.end(several) == ["A!", "B!", "C!"]
+        assert (await stage.end(one), await stage.end(first)) == ("D!", "FIRST!")
+        assert stage.model.runs == [["first"], ["a", "b", "c", "d"]]
+        assert stage.model.ids[1] == ["r3", "r3", "r3", "r4"]
+        assert not read_one_by_one
+
+
+@on_loop
+async def test_alike_arrays_are_read_and_written_at_once(read_one_by_one):
+    async with Stage(Model) as stage:
+        await known(stage, "double", row=np.zeros(3))
+        first = await occupied(stage)
+        rows = [np.full(3, float(number)) for number in range(4)]
+        several = stage.call_list("double", *({"row": row} for row in rows[:3]))
+        one = stage.call("double", row=rows[3])
+        stage.model.gate.set()
+        for row, result in zip(rows, [*await stage.end(several), await stage.end(one)], strict=True):
+            np.testing.assert_array_equal(result, row * 2)
+        await stage.end(first)
+        assert stage.model.runs == [["first"], (4, 3)]
+        assert not read_one_by_one
+
+
+@on_loop
+async def test_alike_inputs_fail_alone(read_one_by_one):
+    async with Stage(Model) as stage:
+        await known(stage, text="xxx")
+        one, two, three = await stage.end(stage.call_list("shout", *texts("abc", "bad", "def")))
+        assert (one, three) == ("ABC!", "DEF!")
+        assert isinstance(two, ModelError)
+        await known(stage, text="xxxxx")
+        ends = await stage.end(stage.call_list("shout", *texts("abcde", "raise")))
+        assert ends[0] == "ABCDE!"
+        assert isinstance(ends[1], ModelError)
+        assert stage.model.runs == [["abcde", "raise"], ["abcde"], ["raise"]]
+        assert not read_one_by_one
+
+
+@on_loop
+async def test_usage_is_told_for_each_of_alike_inputs():
+    async with Stage(Model) as stage:
+        await known(stage, "counted", row=np.zeros(2))
+        decoded: list[int] = []
+        codec = stage.methods[stage.index["counted"]].codec
+        decode = codec.decode_output
+
+        def noted(payload: Any) -> object:
+            decoded.append(pb.Output.FromString(bytes(payload)).prompt_tokens)
+            return decode(payload)
+
+        codec.decode_output = noted
+        await stage.end(stage.call_list("counted", *({"row": np.full(2, float(number))} for number in range(3))))
+        assert decoded == [0, 1, 2]
+
+
+@on_loop
+async def test_alike_inputs_that_are_too_many_for_a_batch_run_in_several():
+    async with Stage(Model) as stage:
+        await known(stage, text="z")
+        await stage.end(stage.call_list("shout", *texts(*"abcdefghi")))
+        assert stage.model.runs == [list("abcd"), list("efgh"), ["i"]]
+
+
+@on_loop
+async def test_a_shared_argument_that_differs_parts_batches_of_alike_inputs_too():
+    async with Stage(Model) as stage:
+        inputs = [{"text": "a", "mark": mark} for mark in "!?!?"]
+        await known(stage, text="z", mark="!")
+        assert await stage.end(stage.call_list("shout", *inputs)) == ["A!", "A?", "A!", "A?"]
+        assert stage.model.runs == [["a", "a"], ["a", "a"]]
+
+
+@on_loop
+async def test_alike_inputs_are_not_run_once_nobody_waits():
+    async with Stage(Model) as stage:
+        await known(stage, text="z")
+        first = await occupied(stage)
+        call = stage.call_list("shout", *texts("a", "b"))
+        await turns()
+        stage.executor.cancel(call)
+        assert all(isinstance(end, Cancelled) for end in await stage.end(call))
+        stage.model.gate.set()
+        await stage.end(first)
+        assert stage.model.runs == [["first"]]
+
+
+@on_loop
+async def test_a_context_of_alike_inputs_knows_that_nobody_waits():
+    async with Stage(Model) as stage:
+        await known(stage, text="z")
+        stage.model.gate.clear()
+        stage.model.entered.clear()
+        call = stage.call_list("shout", *texts("a", "b"))
+        await asyncio.to_thread(stage.model.entered.wait, 10)
+        stage.executor.cancel(call)
+        stage.model.gate.set()
+        assert all(isinstance(end, Cancelled) for end in await stage.end(call))
+        assert stage.model.ids == [["r2", "r2"]]

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from runner import ModelClass, Param
 from runner.errors import InvalidInput
 from runner.signature.hints import read_method
+from runner.wire import run
 from runner.wire.alike import Frames, Memory
 from runner.wire.call import CallCodec
 
@@ -136,3 +138,121 @@ def test_what_is_remembered_is_bounded() -> None:
         text = b"X" * (1 + number % 1500)
         memory.learn(b"%04d" % number + text, text, number)
     assert repr(memory) == "<Memory of 1024 messages>"
+
+
+# Several at once.
+
+
+def run_of(payloads: list[bytes]) -> bytes:
+    return b"".join(run.pieces(run.INPUT_TAG, payloads))
+
+
+def at_once(learning: CallCodec, payloads: list[bytes], kind: type = bytes) -> list[Any] | None:
+    """Return what `decode_alike` makes of them, each as `outcome` has it."""
+    found = learning.decode_alike(kind(run_of(payloads)), len(payloads))
+    if found is None:
+        return None
+    assert np.array_equal(found.arguments[found.name], found.values[0])  # type: ignore[call-overload]
+    every = [{**found.arguments, found.name: value} for value in found.values]
+    return [
+        {
+            name: (value.dtype.str, value.shape, value.tobytes())
+            if isinstance(value, np.ndarray)
+            else (type(value), value)
+            for name, value in arguments.items()
+        }
+        for arguments in every
+    ]
+
+
+@given(st.lists(st.tuples(calls, changes), min_size=2, max_size=6), st.booleans())
+def test_several_calls_with_a_text(sent: list[tuple[dict[str, Any], list[tuple[int, int]]]], one: bool) -> None:
+    learning = codec("say")
+    given_all = [arguments | sent[0][0] if one else arguments for arguments, _ in sent]
+    given_all = [arguments | {"text": f"{number:4}"} for number, arguments in enumerate(given_all)]
+    payloads = [
+        mutated(learning.encode_call(arguments), change) for arguments, (_, change) in zip(given_all, sent, strict=True)
+    ]
+    expected = [outcome(learning, payload) for payload in payloads]
+    found = at_once(learning, payloads)
+    assert found is None or found == expected
+    assert at_once(codec("say"), payloads) is None  # nothing like them was read before
+
+
+@given(
+    st.lists(st.lists(st.floats(width=32, allow_nan=False), min_size=4, max_size=4), min_size=2, max_size=5),
+    st.sampled_from([(4,), (2, 2), (1, 2, 2)]),
+    st.sampled_from(["f4", "f8", ">f4", "i2"]),
+    changes,
+)
+def test_several_calls_with_an_array(
+    rows: list[list[float]], shape: tuple[int, ...], dtype: str, change: list[tuple[int, int]]
+) -> None:
+    learning = codec("double")
+    with np.errstate(all="ignore"):
+        payloads = [learning.encode_call({"row": np.array(row).reshape(shape).astype(dtype)}) for row in rows]
+    payloads[-1] = mutated(payloads[-1], change)
+    expected = [outcome(learning, payload) for payload in payloads]
+    found = at_once(learning, payloads, bytearray)
+    assert found is None or found == expected
+    if not change:
+        assert found is not None
+
+
+def test_arrays_of_a_declared_kind_are_converted_at_once() -> None:
+    class Declared(ModelClass):
+        @ModelClass.method
+        def double(self, row: NDArray[np.float32]) -> NDArray[np.float32]:
+            return row
+
+    learning = CallCodec(read_method(Declared, "double", Declared.double))
+    payloads = [codec("double").encode_call({"row": np.full(3, float(number))}) for number in range(3)]
+    expected = [outcome(learning, payload) for payload in payloads]
+    found = learning.decode_alike(run_of(payloads), 3)
+    assert found is not None
+    assert found.values.dtype == np.float32  # type: ignore[attr-defined]
+    assert at_once(learning, payloads) == expected
+
+
+@pytest.mark.parametrize(
+    "texts", [["one", "four"], ["one", "a\ud7ff"], ["one", "two", "six", "twelve"]], ids=["longer", "wider", "last"]
+)
+def test_several_calls_of_several_lengths_are_read_one_by_one(texts: list[str]) -> None:
+    learning = codec("say")
+    payloads = [learning.encode_call({"text": text}) for text in texts]
+    learning.decode_call(payloads[0])
+    assert at_once(learning, payloads) is None
+
+
+def test_a_text_that_is_none_is_left_to_be_told_alone() -> None:
+    learning = codec("say")
+    payload = learning.encode_call({"text": "one"})
+    learning.decode_call(payload)
+    assert at_once(learning, [payload, payload.replace(b"one", b"o\xff\xff")]) is None
+    marked = learning.encode_call({"text": "!", "mark": "?"})  # the value that differs may be the one with choices
+    learning.decode_call(marked)
+    assert at_once(learning, [marked, marked.replace(b"?", b"#")]) is None
+
+
+@given(
+    st.sampled_from(["f4", "i8", ">f4", "u1"]),
+    st.sampled_from([(1, 3), (3, 2, 2), (2, 0), (2,), (5, 1), (2, 20, 30)]),
+    st.booleans(),
+)
+def test_several_arrays_as_results(dtype: str, shape: tuple[int, ...], turned: bool) -> None:
+    learning = codec("double")
+    values = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    if turned:
+        values = np.asfortranarray(values[::-1])
+    expected = b"".join(run.pieces(run.OUTPUT_TAG, [codec("double").encode_output(value) for value in values]))
+    found = learning.encode_outputs(values)
+    if found is None:
+        assert values.ndim < 2 or not values.size or not values.dtype.isnative
+    else:
+        assert bytes(found) == expected
+
+
+def test_what_is_no_array_of_rows_is_written_one_by_one() -> None:
+    assert codec("double").encode_outputs([np.zeros(3), np.zeros(3)]) is None
+    assert codec("say").encode_outputs(["a", "b"]) is None
+    assert codec("say").encode_outputs(np.zeros((2, 3))) is None  # type: ignore[arg-type]
