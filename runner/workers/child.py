@@ -7,6 +7,7 @@ end-of-file on the link ends it, whatever the model's threads are doing, and so 
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import logging
 import os
@@ -44,6 +45,10 @@ _SWITCH_INTERVAL = 0.0001
 default of 5 ms and the kernel's timer slack the loop thread was measured to wait up to a second for its turn. A tenth
 of this value lets sixteen plain functions fight over the GIL, and serves far fewer calls per second."""
 
+_GPU_SWITCH_INTERVAL = 0.00002
+"""seconds, where a model runs on a GPU. Its thread gives the GIL away at each kernel that it launches, some
+microseconds apart, and then waits for as long as this until it has it back. With a quarter of it both threads do little
+but take turns."""
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -80,11 +85,15 @@ async def serve(data: socket.socket, control: socket.socket, journal: Journal, s
     link = await SocketLink.open(data, control, child, WORKER_QUIET_TURNS, shared)
     load = await child.first
     _keep_to(load.cpus)
+    if load.device.startswith("cuda") and len(os.sched_getaffinity(0)) > 1:
+        sys.setswitchinterval(_GPU_SWITCH_INTERVAL)
     try:
         # On the loop's thread, which is the main one: libraries that set signal handlers insist on it, and there is
         # nothing else to do yet.
         model = load_model(load_class(Path(load.model_dir)), load.device)
         child.worker = Worker(model, load, link, journal)
+        gc.collect()
+        gc.freeze()  # what loading has made stays; with torch, to look through it again takes 60 ms
         watchdog.watch()
     except (LoadError, SignatureError) as exc:
         link.send(LoadFailed(str(exc), getattr(exc, "details", "")))

@@ -93,6 +93,17 @@ def test_tensors_arrive_on_the_gpu_with_their_mask():
 
 
 @pytest.mark.gpu
+def test_blocks_arrive_on_the_gpu():
+    import torch
+
+    images = np.arange(24, dtype=np.uint8).reshape(4, 3, 2)
+    value = Stager("cuda:0").stage(Blocks([images[::2], images[1:2]], 4), Stacking.TORCH, None).take()
+    assert value.device == torch.device("cuda:0")
+    assert value.dtype == torch.uint8
+    assert torch.equal(value.cpu(), torch.from_numpy(images[[0, 2, 1, 1]]))
+
+
+@pytest.mark.gpu
 def test_many_batches_on_their_way_at_once_keep_their_values():
     """Pinned memory is not written to again before it has been copied, nor the copy freed before its use."""
     import torch
