@@ -261,6 +261,15 @@ class Dispatcher:
             replica.room.get(lane, 0) for replica in self._replicas.values() if not group or replica.group == group
         )
 
+    def idlest(self) -> ReplicaId | None:
+        """Return the replica with the fewest calls of those that get any: the next one goes there, as a rule."""
+        best, least = None, 0
+        for name, replica in self._replicas.items():
+            running = sum(replica.running.values())
+            if replica.room and (best is None or running < least):
+                best, least = name, running
+        return best
+
     def statistics(self, now: float = 0.0) -> Statistics:
         """Return a snapshot of the counters."""
         running = {name: sum(replica.running.values()) for name, replica in self._replicas.items()}

@@ -122,12 +122,15 @@ class EngineCall:
     def first_message(self, method: int, now: float) -> Call:
         """Return the message that starts the call on a replica, where its method has this number."""
         request = self.request
+        payload = request.payload
+        if self.repeatable and type(payload) is memoryview:
+            payload = payload.toreadonly()  # the worker gets a copy: the method may write to it, and die
         self.sent = now
         left = None if request.deadline is None else request.deadline - now
         return Call(
             self.wire_id,
             method,
-            request.payload,
+            payload,
             request.params,
             left,
             request.request_id,

@@ -316,6 +316,14 @@ class Engine:
         """
         return await self._line.open(request, patience)
 
+    def memory_for(self, size: int) -> memoryview | None:
+        """Return memory in which a message of so many bytes can lie: the worker that gets its payload reads it there.
+
+        With several workers this is a guess. One that gets it although it lies with another gets a copy.
+        """
+        replica = self._dispatcher.idlest()
+        return None if replica is None else self._replicas[replica].draft(size)
+
     def statistics(self) -> EngineStatistics:
         """Return how much is where, and what has been done so far."""
         now = self.clock()

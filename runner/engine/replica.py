@@ -137,6 +137,10 @@ class Replica:
         call.dispatched(self._link)
         return True
 
+    def draft(self, size: int) -> memoryview | None:
+        """See `Link`."""
+        return None if self._link is None else self._link.draft(size)
+
     def retire(self) -> None:
         """It gets no more calls."""
         if self.state is ReplicaState.READY:

@@ -1,21 +1,29 @@
 """Messages in the body of a stream: a flag, four bytes of length, and the message, joined and split anywhere.
 
-A message that came in one piece is cut out of it, or left in it if it is long. A longer one is collected in one buffer,
-which holds memory for what has come and not for what was announced: the length is the peer's word. So is what becomes
-of a compressed one, up to a thousand times its length, and it stays `Packed` until somebody takes it.
+A message that came in one piece is cut out of it, or left in it if it is long and nothing will be read over it. Any
+other long one is collected in one buffer, which holds memory for what has come and not for what was announced: the
+length is the peer's word. Whoever takes the messages may have a better place for it, from which it need not be copied
+again. What becomes of a compressed one is up to a thousand times its length, and it stays `Packed` until somebody takes
+it.
 """
 
 from __future__ import annotations
 
 import mmap
+from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from runner.allocator import uncleared
 from runner.grpc_protocol.compression import Decompress
 from runner.grpc_protocol.status import CallFailure, StatusCode
+from runner.http2.stream import Received
 
 Message: TypeAlias = bytes | memoryview
-"""A view, which nobody can write to, if it is long."""
+"""A view if it is long. One that can be written to is the memory of `MemoryFor`."""
+
+MemoryFor: TypeAlias = Callable[[int], memoryview | None]
+"""Returns memory in which a message of so many bytes can lie, which is lent for as long as there is a view of it; None:
+it has none. It holds anything."""
 
 HEAD: Final = 5
 """Bytes before each message."""
@@ -84,19 +92,35 @@ class MessageReader:
         max_bytes: a longer message ends the call, before there is memory for it. What would be longer than this once it
             is decompressed cannot be taken.
         decompress: reads compressed messages; None: there may be none.
+        memory_for: where messages lie that come in several pieces, but for compressed ones; None: in memory of their
+            own.
     """
 
-    __slots__ = ("_buffer", "_compressed", "_decompress", "_filled", "_head", "_length", "_max_bytes")
+    __slots__ = (
+        "_buffer",
+        "_compressed",
+        "_decompress",
+        "_filled",
+        "_head",
+        "_length",
+        "_lent",
+        "_max_bytes",
+        "_memory_for",
+    )
 
-    def __init__(self, max_bytes: int, decompress: Decompress | None = None) -> None:
+    def __init__(
+        self, max_bytes: int, decompress: Decompress | None = None, memory_for: MemoryFor | None = None
+    ) -> None:
         self._max_bytes = max_bytes
         self._decompress = decompress
+        self._memory_for = memory_for
         self._head = b""  # the beginning of a head
         # A message under way: its buffer, how much of it is there, and its length.
         self._buffer: memoryview | None = None
         self._filled = 0
         self._length = 0
         self._compressed = False
+        self._lent = False
 
     def __repr__(self) -> str:
         return f"<MessageReader: {self._filled} of {self._length} bytes, head of {len(self._head)}>"
@@ -116,7 +140,7 @@ class MessageReader:
         """True if no message is under way, so that the stream may end."""
         return self._buffer is None and not self._head
 
-    def feed(self, data: bytes, start: int, stop: int) -> list[Message | Packed]:
+    def feed(self, data: Received, start: int, stop: int) -> list[Message | Packed]:
         """Take `data[start:stop]` and return the messages that end in it.
 
         Raises:
@@ -129,7 +153,7 @@ class MessageReader:
                 continue
             if self._head or stop - start < HEAD:
                 wanted = HEAD - len(self._head)
-                self._head += data[start : min(start + wanted, stop)]
+                self._head += bytes(data[start : min(start + wanted, stop)])
                 start += wanted
                 if start > stop:
                     break
@@ -141,15 +165,28 @@ class MessageReader:
             if flag or length > self._max_bytes:
                 self._check(flag, length)
             end = start + length
-            if end > stop:
+            if end <= stop and length < _VIEW_FROM:
+                message: Message = bytes(data[start:end])
+            elif end <= stop and isinstance(data, bytes):
+                message = _cut(data, start, end)
+            else:
                 self._length = length
                 self._compressed = flag == 1
-                self._buffer = uncleared(length) if length < _MAPPED_FROM else memoryview(mmap.mmap(-1, length))
+                self._buffer = self._begin(length)
                 continue
-            message: Message = data[start:end] if length < _VIEW_FROM else _cut(data, start, end)
             messages.append(message if not flag else self._packed(message))
             start = end
         return messages
+
+    def _begin(self, length: int) -> memoryview:
+        """Return where a message of this length comes to lie."""
+        lent = None
+        if self._memory_for is not None and length >= _VIEW_FROM and not self._compressed:
+            lent = self._memory_for(length)
+        self._lent = lent is not None
+        if lent is not None:
+            return lent
+        return uncleared(length) if length < _MAPPED_FROM else memoryview(mmap.mmap(-1, length))
 
     def _check(self, flag: int, length: int) -> None:
         if flag > 1:
@@ -161,7 +198,7 @@ class MessageReader:
         if self._decompress is None:
             raise CallFailure(StatusCode.INTERNAL, "a compressed message, and no grpc-encoding to say how")
 
-    def middle(self, data: bytes, start: int, stop: int) -> bool:
+    def middle(self, data: Received, start: int, stop: int) -> bool:
         """Take `data[start:stop]` if it is of a message that goes on behind it; return whether it is."""
         buffer, filled = self._buffer, self._filled + stop - start
         if buffer is None or filled >= self._length:
@@ -170,14 +207,21 @@ class MessageReader:
         self._filled = filled
         return True
 
-    def _collect(self, buffer: memoryview, data: bytes, start: int, stop: int, messages: list[Message | Packed]) -> int:
+    def _collect(
+        self, buffer: memoryview, data: Received, start: int, stop: int, messages: list[Message | Packed]
+    ) -> int:
         """Move bytes into the buffer; return the position behind them."""
         stop = min(stop, start + self.missing)
         filled = self._filled + stop - start
         buffer[self._filled : filled] = memoryview(data)[start:stop]
         self._filled = filled
         if filled == self._length:
-            message = bytes(buffer) if filled < _VIEW_FROM else buffer.toreadonly()
+            if filled < _VIEW_FROM:
+                message = bytes(buffer)
+            elif self._lent:
+                message = buffer
+            else:
+                message = buffer.toreadonly()
             messages.append(self._packed(message) if self._compressed else message)
             self._buffer = None
             self._filled = self._length = 0

@@ -11,7 +11,8 @@ How it works, in the order of the RFC
 
 **Frames (4).** A connection is a preface of 24 bytes (3.4) and then frames, each a head of nine bytes and a payload.
 `receive` goes through them in one loop. A frame that is not complete waits in a buffer; its length was checked before,
-so that the buffer is bounded. Unknown types are skipped (4.1).
+so that the buffer is bounded. A long frame of DATA does not wait: its stream gets what is there of it, and the rest as
+it comes. Unknown types are skipped (4.1).
 
 **Field blocks (4.3).** Headers travel compressed, by HPACK (RFC 7541), in HEADERS and the CONTINUATION frames right
 behind it, with no frame of any stream between. Both ends keep a table that every block may change. So *each* block is
@@ -84,12 +85,16 @@ from runner.http2.frames import (
 from runner.http2.hpack import CompressionError, HeaderDecoder, HeaderListTooLarge, Section
 from runner.http2.limits import Limits
 from runner.http2.sender import Sender
-from runner.http2.stream import Stream
+from runner.http2.stream import Received, Stream
 
 logger = logging.getLogger("runner.http2")
 
 _RESETS_KEPT: Final = 512
 """Streams we have reset and of which late frames are dropped: as many as can be under way in a round trip or so."""
+
+_CUT_FROM: Final = 8 * 1024
+"""bytes of a frame of DATA from which on it is handed over as it comes. To put it together would be two more copies; to
+look at the beginning of a short message and again at its end costs more than those."""
 
 _WORK: Final = 4
 """Idle frames that a peer may send for each stream it opens and each frame of DATA, either way."""
@@ -124,6 +129,7 @@ class Connection:
         self.sender = Sender(wake, self._answered, backlog)
         self.failure: ConnectionFailure | None = None
         self.now = now  # of the last `receive`
+        self.reads = 0  # how often that was called
         self.pinged = False  # a PING of `ping` waits for its answer
         self._open_stream = open_stream
         self._decoder = HeaderDecoder(
@@ -132,9 +138,14 @@ class Connection:
         self._requests = RequestReader()
         # The longest frame, as a comparison with the first word of a frame's head needs it: its type in the low byte.
         self._longest = limits.max_frame_bytes << 8 | 0xFF
-        self._read: Callable[[bytes, int], int] = self._read_preface
+        self._read: Callable[[Received, int], int] = self._read_preface
         self._rest = bytearray()  # a frame, or the preface, that has begun
         self._needed = 0  # length at which it is complete
+        # A frame of DATA that is handed over as it comes: whose it is, what is still to come of it, and of its padding.
+        self._cut: Stream | None = None
+        self._cut_left: int = 0
+        self._cut_padding: int = 0
+        self._cut_ends_stream = False
         self._settings_seen = False
         # The block under way in CONTINUATION frames (4.3).
         self._block: bytearray | None = None
@@ -172,14 +183,19 @@ class Connection:
 
     # What the shell calls.
 
-    def receive(self, data: bytes, now: float) -> None:
+    def receive(self, data: Received, now: float) -> None:
         """Take what the peer has sent, in pieces of any size."""
         if self.failure is not None:
             return
         self.now = now
+        self.reads += 1
         rest = self._rest
         position = 0
         try:
+            if self._cut_left or self._cut_padding:
+                position = self._read_cut(data)
+                if self.failure is not None:
+                    return
             # A frame that has begun is put together by itself: what came with its end is not copied.
             while rest:
                 until = position + self._needed - len(rest)
@@ -293,8 +309,9 @@ class Connection:
             + frames.window_update(0, limits.connection_window - frames.DEFAULT_WINDOW)
         )
 
-    def _read_preface(self, data: bytes, position: int) -> int:
+    def _read_preface(self, data: Received, position: int) -> int:
         assert not position  # it is the first thing that comes
+        data = bytes(data)
         if not data.startswith(PREFACE):
             if PREFACE.startswith(data):
                 self._needed = len(PREFACE)
@@ -303,8 +320,8 @@ class Connection:
         self._read = self._read_frames
         return self._read_frames(data, len(PREFACE))
 
-    def _read_frames(self, data: bytes, position: int) -> int:
-        """Take all complete frames; return where the first incomplete one begins."""
+    def _read_frames(self, data: Received, position: int) -> int:
+        """Take all complete frames, and what there is of a long one of DATA; return where an incomplete one begins."""
         end = len(data)
         streams = self._streams
         while end - position >= 9:
@@ -314,8 +331,10 @@ class Connection:
             start = position + 9
             stop = start + (first >> 8)
             if stop > end:
-                self._needed = stop - position
-                return position
+                if first & 0xFF != DATA or stop - start < _CUT_FROM or start == end:
+                    self._needed = stop - position
+                    return position
+                self._cut, self._cut_padding = None, stop - end  # nobody's, unless a stream is found for it
             position = stop
             kind = first & 0xFF
             stream_id &= MAX_STREAM_ID
@@ -345,7 +364,11 @@ class Connection:
                     continue
                 if stop > start:
                     self._data_received += 1
-                stream.on_data(data, start, stop, not stream.remote_open)
+                if position > end:
+                    stop = self._cut_off(stream, start, stop, end)
+                    stream.on_data(data, start, stop, False)
+                else:
+                    stream.on_data(data, start, stop, not stream.remote_open)
                 if stream.receive_window < self._stream_low and stream.remote_open:
                     self._refill_stream(stream)
             elif kind == HEADERS:
@@ -354,7 +377,7 @@ class Connection:
                 if not stream_id & 1:
                     raise ConnectionFailure(ErrorCode.PROTOCOL_ERROR, "a stream that a client cannot open")  # 5.1.1
                 if flags & END_HEADERS:
-                    self._on_block(stream_id, data[start:stop], bool(flags & END_STREAM))
+                    self._on_block(stream_id, bytes(data[start:stop]), bool(flags & END_STREAM))
                 else:
                     self._block = bytearray(data[start:stop])
                     self._block_stream = stream_id
@@ -365,20 +388,41 @@ class Connection:
                 if handler is None:
                     self._count_idle()
                 else:
-                    handler(flags, stream_id, data[start:stop])
+                    handler(flags, stream_id, bytes(data[start:stop]))
             if not self._settings_seen:
                 self._check_first(kind, flags)
             if self.failure is not None:
                 return end
         self._needed = 9
-        return position
+        return min(position, end)
+
+    def _cut_off(self, stream: Stream, start: int, stop: int, end: int) -> int:
+        """Note what is still to come of a frame, whose data begins and ends there; return where what is there ends."""
+        self._cut, self._cut_ends_stream = stream, not stream.remote_open
+        left = stop - end if stop > end else 0
+        self._cut_left, self._cut_padding = left, self._cut_padding - left
+        return min(stop, end)
+
+    def _read_cut(self, data: Received) -> int:
+        """Hand over some more of a frame; return where what follows it begins."""
+        here = min(self._cut_left, len(data))
+        self._cut_left -= here
+        padding = min(self._cut_padding, len(data) - here)
+        self._cut_padding -= padding
+        stream = self._cut
+        if stream is not None and self._streams.get(stream.id) is stream:  # or it has been reset meanwhile
+            ended = self._cut_ends_stream and not self._cut_left and not self._cut_padding
+            stream.on_data(data, 0, here, ended)
+            if stream.receive_window < self._stream_low and stream.remote_open:
+                self._refill_stream(stream)
+        return here + padding
 
     def _check_first(self, kind: int, flags: int) -> None:
         if kind != frames.SETTINGS or flags & ACK:
             raise ConnectionFailure(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")  # 3.4
         self._settings_seen = True
 
-    def _unpad(self, data: bytes, start: int, stop: int) -> tuple[int, int]:
+    def _unpad(self, data: Received, start: int, stop: int) -> tuple[int, int]:
         """Return the bounds of a padded payload without its padding (6.1)."""
         if start == stop:
             raise ConnectionFailure(ErrorCode.FRAME_SIZE_ERROR, "a padded frame without its pad length")
@@ -390,7 +434,7 @@ class Connection:
 
     # Requests.
 
-    def _headers_start(self, flags: int, data: bytes, start: int, stop: int) -> tuple[int, int]:
+    def _headers_start(self, flags: int, data: Received, start: int, stop: int) -> tuple[int, int]:
         """Return the bounds of a HEADERS frame's block (6.2). Priorities mean nothing any more (5.3)."""
         if flags & PADDED:
             start, stop = self._unpad(data, start, stop)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from runner.http2.fields import Fields, RequestHead
 
 if TYPE_CHECKING:
     from runner.http2.connection import Connection
     from runner.http2.sender import HeaderBlock
+
+
+Received: TypeAlias = bytes | memoryview
+"""What a peer has sent. A view is read over once whoever gets it has returned: what it wants of it, it copies."""
 
 
 class Stream:
@@ -55,8 +59,8 @@ class Stream:
     def on_request(self, head: RequestHead, ended: bool) -> None:
         """The request's head is there; `ended`: it has no body. Called once, first."""
 
-    def on_data(self, data: bytes, start: int, stop: int, ended: bool) -> None:
-        """A piece of the body is there: `data[start:stop]`, perhaps empty if it is the last.
+    def on_data(self, data: Received, start: int, stop: int, ended: bool) -> None:
+        """A piece of the body is there: `data[start:stop]`, perhaps empty.
 
         They count as read when this returns, so that the peer may send more, but for those that `Connection.keep` is
         told of.

@@ -17,6 +17,7 @@ class Blocks:
 
     def __init__(self, pages: int) -> None:
         """Have so many pages, all free."""
+        self.pages = pages
         self._pages = bytearray(pages)  # 0: free. To look for a run of zeros is a search for bytes, which C does.
         self._sizes: dict[int, int] = {}  # of the blocks that are taken, by their first page
         self.taken = 0  # pages
@@ -44,4 +45,4 @@ class Blocks:
         return pages > 0
 
     def __repr__(self) -> str:
-        return f"<Blocks {len(self._sizes)} taken, {self.taken} of {len(self._pages)} pages>"
+        return f"<Blocks {len(self._sizes)} taken, {self.taken} of {self.pages} pages>"

@@ -10,6 +10,10 @@ the last view is gone, in whatever thread, the receiver sets one byte in a table
 (`SharedReader`). That costs no system call and no message, and the sender looks there before it lays down the next
 payload. Whoever finds no room waits for nothing: the payload goes over the socket.
 
+What is to be sent may lie there before it is known whether it will be: what a worker has put together (`join`), and a
+message of which a client has sent half (`draft`). It is given away where it lies, once. Such a place is free again when
+nobody looks at it at either end: the sender may have to send the same bytes elsewhere, when the receiver has died.
+
     0                  u8   for each page: 1 if a payload that began there is not looked at any more
     the table's end    the pages
 """
@@ -25,7 +29,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from runner.processes.blocks import Blocks
 from runner.wire.array_scan import numbers_at
@@ -38,6 +42,10 @@ MAX_SHARED: Final = 4 * 1024 * 1024
 """bytes of a payload up to which it is shared. To copy one stops the loop for a millisecond; longer ones go in pieces,
 with short messages between them."""
 
+DRAFTED_FROM: Final = 64 * 1024
+"""bytes of a client's message from which on it is received into this memory. Below, a copy costs less than what lends
+the memory (`docs/performance.md`)."""
+
 _PAGE: Final = mmap.PAGESIZE
 
 _ALIGNED: Final = 64
@@ -46,45 +54,81 @@ _ALIGNED: Final = 64
 _KEPT: Final = 8 * 1024 * 1024
 """bytes at the front that stay in memory. What a busy moment has used behind them is given back to the kernel."""
 
+_DRAFTS: Final = 2
+"""Of messages that come from clients and were not given away, no more than one part in so many of the memory. A client
+may send half of a message and wait, for as long as it likes: what is sent now still finds room, and what comes beyond
+this is copied once more."""
+
+_MAX_SHIFTS: Final = 256
+"""Lengths of messages of which it is known how they have to lie. Clients repeat a few."""
+
 _DONE: Final = 1
 _MARK: Final = bytes([_DONE])
 
 
-class _Draft(NamedTuple):
-    """A payload that lies in the memory and was not sent yet."""
+_Owner: TypeAlias = "weakref.ref[ctypes.Array[ctypes.c_ubyte]]"
+"""What all views of one payload are of."""
 
+
+class _Draft(NamedTuple):
+    """What lies in the memory and was not given away yet."""
+
+    page: int
     position: int
     size: int
-    owner: weakref.ref[ctypes.Array[ctypes.c_ubyte]]
+    message: bool  # that comes from a client
+    owner: _Owner
 
 
 class SharedWriter:
-    """The sender's end. Any thread may use it."""
+    """The sender's end. Any thread may use it.
+
+    Attributes:
+        copied: payloads that were laid down here.
+        given: those that lay here already.
+    """
 
     def __init__(self, memory: mmap.mmap) -> None:
+        self.copied = 0
+        self.given = 0
         self._memory = memory
         self._start = _table_bytes(len(memory))
         self._blocks = Blocks((len(memory) - self._start) // _PAGE)
         self._lock = threading.Lock()
         self._all = ctypes.c_ubyte * len(memory)
+        self._base = ctypes.addressof(self._all.from_buffer(memory))
         self._process = os.getpid()
         self._drafts: dict[int, _Draft] = {}  # by what all views of each are of
+        self._owners: dict[int, _Owner] = {}  # by page: what is looked at here, whatever the other end marks
+        self._shifts: dict[int, int] = {}  # by the length of a message: how its numbers come to be aligned
+        # Drafts of messages, by page, until each is given away or gone; and the pages of all of them.
+        self._waiting: dict[int, int] = {}
+        self._waiting_pages = 0
 
     def put(self, payload: Payload) -> int:
-        """Lay down a payload that is sent now; return the position where it lies, -1 if it goes another way."""
-        if type(payload) is memoryview and (draft := self._drafts.get(id(payload.obj))) is not None:
-            if len(payload) != draft.size:
-                return -1
-            del self._drafts[id(payload.obj)]  # from here on it is the receiver who says that it is done with
-            return draft.position
+        """Lay down a payload that is sent now; return the position where it lies, -1 if it goes another way.
+
+        What lies here already, in a draft, is not copied: it is the receiver's from here on. A view that cannot be
+        written to is: whoever has made it so wants the bytes to stay as they are.
+        """
         size = len(payload)
         if not SHARED_FROM <= size <= MAX_SHARED:
             return -1
+        if (
+            type(payload) is memoryview
+            and not payload.readonly
+            and (draft := self._drafts.get(id(payload.obj))) is not None
+            and (position := self._give(payload, draft)) >= 0
+        ):
+            self.given += 1
+            return position
         shift = -numbers_at(payload) % _ALIGNED
-        position = self._take(shift + size)
-        if position >= 0:
-            position += shift
-            self._memory[position : position + size] = payload
+        page = self._take(shift + size)
+        if page < 0:
+            return -1
+        position = self._start + page * _PAGE + shift
+        self._memory[position : position + size] = payload
+        self.copied += 1
         return position
 
     def join(self, pieces: Sequence[Payload]) -> Payload:
@@ -93,27 +137,70 @@ class SharedWriter:
         Once no view of it is left and it was not sent, its place is free again.
         """
         size = sum(map(len, pieces))
-        position = self._take(size) if SHARED_FROM <= size <= MAX_SHARED else -1
-        if position < 0:
+        view = self._draft(size, waits=False)
+        if view is None:
             return b"".join(pieces)
-        owner = self._all.from_buffer(self._memory)
-        key, page = id(owner), (position - self._start) // _PAGE
-        self._drafts[key] = _Draft(
-            position, size, weakref.ref(owner, partial(_returned, self._drafts, key, self._memory, page, self._process))
-        )
-        view = memoryview(owner).cast("B")[position : position + size]
         filled = 0
         for piece in pieces:
             view[filled : filled + len(piece)] = piece
             filled += len(piece)
         return view
 
-    def _take(self, size: int) -> int:
-        """Return the position of a block of so many bytes, -1 if there is no room."""
+    def draft(self, size: int) -> memoryview | None:
+        """Return memory for a message that comes piece by piece and of which a part may be sent; None: there is none.
+
+        It holds anything. Once no view of it is left and nothing of it was sent, its place is free again.
+        """
+        return self._draft(size, self._shifts.get(size, 0), waits=True) if size >= DRAFTED_FROM else None
+
+    def _draft(self, size: int, shift: int = 0, *, waits: bool) -> memoryview | None:
+        if not SHARED_FROM <= size <= MAX_SHARED:
+            return None
+        owner = self._all.from_buffer(self._memory)
+        page = self._take(shift + size, owner, waits=waits)
+        if page < 0:
+            return None
+        key, position = id(owner), self._start + page * _PAGE + shift
+        gone = partial(_returned, self._drafts, key, self._memory, page, self._process)
+        self._drafts[key] = _Draft(page, position, size, waits, weakref.ref(owner, gone))
+        return memoryview(owner).cast("B")[position : position + size]
+
+    def _give(self, payload: memoryview, draft: _Draft) -> int:
+        """Give a part of a draft away; return its position, -1 if it has to be copied."""
+        position = ctypes.addressof(ctypes.c_ubyte.from_buffer(payload)) - self._base
+        if (position - self._start) // _PAGE != draft.page:
+            return -1  # the receiver says by the page where it begins that it is done with
+        if draft.message and (numbers := numbers_at(payload)) and (misplaced := (position + numbers) % _ALIGNED):
+            # Copied this time. The next message of this length will lie right.
+            if len(self._shifts) >= _MAX_SHIFTS:
+                self._shifts.clear()
+            self._shifts[draft.size] = (draft.position - misplaced) % _ALIGNED
+            return -1
+        with self._lock:
+            del self._drafts[id(payload.obj)]
+            self._waiting_pages -= self._waiting.pop(draft.page, 0)
+        return position
+
+    def _take(self, size: int, owner: ctypes.Array[ctypes.c_ubyte] | None = None, *, waits: bool = False) -> int:
+        """Return the first page of a block of so many bytes, -1 if there is no room.
+
+        Args:
+            size: bytes.
+            owner: what all views of it are of that there will be here; None: there will be none.
+            waits: it is for a message of which nobody knows when it will be sent.
+        """
+        pages = -(-size // _PAGE)
         with self._lock:
             self._sweep()
-            page = self._blocks.take(-(-size // _PAGE))
-        return -1 if page < 0 else self._start + page * _PAGE
+            if waits and (self._waiting_pages + pages) * _DRAFTS > self._blocks.pages:
+                return -1
+            page = self._blocks.take(pages)
+            if owner is not None and page >= 0:
+                self._owners[page] = weakref.ref(owner)
+                if waits:
+                    self._waiting[page] = pages
+                    self._waiting_pages += pages
+        return page
 
     def _sweep(self) -> None:
         """Take back what is not looked at any more."""
@@ -121,8 +208,12 @@ class SharedWriter:
         marks = memory[: blocks.reached]
         page = marks.find(_MARK)
         while page >= 0:
-            memory[page] = 0
-            blocks.free(page)  # where none begins, the other end has marked nonsense
+            owner = self._owners.get(page)
+            if owner is None or owner() is None:  # otherwise it is looked at here, and the mark stays
+                self._owners.pop(page, None)
+                self._waiting_pages -= self._waiting.pop(page, 0)
+                memory[page] = 0
+                blocks.free(page)  # where none begins, the other end has marked nonsense
             page = marks.find(_MARK, page + 1)
         if not blocks.taken and blocks.reached * _PAGE > _KEPT:
             blocks.reached = _KEPT // _PAGE
@@ -140,7 +231,7 @@ class SharedReader:
         self._start = _table_bytes(len(memory))
         self._all = ctypes.c_ubyte * len(memory)
         self._process = os.getpid()
-        self._lent: dict[int, weakref.ref[ctypes.Array[ctypes.c_ubyte]]] = {}  # by page: what all views are of
+        self._lent: dict[int, _Owner] = {}  # by page
 
     def view(self, position: int, size: int) -> memoryview:
         """Return a payload where it lies; nothing else comes to lie there while any view of it lives.
@@ -148,13 +239,8 @@ class SharedReader:
         Raises:
             ValueError: it cannot lie there.
         """
-        page, shift = divmod(position - self._start, _PAGE)
-        if (
-            shift >= _ALIGNED
-            or page < 0
-            or not SHARED_FROM <= size <= MAX_SHARED
-            or position + size > len(self._memory)
-        ):
+        page = (position - self._start) // _PAGE
+        if page < 0 or not SHARED_FROM <= size <= MAX_SHARED or position + size > len(self._memory):
             raise ValueError(f"a payload of {size} bytes at {position}, in {len(self._memory)} bytes of shared memory")
         # All views are of this object, and keep it: Python has no other that tells when the last one is gone.
         owner = self._all.from_buffer(self._memory)

@@ -29,6 +29,7 @@ from runner.config import ServerConfig
 from runner.engine import Engine
 from runner.errors import ConfigError, LoadError
 from runner.execution.loading import find_model_file, load_class
+from runner.grpc_protocol.messages import MemoryFor
 from runner.server.assembly import (
     HostFor,
     build_catalog,
@@ -116,7 +117,7 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
         return _give_up("ingress: needs the native transport, and transport is grpcio", EXIT_CONFIG)
     fitness = Fitness()
     rpcs = {**service_rpcs(service), **Health(fitness).rpcs(), **reflection_rpcs()}
-    transport = _transport(config, rpcs, HttpApp(fitness), keyring)
+    transport = _transport(config, rpcs, HttpApp(fitness), keyring, engine.memory_for)
     try:
         port = await transport.listen(config.listen.host, config.listen.port, certificates)
     except OSError:
@@ -175,7 +176,9 @@ def _process_host(config: ServerConfig, keyring: Keyring) -> HostFor:
     return process_host(keyring, shared_bytes=config.workers.shared_memory)
 
 
-def _transport(config: ServerConfig, rpcs: Rpcs, http_app: HttpApp, keyring: Keyring) -> Transport:
+def _transport(
+    config: ServerConfig, rpcs: Rpcs, http_app: HttpApp, keyring: Keyring, memory_for: MemoryFor
+) -> Transport:
     if config.listen.ingress:
         files = (config.tls.certificate, config.tls.key, config.tls.client_ca)
         return IngressTransport(
@@ -197,6 +200,7 @@ def _transport(config: ServerConfig, rpcs: Rpcs, http_app: HttpApp, keyring: Key
             rpcs,
             http1=partial(HttpProtocol, http_app),
             compress_replies=config.listen.compress_replies,
+            memory_for=memory_for,
             reuse_port=config.listen.reuse_port,
             max_message_bytes=config.listen.max_message_bytes,
             status_of=partial(rpc_status, hide_model_errors=config.hide_model_errors),

@@ -103,6 +103,10 @@ class ScriptedWorker:
         """See `workers.link.Link`."""
         return b"".join(pieces)
 
+    def draft(self, size: int) -> memoryview | None:
+        """See `workers.link.Link`."""
+        return None
+
     def close(self) -> None:
         """See `workers.link.Link`."""
 

@@ -67,6 +67,13 @@ class Link(Protocol):
         """Put together a payload that is to be sent over this link. From any thread."""
         ...
 
+    def draft(self, size: int) -> memoryview | None:
+        """Return memory for a message of so many bytes, whose payload need not be copied to be sent over this link.
+
+        Where it is sent as a view that can be written to, the other end may change it. None: there is none.
+        """
+        ...
+
     def close(self) -> None:
         """Close both directions."""
 
@@ -95,6 +102,10 @@ class MemoryLink:
     def join(self, pieces: Sequence[Payload]) -> Payload:
         """See `Link`."""
         return b"".join(pieces)
+
+    def draft(self, size: int) -> memoryview | None:
+        """See `Link`."""
+        return None
 
     def close(self) -> None:
         """See `Link`."""
@@ -155,6 +166,10 @@ class SocketLink:
     def join(self, pieces: Sequence[Payload]) -> Payload:
         """See `Link`."""
         return b"".join(pieces) if self.writer is None else self.writer.join(pieces)
+
+    def draft(self, size: int) -> memoryview | None:
+        """See `Link`."""
+        return None if self.writer is None else self.writer.draft(size)
 
     def close(self) -> None:
         """See `Link`. What was sent before is still written."""

@@ -54,6 +54,21 @@ def test_a_full_lane_does_not_hold_up_another() -> None:
     assert under_test.offer(ticket(3, Lane.COROUTINES), NOW) == ReplicaId(1)
 
 
+def test_the_idlest_replica_is_the_one_that_gets_the_next_call() -> None:
+    under_test = dispatcher()
+    assert under_test.idlest() is None
+    for name in (2, 1):
+        under_test.join(ReplicaId(name), ROOM)
+    for number in range(4):
+        assert under_test.idlest() == under_test.offer(ticket(number), NOW)
+    under_test.release(CallId(1), NOW)
+    assert under_test.idlest() == 1
+    under_test.retire(ReplicaId(1))
+    assert under_test.idlest() == 2
+    under_test.leave(ReplicaId(2))
+    assert under_test.idlest() is None
+
+
 def test_calls_go_to_the_replica_with_the_least_work() -> None:
     under_test = dispatcher()
     for name in (1, 2):

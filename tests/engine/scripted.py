@@ -100,5 +100,5 @@ async def scripted(*, ready: bool = True, **options: object) -> AsyncIterator[Sc
     await turns()
 
 
-def request(method: int = PREDICT, payload: bytes = b"x", **fields: object) -> Request:
+def request(method: int = PREDICT, payload: Payload = b"x", **fields: object) -> Request:
     return Request(METHODS[method], payload, **fields)  # pyright: ignore[reportArgumentType]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -17,14 +18,16 @@ from runner.errors import (
 )
 from runner.limits import CallerLimits
 from runner.workers.messages import Call, Cancel
-from tests.engine.scripted import GENERATE, PREDICT, STREAM, Scripted, request, scripted
+from tests.engine.scripted import GENERATE, LOOK_UP, PREDICT, STREAM, Scripted, request, scripted
 from tests.running import on_loop, turns
 
 SOON = 0.02
 """seconds; a deadline that passes while a test waits for it."""
 
 
-def start(under_test: Scripted, *payloads: bytes, method: int = PREDICT, **fields: object) -> list[asyncio.Task]:
+def start(
+    under_test: Scripted, *payloads: bytes | memoryview, method: int = PREDICT, **fields: object
+) -> list[asyncio.Task]:
     return [asyncio.ensure_future(under_test.unary(request(method, payload, **fields))) for payload in payloads]
 
 
@@ -141,6 +144,47 @@ async def test_more_bytes_than_the_bound_are_refused_at_once():
             worker.answer(worker.calls[index])
         await asyncio.gather(*tasks)
         under_test.idle()
+
+
+@on_loop
+async def test_a_message_lies_with_the_worker_that_is_likely_to_get_it():
+    async with scripted(replicas=2, ready=False) as under_test:
+        asked: list[tuple[int, int]] = []
+
+        def draft_of(number: int) -> Callable[[int], None]:
+            return lambda size: asked.append((number, size))
+
+        assert under_test.engine.memory_for(10) is None  # nobody is ready
+        workers = [await under_test.worker(number) for number in (1, 2)]
+        for number, worker in enumerate(workers):
+            worker.draft = draft_of(number)  # type: ignore[method-assign]
+        under_test.engine.memory_for(10)
+        assert asked == []
+        for worker in workers:
+            worker.ready()
+        await under_test.engine.started()
+        for size in range(4):
+            under_test.engine.memory_for(size)
+            tasks = start(under_test, b"x")
+            await turns()
+            assert [len(worker.calls) for worker in workers] == [(size + 2) // 2, (size + 1) // 2]
+            del tasks
+        assert asked == [(0, 0), (1, 1), (0, 2), (1, 3)]
+        for worker in workers:
+            for call in worker.calls:
+                worker.answer(call)
+
+
+@pytest.mark.parametrize(("method", "readonly"), [(PREDICT, False), (LOOK_UP, True)])
+@on_loop
+async def test_what_may_run_again_keeps_its_input_from_being_written_to(method, readonly):
+    async with scripted() as under_test:
+        (task,) = start(under_test, memoryview(bytearray(b"question")), method=method)
+        (call,) = await under_test.workers[0].hears(Call)
+        assert isinstance(call.payload, memoryview)
+        assert call.payload.readonly is readonly
+        under_test.workers[0].answer(call, b"answer")
+        assert await task == b"answer"
 
 
 @on_loop

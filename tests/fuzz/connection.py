@@ -19,7 +19,7 @@ from runner.http2.limits import Limits
 from runner.http2.sender import HeaderBlock
 from runner.http2.stream import Stream
 from tests.fuzz.mutation import BYTES, VARINT, field, put_together, take_apart
-from tests.http2.peer import REQUEST, split
+from tests.http2.peer import REQUEST, receive, split
 
 HEAD = HeaderBlock([(b":status", b"200"), (b"content-type", b"application/grpc")], end_stream=False)
 LAST = HeaderBlock([(b"grpc-status", b"0")], end_stream=True)
@@ -97,7 +97,7 @@ class _Fuzzed:
         self.taken_in += len(data)
         size = PIECE if self.case & IN_PIECES else len(data) or 1
         for start in range(0, len(data), size):
-            self.connection.receive(data[start : start + size], self.now)
+            receive(self.connection, data[start : start + size], self.now)
 
     def respond(self, stream: _Served, size: int) -> None:
         if stream.local_open and not stream.over and stream.last is None and not stream.queued:

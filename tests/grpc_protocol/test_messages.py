@@ -34,6 +34,20 @@ def test_messages_split_and_joined_anywhere(messages, sizes):
     assert not reader.missing
 
 
+@given(MESSAGES, st.lists(st.integers(0, 30) | st.integers(0, 100_000), max_size=20))
+def test_nothing_is_kept_of_memory_that_is_read_over(messages, sizes):
+    reader = MessageReader(300_000)
+    data = b"".join(map(frame, messages))
+    found: list[bytes | memoryview] = []
+    for size in [*sizes, len(data)]:
+        memory = bytearray(data[:size])
+        found += map(plain, reader.feed(memoryview(memory), 0, len(memory)))
+        memory[:] = b"\xee" * len(memory)
+        data = data[size:]
+    assert found == messages
+    assert reader.between
+
+
 @given(st.lists(st.binary(max_size=30), min_size=1, max_size=5), st.integers(1, 7))
 def test_compressed_messages_in_pieces(messages, size):
     reader = MessageReader(30, decompressor("gzip"))
@@ -69,6 +83,52 @@ def test_a_long_message_in_pieces_is_collected_once_and_cannot_be_written_to():
     assert isinstance(message, memoryview)
     assert message.readonly
     assert message == b"x" * 500_000
+
+
+class Memory:
+    """Lends memory. `asked`: the sizes."""
+
+    def __init__(self, most: int = 1 << 20) -> None:
+        self.asked: list[int] = []
+        self.lent: list[memoryview] = []
+        self._most = most
+
+    def __call__(self, size: int) -> memoryview | None:
+        self.asked.append(size)
+        if size > self._most:
+            return None
+        self.lent.append(memoryview(bytearray(size)))
+        return self.lent[-1]
+
+
+def test_a_long_message_in_pieces_lies_where_the_taker_wants_it():
+    memory = Memory()
+    reader = MessageReader(1 << 20, memory_for=memory)
+    data = frame(b"x" * 40_000) + frame(b"y" * 20_000) + frame(b"z" * 100) + frame(b"a" * 50_000)
+    messages = fed(reader, data, [1000] * 100)
+    assert messages == [b"x" * 40_000, b"y" * 20_000, b"z" * 100, b"a" * 50_000]
+    assert memory.asked == [40_000, 20_000, 50_000]
+    for message, lent in zip((messages[0], messages[1], messages[3]), memory.lent, strict=True):
+        assert isinstance(message, memoryview)
+        assert message.obj is lent.obj
+        assert not message.readonly
+
+
+def test_where_the_taker_has_no_memory_a_message_has_its_own():
+    memory = Memory(most=30_000)
+    reader = MessageReader(1 << 20, memory_for=memory)
+    messages = fed(reader, frame(b"x" * 40_000) + frame(b"y" * 20_000) + frame(b"x" * 40_000), [1000] * 200)
+    assert [isinstance(each, memoryview) and each.readonly for each in messages] == [True, False, True]
+    assert len(memory.lent) == 1
+
+
+def test_a_compressed_message_lies_in_memory_of_its_own():
+    memory = Memory()
+    packed = compress("gzip", bytes(index * 7919 % 251 for index in range(60_000)) * 4)
+    reader = MessageReader(1 << 20, decompressor("gzip"), memory)
+    (message,) = fed(reader, frame(packed, compressed=True), [700] * 50)
+    assert len(message) == 240_000
+    assert not memory.asked
 
 
 @given(st.integers(1, 100_000), st.lists(st.integers(0, 40_000), max_size=6))

@@ -22,7 +22,7 @@ from runner.http2.fields import Fields, RequestHead
 from runner.http2.limits import Limits
 from runner.http2.sender import HeaderBlock
 from runner.http2.stream import Stream
-from tests.http2.peer import split
+from tests.http2.peer import receive, split
 
 HEADERS = [(":method", "POST"), (":scheme", "http"), (":path", "/a"), (":authority", "x")]
 HEAD = HeaderBlock([(b":status", b"200")], end_stream=False)
@@ -101,7 +101,7 @@ class ConnectionMachine(RuleBasedStateMachine):
         while True:
             to_server = self.client.data_to_send()
             for start in range(0, len(to_server), size or len(to_server) or 1):
-                self.server.receive(to_server[start : start + (size or len(to_server))], 0.0)
+                receive(self.server, to_server[start : start + (size or len(to_server))], 0.0)
             to_client = b"".join(self.server.sender.take())
             if not to_server and not to_client:
                 break

@@ -11,11 +11,21 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from runner.processes import shared
-from runner.processes.shared import MAX_SHARED, SHARED_FROM, Shared, SharedReader, SharedWriter, create_pair, open_pair
+from runner.processes.shared import (
+    DRAFTED_FROM,
+    MAX_SHARED,
+    SHARED_FROM,
+    Shared,
+    SharedReader,
+    SharedWriter,
+    create_pair,
+    open_pair,
+)
 from runner.wire.array_scan import numbers_at
 from runner.wire.pb import inference_pb2 as pb
 
@@ -197,7 +207,6 @@ def test_what_is_never_sent_is_free_again(ends):
     part = draft[5:]
     del draft
     assert ends.taken == LONG // PAGE
-    assert ends.writer.put(part) == -1  # a part is not what was put together, and goes another way
     del part
     assert ends.taken == 0
     assert not ends.writer._drafts
@@ -219,6 +228,236 @@ def test_threads_put_together_side_by_side(ends):
         thread.join()
     assert not wrong
     assert ends.taken == 0
+
+
+# Messages that come piece by piece.
+
+
+def drafted(ends: Ends, message: bytes) -> memoryview:
+    draft = ends.writer.draft(len(message))
+    assert draft is not None
+    draft[:] = message
+    return draft
+
+
+def test_a_part_of_a_message_is_given_away_where_it_lies(ends):
+    message = drafted(ends, content(LONG)[:LONG])
+    payload = message[75:-30]
+    position = ends.writer.put(payload)
+    assert (ends.writer.given, ends.writer.copied) == (1, 0)
+    view = ends.reader.view(position, len(payload))
+    assert view == payload
+    view[0] ^= 255
+    assert view[0] == payload[0] == message[75]
+
+
+def test_what_is_given_away_is_free_when_neither_end_looks_at_it(ends):
+    for first in ("sender", "receiver"):
+        message = drafted(ends, content(LONG)[:LONG])
+        payload = message[10:]
+        view = ends.reader.view(ends.writer.put(payload), len(payload))
+        if first == "sender":
+            del message, payload
+            assert ends.taken == LONG // PAGE
+            assert bytes(view) == content(LONG)[10:LONG]
+            del view
+        else:
+            del view
+            assert ends.taken == LONG // PAGE
+            assert payload == content(LONG)[10:LONG]  # it may have to be sent to somebody else
+            del message, payload
+        assert ends.taken == 0
+
+
+def test_what_cannot_be_written_to_is_copied(ends):
+    message = drafted(ends, b"a" * LONG)
+    payload = message.toreadonly()
+    view = ends.reader.view(ends.writer.put(payload), LONG)
+    view[0] = 7
+    assert message == b"a" * LONG
+    assert (ends.writer.given, ends.writer.copied) == (0, 1)
+
+
+def test_of_one_message_one_part_is_given_away_and_the_others_are_copied(ends):
+    message = drafted(ends, content(LONG)[:LONG])
+    parts = [message[: LONG // 2], message[LONG // 2 :], message[: LONG // 2]]
+    views = [ends.reader.view(ends.writer.put(part), len(part)) for part in parts]
+    assert (ends.writer.given, ends.writer.copied) == (1, 2)
+    assert views == parts
+    views[0][5] ^= 255
+    assert views[2] != parts[0]
+    del views, parts, message
+    assert ends.taken == 0
+
+
+@pytest.mark.parametrize("size", [0, 1, SHARED_FROM, DRAFTED_FROM - 1, MAX_SHARED + 1])
+def test_there_is_no_memory_for_messages_of_other_lengths(size):
+    ends = Ends(4 * MAX_SHARED)
+    assert ends.writer.draft(size) is None
+    assert ends.taken == 0
+    assert ends.writer.draft(DRAFTED_FROM) is not None
+    assert ends.writer.draft(MAX_SHARED) is not None
+    os.close(ends.blocks_of)
+
+
+def test_a_message_that_is_not_sent_is_free_again_at_once(ends):
+    message = ends.writer.draft(LONG)
+    assert message is not None
+    assert ends.taken == LONG // PAGE
+    del message
+    assert ends.taken == 0
+    assert not ends.writer._drafts
+
+
+def test_messages_that_wait_leave_room_for_what_is_sent_now(ends):
+    """A client may send half of a message and wait, as often as it likes."""
+    waiting = []
+    while (draft := ends.writer.draft(LONG)) is not None:
+        waiting.append(draft)
+    assert len(waiting) == (1 << 20) // LONG // 2
+    views = [ends.send(b"x" * LONG) for _ in range((1 << 20) // LONG // 2)]
+    assert ends.writer.draft(DRAFTED_FROM) is None
+    waiting.pop()
+    draft = ends.writer.draft(LONG)
+    assert draft is not None
+    del views
+    given = [ends.reader.view(ends.writer.put(each), LONG) for each in (*waiting, draft)]
+    del draft
+    assert ends.writer.draft(LONG) is not None  # those do not wait any more
+    waiting.clear()
+    given.clear()
+    assert (ends.taken, ends.writer._waiting_pages, ends.writer._waiting) == (0, 0, {})
+
+
+def test_the_numbers_in_a_message_are_aligned_from_its_second_time_on(ends):
+    message = pb.PostModelOutputsRequest(model_id="some-model")
+    part = message.inputs.add().data.parts.add(id="a")
+    part.data.ndarray.CopyFrom(pb.NDArray(buffer=bytes(DRAFTED_FROM), shape=[DRAFTED_FROM], dtype="int8"))
+    whole, payload = message.SerializeToString(), message.inputs[0].SerializeToString()
+    begin = whole.index(payload)
+    for time in range(4):
+        sent = drafted(ends, whole)[begin : begin + len(payload)]
+        view = ends.reader.view(ends.writer.put(sent), len(payload))
+        assert view == payload
+        numbers = np.frombuffer(view, np.int8)[numbers_at(payload) :]
+        assert numbers.ctypes.data % 64 == 0
+        assert (ends.writer.given, ends.writer.copied) == (time, 1)
+
+
+def test_what_begins_late_in_a_message_is_copied(ends):
+    message = drafted(ends, content(LONG)[:LONG])
+    for begin, count in ((PAGE, 0), (2 * PAGE, 0), (PAGE - 1, 1)):
+        payload = message[begin:]
+        assert ends.reader.view(ends.writer.put(payload), len(payload)) == payload
+        assert ends.writer.given == count
+
+
+def test_as_many_lengths_of_messages_are_remembered_as_there_are_places():
+    ends = Ends(8 << 20)
+    for size in range(DRAFTED_FROM, DRAFTED_FROM + 1000):
+        message = pb.Input()
+        part = message.data.parts.add(id="a")
+        part.data.ndarray.CopyFrom(pb.NDArray(buffer=bytes(size), shape=[size], dtype="int8"))
+        ends.send(drafted(ends, message.SerializeToString()))
+        assert len(ends.writer._shifts) <= shared._MAX_SHIFTS
+    assert ends.writer._shifts
+    os.close(ends.blocks_of)
+
+
+def test_a_message_stays_its_senders_whatever_the_other_end_marks(ends):
+    message = drafted(ends, b"a" * LONG)
+    memory = ends.reader._memory
+    for _ in range(3):
+        memory[: 1 << 8] = b"\1" * (1 << 8)
+        assert ends.send(b"b" * LONG) == b"b" * LONG
+        assert message == b"a" * LONG
+    assert ends.reader.view(ends.writer.put(message), LONG) == b"a" * LONG
+    del message
+    assert ends.taken == 0
+
+
+class Machine(RuleBasedStateMachine):
+    """Messages and answers come, are sent, changed, kept and let go of, at either end and in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends = Ends(128 * PAGE)
+        self.seed = 0
+        self.ours: list[tuple[memoryview, bytes]] = []  # not given away
+        self.given: list[memoryview] = []  # and still looked at by the sender
+        self.theirs: list[tuple[memoryview, bytes]] = []
+
+    def fresh(self, size: int) -> bytes:
+        self.seed += 1
+        return content(size, self.seed)[:size]
+
+    @rule(size=st.sampled_from([DRAFTED_FROM, DRAFTED_FROM + 1, 20 * PAGE - 64]))
+    def draft(self, size: int) -> None:
+        if (view := self.ends.writer.draft(size)) is not None:
+            data = self.fresh(size)
+            view[:] = data
+            self.ours.append((view, data))
+
+    @rule(size=st.sampled_from([SHARED_FROM, 10 * PAGE]))
+    def join(self, size: int) -> None:
+        data = self.fresh(size)
+        view = self.ends.writer.join([data[:7], data[7:]])
+        if isinstance(view, memoryview):
+            self.ours.append((view, data))
+
+    @precondition(lambda self: self.ours)
+    @rule(which=st.integers(0, 99), begin=st.sampled_from([0, 64, 100, PAGE, DRAFTED_FROM - 100]), frozen=st.booleans())
+    def send(self, which: int, begin: int, frozen: bool) -> None:
+        view, data = self.ours[which % len(self.ours)]
+        part = view[begin:].toreadonly() if frozen else view[begin:]
+        given = self.ends.writer.given
+        if (position := self.ends.writer.put(part)) >= 0:
+            self.theirs.append((self.ends.reader.view(position, len(part)), data[begin:]))
+        if self.ends.writer.given > given:
+            assert not frozen
+            self.given.append(self.ours.pop(which % len(self.ours))[0])
+
+    @rule(size=st.sampled_from([SHARED_FROM, 10 * PAGE]))
+    def copy(self, size: int) -> None:
+        data = self.fresh(size)
+        if (position := self.ends.writer.put(data)) >= 0:
+            self.theirs.append((self.ends.reader.view(position, size), data))
+
+    @precondition(lambda self: self.theirs)
+    @rule(which=st.integers(0, 99))
+    def change(self, which: int) -> None:
+        view, data = self.theirs.pop(which % len(self.theirs))
+        changed = bytes([data[0] ^ 255]) + data[1:]
+        view[0] = changed[0]
+        self.theirs.append((view, changed))
+
+    @rule(which=st.integers(0, 99), whose=st.sampled_from(["ours", "given", "theirs"]))
+    def let_go(self, which: int, whose: str) -> None:
+        held = getattr(self, whose)
+        if held:
+            held.pop(which % len(held))
+
+    @invariant()
+    def nothing_lies_on_something_else(self) -> None:
+        for view, data in (*self.ours, *self.theirs):
+            assert view == data
+
+    @invariant()
+    def not_too_much_waits(self) -> None:
+        writer = self.ends.writer
+        assert sum(writer._waiting.values()) == writer._waiting_pages <= writer._blocks.pages // 2
+
+    def teardown(self) -> None:
+        for held in (self.ours, self.given, self.theirs):
+            held.clear()
+        assert self.ends.taken == 0
+        writer = self.ends.writer
+        assert (writer._drafts, writer._owners, writer._waiting, writer._waiting_pages) == ({}, {}, {}, 0)
+        os.close(self.ends.blocks_of)
+
+
+TestAnyOrder = Machine.TestCase
+TestAnyOrder.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 
 
 # The other process is not to be trusted.

@@ -116,6 +116,7 @@ class _Child:
             status_of=_status_of,
             http1=remote.tunnel,
             compress_replies=serve.compress_replies,
+            memory_for=self._link.draft,
             patience=Patience(max_age=serve.max_age, age_grace=serve.age_grace),
             on_left=self._on_left,
         )

@@ -82,6 +82,10 @@ class IngressLink:
         if not begin:
             channel.hold()
 
+    def draft(self, size: int) -> memoryview | None:
+        """Return memory for a message of so many bytes, which need not be copied to be sent; None: there is none."""
+        return None if self._writer is None else self._writer.draft(size)
+
     def close(self) -> None:
         """Close it. What was sent before is still written."""
         self._channel.close()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from runner.grpc_protocol.compression import CODINGS, IDENTITY, compress
-from runner.grpc_protocol.messages import Message, MessageReader, Packed, frame, head
+from runner.grpc_protocol.messages import MemoryFor, Message, MessageReader, Packed, frame, head
 from runner.grpc_protocol.metadata import Pair
 from runner.grpc_protocol.request import CallHead
 from runner.grpc_protocol.response import OK, response_head, trailers_only
@@ -15,7 +15,7 @@ from runner.grpc_protocol.status import CallFailure, StatusCode
 from runner.http2.connection import Connection
 from runner.http2.fields import Fields
 from runner.http2.sender import HeaderBlock
-from runner.http2.stream import Stream
+from runner.http2.stream import Received, Stream
 from runner.server.rpcs import Rpc
 
 if TYPE_CHECKING:
@@ -73,15 +73,24 @@ class Call(Stream):
         self._begun = False  # the head of the response was sent
         self._trailers: list[tuple[str, str]] | None = None  # what the RPC has to say of the call behind its end
 
-    def _feed(self, data: bytes, start: int, stop: int, ended: bool) -> list[Message | Packed]:
+    def _feed(
+        self, data: Received, start: int, stop: int, ended: bool, memory_for: MemoryFor | None = None
+    ) -> list[Message | Packed]:
         """Return the messages that end in a piece of the body.
+
+        Args:
+            data, start, stop: `data[start:stop]` is the piece.
+            ended: it is the last.
+            memory_for: see `MessageReader`.
 
         Raises:
             CallFailure: they are none.
         """
         reader = self._reader
         if reader is None:
-            reader = self._reader = MessageReader(self._calls.max_message_bytes, self._meaning.head.decompress)
+            reader = self._reader = MessageReader(
+                self._calls.max_message_bytes, self._meaning.head.decompress, memory_for
+            )
         messages = reader.feed(data, start, stop)
         if ended and not reader.between:
             raise CallFailure(StatusCode.INTERNAL, "the request ended in the middle of a message")
@@ -130,9 +139,7 @@ class Call(Stream):
 
     def _fail(self, error: BaseException) -> None:
         """End the call with an error, unless it is over."""
-        self._calls.asked(self)
-        if self._arrived:
-            self._count_arrived(0)
+        self._forget_request()
         if self.local_open:
             self._end(self._calls.trailers(error, self._trailers or ()))
             self.local_open = False
@@ -141,8 +148,13 @@ class Call(Stream):
 
     def on_reset(self, code: int) -> None:
         """See `Stream`."""
-        self._calls.asked(self)
-        if self._arrived:
-            self._count_arrived(0)
+        self._forget_request()
         if self._task is not None:
             self._task.cancel()
+
+    def _forget_request(self) -> None:
+        """What is there of a request is wanted no more, nor its memory, which others wait for."""
+        self._calls.asked(self)
+        self._reader = None
+        if self._arrived:
+            self._count_arrived(0)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from runner.grpc_protocol.compression import IDENTITY, choose
+from runner.grpc_protocol.messages import MemoryFor
 from runner.grpc_protocol.metadata import Pair
 from runner.grpc_protocol.request import Refusal, read_head, read_own
 from runner.grpc_protocol.response import response_trailers, trailers_only
@@ -50,13 +51,21 @@ class Calls:
         max_message_bytes: requests up to twice as long are received.
         status_of: says how an error of ours is told.
         compress_replies: send replies in a coding that the client takes.
+        memory_for: where long requests of unary calls lie; None: in memory of their own.
     """
 
     def __init__(
-        self, rpcs: Rpcs, *, max_message_bytes: int, status_of: StatusOf, compress_replies: bool = False
+        self,
+        rpcs: Rpcs,
+        *,
+        max_message_bytes: int,
+        status_of: StatusOf,
+        compress_replies: bool = False,
+        memory_for: MemoryFor | None = None,
     ) -> None:
         self.max_message_bytes = max_message_bytes * _LIMIT_MARGIN
         self.max_short_bytes = min(self.max_message_bytes, JOIN_BELOW)
+        self.memory_for = memory_for
         self.active = 0  # calls being served, but for those that last
         self._rpcs = rpcs
         self._status_of = status_of

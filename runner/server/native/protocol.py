@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 from runner.http2.connection import Connection
 from runner.http2.errors import ConnectionFailure, ErrorCode
 from runner.http2.frames import PREFACE
+from runner.http2.stream import Received
 
 if TYPE_CHECKING:
     from runner.server.native.transport import NativeTransport
@@ -20,6 +21,12 @@ logger = logging.getLogger("runner.server")
 
 _WRITE_BYTES: Final = 512 * 1024
 """bytes that wait for the socket before we stop giving it more."""
+
+READ_BYTES: Final = 256 * 1024
+"""bytes that are read at once. All connections of a server are read into the same memory: nobody keeps any of it."""
+
+_SHORT_READ: Final = 16 * 1024
+"""bytes. To copy as many costs less than to handle them as a part of that memory."""
 
 _LONG_WRITE: Final = 64 * 1024
 _LONG_PIECE: Final = 4 * 1024
@@ -79,7 +86,7 @@ class Doorway(asyncio.Protocol):
                 return
             http2 = Http2Protocol(self._server)
             self._server.succeed(self, http2)
-            successor: asyncio.Protocol = http2
+            successor: asyncio.Protocol | Http2Protocol = http2
         elif _is_http1(first):
             successor = self._server.http1(transport)
         elif len(first) < _LONGEST_METHOD and first.isalpha() and first.isupper():
@@ -91,7 +98,10 @@ class Doorway(asyncio.Protocol):
         self._leave()
         transport.set_protocol(successor)
         successor.connection_made(transport)
-        successor.data_received(first)
+        if isinstance(successor, Http2Protocol):
+            successor.receive(first)
+        else:
+            successor.data_received(first)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
@@ -126,7 +136,7 @@ class Doorway(asyncio.Protocol):
         self._server.leave(self)
 
 
-class Http2Protocol(asyncio.Protocol):
+class Http2Protocol(asyncio.BufferedProtocol):
     """A socket that speaks HTTP/2: writes what a turn of the loop has gathered, at once."""
 
     def __init__(self, server: NativeTransport) -> None:
@@ -134,6 +144,7 @@ class Http2Protocol(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._connection: Connection | None = None
+        self._read_into = server.read_into
         self._scheduled = False  # a flush is under way, or will come in this turn
         self._paused = False
         self._stuck = False  # the socket takes nothing, and did not when last looked at
@@ -156,8 +167,17 @@ class Http2Protocol(asyncio.Protocol):
             age = patience.max_age * random.uniform(0.9, 1.1)
             self._age_timer = self._loop.call_later(age, self._grow_old)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
         """See asyncio."""
+        return self._read_into
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See asyncio."""
+        data = self._read_into[:nbytes]
+        self.receive(data if nbytes > _SHORT_READ else bytes(data))
+
+    def receive(self, data: Received) -> None:
+        """Take bytes that have come."""
         connection = self._connection
         assert connection is not None
         self._scheduled = True  # what is said meanwhile leaves below

@@ -14,6 +14,7 @@ from runner.grpc_protocol.status import CallFailure, StatusCode
 from runner.http2.connection import Connection
 from runner.http2.fields import Fields, RequestHead
 from runner.http2.sender import HIGH_WATER
+from runner.http2.stream import Received
 from runner.server.native.call import WELL, Call, Meaning
 from runner.server.rpcs import BidiRpc, CallInfo, ClientStreamRpc, ServerStreamRpc
 
@@ -56,7 +57,7 @@ class StreamCall(Call):
             self._timer = loop.call_later(self._meaning.timeout, self._expire)
         self._task = self._calls.start(self._run(info))
 
-    def on_data(self, data: bytes, start: int, stop: int, ended: bool) -> None:
+    def on_data(self, data: Received, start: int, stop: int, ended: bool) -> None:
         """See `Stream`."""
         try:
             messages = self._feed(data, start, stop, ended)

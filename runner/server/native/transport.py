@@ -10,11 +10,12 @@ import ssl
 from collections.abc import Callable
 from typing import Protocol, TypeAlias, cast
 
+from runner.grpc_protocol.messages import MemoryFor
 from runner.http2.backlog import Backlog
 from runner.http2.limits import Limits
 from runner.server.certificates import Certificates
 from runner.server.native.calls import Calls
-from runner.server.native.protocol import Doorway, Patience
+from runner.server.native.protocol import READ_BYTES, Doorway, Patience
 from runner.server.native.sockets import inherited_sockets, open_sockets
 from runner.server.native.tls import server_context
 from runner.server.rpcs import Rpcs, StatusOf
@@ -68,6 +69,7 @@ class NativeTransport:
         status_of: says how an error of ours is told.
         http1: makes the protocol of a connection that speaks HTTP/1.1.
         compress_replies: send replies in a coding that the client takes.
+        memory_for: where long requests of unary calls lie; None: in memory of their own.
         reuse_port: share the port with other servers.
         limits: of HTTP/2 connections.
         patience: of all connections.
@@ -82,6 +84,7 @@ class NativeTransport:
         status_of: StatusOf,
         http1: MakeHttp1,
         compress_replies: bool = False,
+        memory_for: MemoryFor | None = None,
         reuse_port: bool = False,
         limits: Limits | None = None,
         patience: Patience | None = None,
@@ -92,10 +95,12 @@ class NativeTransport:
             max_message_bytes=max_message_bytes,
             status_of=status_of,
             compress_replies=compress_replies,
+            memory_for=memory_for,
         )
         self.limits = limits or Limits()
         self.patience = patience or Patience()
         self.backlog = Backlog(MAX_UNREAD_BYTES, self._too_much_waits)
+        self.read_into = memoryview(bytearray(READ_BYTES))
         self._relieving = False
         self._http1 = http1
         self._reuse_port = reuse_port

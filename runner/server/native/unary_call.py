@@ -17,6 +17,7 @@ from runner.grpc_protocol.response import response_trailers
 from runner.grpc_protocol.status import CallFailure, StatusCode
 from runner.http2.connection import Connection
 from runner.http2.fields import Fields, RequestHead
+from runner.http2.stream import Received
 from runner.server.native.call import COMPRESSED, JOIN_BELOW, WELL, Call, Meaning
 from runner.server.rpcs import CallInfo, RpcFailed, UnaryRpc
 from runner.wire.payload import LongReply
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 class UnaryCall(Call):
     """One request, one reply."""
 
-    __slots__ = ("_cancel", "_rpc")
+    __slots__ = ("_cancel", "_counted", "_rpc")
 
     def __init__(
         self,
@@ -42,13 +43,14 @@ class UnaryCall(Call):
         super().__init__(connection, stream_id, calls, meaning, peer)
         self._rpc: UnaryRpc | None = rpc  # None: the call runs
         self._cancel: Callable[[], None] | None = None
+        self._counted = 0  # the read of the connection after which what is there of the message was counted
 
     def on_request(self, head: RequestHead, ended: bool) -> None:
         """See `Stream`."""
         if ended:
             self._fail(CallFailure(StatusCode.INTERNAL, "the request has no message"))
 
-    def on_data(self, data: bytes, start: int, stop: int, ended: bool) -> None:
+    def on_data(self, data: Received, start: int, stop: int, ended: bool) -> None:
         """See `Stream`."""
         rpc = self._rpc
         if rpc is None:
@@ -60,14 +62,17 @@ class UnaryCall(Call):
             and self._reader is None
             and int.from_bytes(data[start + 1 : start + MESSAGE_HEAD], "big") == size
         ):
-            self._begin(rpc, data[start + MESSAGE_HEAD : stop])
+            self._begin(rpc, bytes(data[start + MESSAGE_HEAD : stop]))
             return
-        if self._reader is not None and not ended and self._reader.middle(data, start, stop):
-            self._calls.heard(self)
-            self._count_arrived(self._reader.filled)
-            return  # most of a long message comes like this
+        reader = self._reader
+        if reader is not None and not ended and reader.middle(data, start, stop):  # most of a long message
+            if self._counted != self.connection.reads:  # for the first frame of many
+                self._counted = self.connection.reads
+                self._calls.heard(self)
+                self._count_arrived(reader.filled)
+            return
         try:
-            messages = self._feed(data, start, stop, ended)
+            messages = self._feed(data, start, stop, ended, self._calls.memory_for)
             if ended and not messages:
                 raise CallFailure(StatusCode.INTERNAL, "the request has no message")
             request = plain(messages[0]) if messages else None
