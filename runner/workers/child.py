@@ -45,11 +45,6 @@ _SWITCH_INTERVAL = 0.0001
 default of 5 ms and the kernel's timer slack the loop thread was measured to wait up to a second for its turn. A tenth
 of this value lets sixteen plain functions fight over the GIL, and serves far fewer calls per second."""
 
-_GPU_SWITCH_INTERVAL = 0.00002
-"""seconds, where a model runs on a GPU. Its thread gives the GIL away at each kernel that it launches, some
-microseconds apart, and then waits for as long as this until it has it back. With a quarter of it both threads do little
-but take turns."""
-
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -85,8 +80,6 @@ async def serve(data: socket.socket, control: socket.socket, journal: Journal, s
     link = await SocketLink.open(data, control, child, WORKER_QUIET_TURNS, shared)
     load = await child.first
     _keep_to(load.cpus)
-    if load.device.startswith("cuda") and len(os.sched_getaffinity(0)) > 1:
-        sys.setswitchinterval(_GPU_SWITCH_INTERVAL)
     try:
         # On the loop's thread, which is the main one: libraries that set signal handlers insist on it, and there is
         # nothing else to do yet.
