@@ -136,8 +136,8 @@ class Connection:
             max_list_bytes=limits.max_header_list_bytes, max_table_bytes=limits.header_table_bytes
         )
         self._requests = RequestReader()
-        # The longest frame, as a comparison with the first word of a frame's head needs it: its type in the low byte.
-        self._longest = limits.max_frame_bytes << 8 | 0xFF
+        # The longest of most frames, as a comparison with the first word of a head needs it: the type in the low byte.
+        self._long = limits.max_other_frame_bytes << 8 | 0xFF
         self._read: Callable[[Received, int], int] = self._read_preface
         self._rest = bytearray()  # a frame, or the preface, that has begun
         self._needed = 0  # length at which it is complete
@@ -193,9 +193,7 @@ class Connection:
         position = 0
         try:
             if self._cut_left or self._cut_padding:
-                position = self._read_cut(data)
-                if self.failure is not None:
-                    return
+                position = self._read_cut(data, 0)
             # A frame that has begun is put together by itself: what came with its end is not copied.
             while rest:
                 until = position + self._needed - len(rest)
@@ -209,6 +207,10 @@ class Connection:
                 if self.failure is not None:
                     return
                 rest += frame[done:]
+                if self._cut_left or self._cut_padding:
+                    position = self._read_cut(data, position)
+            if self.failure is not None:
+                return
             done = self._read(data, position) if position < len(data) else position
         except ConnectionFailure as failure:
             self.fail(failure)
@@ -326,13 +328,16 @@ class Connection:
         streams = self._streams
         while end - position >= 9:
             first, flags, stream_id = unpack_head(data, position)
-            if first > self._longest:
-                raise ConnectionFailure(ErrorCode.FRAME_SIZE_ERROR, "a frame is longer than we take")  # 4.2
+            if first > self._long:
+                self._check_long(first)
             start = position + 9
             stop = start + (first >> 8)
             if stop > end:
-                if first & 0xFF != DATA or stop - start < _CUT_FROM or start == end:
+                if first & 0xFF != DATA or stop - start < _CUT_FROM:
                     self._needed = stop - position
+                    return position
+                if flags & PADDED and start == end:
+                    self._needed = start + 1 - position  # how long the padding is
                     return position
                 self._cut, self._cut_padding = None, stop - end  # nobody's, unless a stream is found for it
             position = stop
@@ -365,8 +370,9 @@ class Connection:
                 if stop > start:
                     self._data_received += 1
                 if position > end:
-                    stop = self._cut_off(stream, start, stop, end)
-                    stream.on_data(data, start, stop, False)
+                    stop = self._cut_off(stream, stop, end)
+                    if stop > start:
+                        stream.on_data(data, start, stop, False)
                 else:
                     stream.on_data(data, start, stop, not stream.remote_open)
                 if stream.receive_window < self._stream_low and stream.remote_open:
@@ -396,26 +402,32 @@ class Connection:
         self._needed = 9
         return min(position, end)
 
-    def _cut_off(self, stream: Stream, start: int, stop: int, end: int) -> int:
-        """Note what is still to come of a frame, whose data begins and ends there; return where what is there ends."""
+    def _check_long(self, first: int) -> None:
+        """Refuse a frame that is longer than most, by the first word of its head, unless it is DATA (4.2)."""
+        if first & 0xFF != DATA or first >> 8 > self.limits.max_frame_bytes:
+            raise ConnectionFailure(ErrorCode.FRAME_SIZE_ERROR, "a frame is longer than we take")
+
+    def _cut_off(self, stream: Stream, stop: int, end: int) -> int:
+        """Note what is still to come of a frame, whose data is to end at `stop`; return where what is there ends."""
         self._cut, self._cut_ends_stream = stream, not stream.remote_open
         left = stop - end if stop > end else 0
         self._cut_left, self._cut_padding = left, self._cut_padding - left
         return min(stop, end)
 
-    def _read_cut(self, data: Received) -> int:
+    def _read_cut(self, data: Received, start: int) -> int:
         """Hand over some more of a frame; return where what follows it begins."""
-        here = min(self._cut_left, len(data))
-        self._cut_left -= here
-        padding = min(self._cut_padding, len(data) - here)
-        self._cut_padding -= padding
+        stop = min(start + self._cut_left, len(data))
+        self._cut_left -= stop - start
+        end = min(stop + self._cut_padding, len(data))
+        self._cut_padding -= end - stop
         stream = self._cut
         if stream is not None and self._streams.get(stream.id) is stream:  # or it has been reset meanwhile
             ended = self._cut_ends_stream and not self._cut_left and not self._cut_padding
-            stream.on_data(data, 0, here, ended)
+            if stop > start or ended:
+                stream.on_data(data, start, stop, ended)
             if stream.receive_window < self._stream_low and stream.remote_open:
                 self._refill_stream(stream)
-        return here + padding
+        return end
 
     def _check_first(self, kind: int, flags: int) -> None:
         if kind != frames.SETTINGS or flags & ACK:

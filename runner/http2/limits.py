@@ -17,7 +17,10 @@ class Limits:
     Attributes:
         max_concurrent_streams: streams that are open at once. One more is refused with REFUSED_STREAM, which says that
             nothing has run.
-        max_frame_bytes: the longest frame that we take, announced; a longer one is a FRAME_SIZE_ERROR. What a begun
+        max_frame_bytes: the longest frame that we take, announced; a longer one is a FRAME_SIZE_ERROR. Only DATA may be
+            so long, of which nothing is held here. Clients on gRPC's C core send an array of 150 KB in one; most others
+            never send more than 16 KiB.
+        max_other_frame_bytes: the longest frame of any other kind; a longer one is a FRAME_SIZE_ERROR too. What a begun
             frame holds of our memory.
         initial_window: bytes of DATA that a stream may send before anybody has read any, announced.
         connection_window: the same for all streams together. Must be larger, so that one stream that nobody reads
@@ -42,7 +45,8 @@ class Limits:
     """
 
     max_concurrent_streams: int = 4096
-    max_frame_bytes: int = 65_536
+    max_frame_bytes: int = 256 * 1024
+    max_other_frame_bytes: int = 64 * 1024
     initial_window: int = 512 * 1024
     connection_window: int = 4 * 1024 * 1024
     max_unread_bytes: int = 16 * 1024 * 1024
@@ -59,5 +63,5 @@ class Limits:
 
     def __post_init__(self) -> None:
         # Before its ACK the peer goes by the defaults. Ours are wider, so that it can never be wrong about them.
-        assert self.max_frame_bytes >= DEFAULT_MAX_FRAME
+        assert self.max_frame_bytes >= self.max_other_frame_bytes >= DEFAULT_MAX_FRAME
         assert self.connection_window >= self.initial_window >= DEFAULT_WINDOW

@@ -69,8 +69,8 @@ def padded(stream: int, padding: int, payload: bytes, flags: int = 0, kind: int 
 
 
 CONNECTION_ERRORS: list[tuple[str, str, ErrorCode, Script]] = [
-    ("4.2", "DATA longer than MAX_FRAME_SIZE", FRAME_SIZE_ERROR, opened(data(1, bytes(65_537)))),
-    ("4.2", "HEADERS longer than MAX_FRAME_SIZE", FRAME_SIZE_ERROR, lambda _: [Frame(HEADERS, 4, 1, bytes(65_537))]),
+    ("4.2", "DATA longer than MAX_FRAME_SIZE", FRAME_SIZE_ERROR, opened(data(1, bytes(262_145)))),
+    ("4.2", "HEADERS longer than we take", FRAME_SIZE_ERROR, lambda _: [Frame(HEADERS, 4, 1, bytes(65_537))]),
     ("4.2", "an unknown frame longer than that", FRAME_SIZE_ERROR, lambda _: [Frame(77, 0, 0, bytes(65_537))]),
     ("4.3", "a block that is no HPACK", COMPRESSION_ERROR, lambda _: [Frame(HEADERS, 5, 1, b"\xff\xff\xff\xff\xff")]),
     ("4.3", "a block that ends inside a field", COMPRESSION_ERROR, lambda _: [Frame(HEADERS, 5, 1, b"\x40\x05ab")]),
@@ -253,7 +253,7 @@ ACCEPTED: list[tuple[str, str, Script]] = [
     ("4.1", "a frame of an unknown type", lambda _: [Frame(0x16, 0xFF, 5, b"anything")]),
     ("4.1", "flags that mean nothing", lambda _: [Frame(PING, 0xFE, 0, bytes(8))]),
     ("4.1", "a reserved bit", lambda peer: [Frame(HEADERS, 5, 1 | 1 << 31, peer.encoder.encode(REQUEST))]),
-    ("4.2", "DATA of MAX_FRAME_SIZE", opened(data(1, bytes(65_536)))),
+    ("4.2", "DATA of MAX_FRAME_SIZE", opened(data(1, bytes(262_144)))),
     ("4.3", "a block in three frames", lambda peer: [*fragments(peer.encoder.encode(REQUEST))]),
     ("5.1", "PRIORITY on an idle stream", lambda _: [Frame(PRIORITY, 0, 1, bytes(5))]),
     ("5.1", "WINDOW_UPDATE on a half-closed stream", half_closed(Frame(WINDOW_UPDATE, 0, 1, word(9)))),

@@ -88,6 +88,20 @@ def test_a_long_frame_is_handed_over_as_it_comes_and_held_nowhere() -> None:
     assert stream.body == numbered(60_000)
 
 
+@pytest.mark.parametrize("there", range(1, 12))
+def test_cut_within_its_head(there: int) -> None:
+    for frame in (data(1, numbered(60_000), end=True), padded(1, numbered(60_000), 7, end=True)):
+        peer = Peer()
+        stream = peer.open(1)
+        rest = begun(peer, frame, there)
+        peer.say(rest[:20_000])
+        assert len(peer.connection._rest) == 0
+        assert len(stream.body) >= 20_000 - 10
+        peer.say(rest[20_000:])
+        assert stream.ended
+        assert stream.body == numbered(60_000)
+
+
 def test_a_short_frame_is_handed_over_whole() -> None:
     peer = Peer()
     stream = peer.open(1)
