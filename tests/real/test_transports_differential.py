@@ -48,6 +48,7 @@ class Script:
         body: what is sent, cut into DATA frames of these `sizes`, the rest in one.
         empty_end: the end is an empty frame of its own.
         reset: after the body, in place of an end, once the server waits.
+        unended: neither an end nor a reset comes.
         more: fields beside the usual ones.
     """
 
@@ -56,6 +57,7 @@ class Script:
     sizes: tuple[int, ...] = ()
     empty_end: bool = False
     reset: bool = False
+    unended: bool = False
     more: tuple[tuple[bytes, bytes], ...] = ()
 
     def pieces(self) -> list[bytes]:
@@ -114,7 +116,7 @@ async def _call(client: Client, side: Side, script: Script) -> Seen:
         *pieces, last = script.pieces()
         for piece in pieces:
             await call.send(piece)
-        await call.send(last, end=not script.reset)
+        await call.send(last, end=not (script.reset or script.unended))
         if script.reset:
             await served.waiting.wait()
             call.cancel()
@@ -154,6 +156,7 @@ def call_native(running) -> Callable[[Script], Seen]:
 
 # --- Scripts ----------------------------------------------------------------------------------------------------------
 
+KINDS_OF_CALLS = (UNARY, SERVER_STREAM, BIDI, CLIENT_STREAM)
 KINDS = st.sampled_from([b"", b"a", b"t", b".", b"!", b"!t", b"?", b"-t", b"#t", b"0", b"0t"])
 MESSAGES = st.builds(lambda kind, rest: kind + rest, KINDS, st.binary(max_size=40) | st.just(b"x" * 20_000))
 METADATA = st.lists(
@@ -201,14 +204,14 @@ def test_answers_are_the_same(call, script):
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.sampled_from([UNARY, SERVER_STREAM, BIDI, CLIENT_STREAM]), SIZES)
+@given(st.sampled_from(KINDS_OF_CALLS), SIZES)
 def test_a_call_that_is_reset_is_cancelled_once(call, path, sizes):
     native, grpcio = call(Script(path, body(b"~"), sizes, reset=True))
     assert native[1:] == grpcio[1:]
     assert native.cancelled == 1
 
 
-@pytest.mark.parametrize("path", [UNARY, SERVER_STREAM, BIDI, CLIENT_STREAM])
+@pytest.mark.parametrize("path", KINDS_OF_CALLS)
 @pytest.mark.parametrize("encoding", ["gzip", "identity"])
 def test_compressed_messages(call, path, encoding):
     compressed = frame(gzip.compress(b"abc"), compressed=True) if encoding == "gzip" else frame(b"abc")
@@ -224,6 +227,17 @@ WRONG = {
     "not compressed": Script(UNARY, frame(b"abc", compressed=True), more=((b"grpc-encoding", b"gzip"),)),
     "a deadline": Script(BIDI, body(b"~"), more=((b"grpc-timeout", b"50m"),)),
 }
+
+
+LATE = {f"{len(sent)} bytes to {path}": (path, sent) for path in KINDS_OF_CALLS for sent in (b"", body(b"abc")[:7])}
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_a_message_that_does_not_come_in_time(call, name):
+    path, sent = LATE[name]
+    native, grpcio = call(Script(path, sent, unended=True, more=((b"grpc-timeout", b"50m"),)))
+    assert native.served == grpcio.served
+    assert native.answer.status == grpcio.answer.status == b"4"
 
 
 @pytest.mark.parametrize("name", WRONG)

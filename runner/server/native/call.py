@@ -60,7 +60,7 @@ class Meaning:
 class Call(Stream):
     """What both kinds of calls share: their messages, and how they end."""
 
-    __slots__ = ("_arrived", "_begun", "_calls", "_meaning", "_peer", "_reader", "_task", "_trailers")
+    __slots__ = ("_arrived", "_begun", "_calls", "_meaning", "_peer", "_reader", "_task", "_timer", "_trailers")
 
     def __init__(self, connection: Connection, stream_id: int, calls: Calls, meaning: Meaning, peer: str) -> None:
         super().__init__(connection, stream_id)
@@ -70,6 +70,7 @@ class Call(Stream):
         self._reader: MessageReader | None = None
         self._arrived = 0  # bytes of a message that is not whole, as `calls` knows them
         self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None  # of the deadline, where nobody else watches it
         self._begun = False  # the head of the response was sent
         self._trailers: list[tuple[str, str]] | None = None  # what the RPC has to say of the call behind its end
 
@@ -137,6 +138,18 @@ class Call(Stream):
         """End the call, whose client is slow, in favour of others."""
         self._fail(CallFailure(StatusCode.RESOURCE_EXHAUSTED, why))
 
+    def _watch_deadline(self, timeout: float) -> None:
+        """End the call in so many seconds, unless `_unwatch_deadline` comes first, or its end."""
+        self._timer = asyncio.get_running_loop().call_later(timeout, self._expire)
+
+    def _unwatch_deadline(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _expire(self) -> None:
+        self._fail(CallFailure(StatusCode.DEADLINE_EXCEEDED, "the deadline passed"))
+
     def _fail(self, error: BaseException) -> None:
         """End the call with an error, unless it is over."""
         self._forget_request()
@@ -154,6 +167,7 @@ class Call(Stream):
 
     def _forget_request(self) -> None:
         """What is there of a request is wanted no more, nor its memory, which others wait for."""
+        self._unwatch_deadline()
         self._calls.asked(self)
         self._reader = None
         if self._arrived:

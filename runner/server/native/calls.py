@@ -75,6 +75,7 @@ class Calls:
         self._idle: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._lasting: set[StreamCall] = set()
+        self._expected: list[UnaryCall] = []  # with a deadline; their heads came in this turn of the loop
         self._opened: OrderedDict[Call, None] = OrderedDict()  # no request has come; who was heard of last is last
         self._arriving: OrderedDict[Call, int] = (
             OrderedDict()
@@ -132,10 +133,23 @@ class Calls:
             return Refusal(trailers_only(response_trailers(StatusCode.UNIMPLEMENTED, message)), message)
         return Meaning(call, rpc, choose(call.accept_encoding) if self._compress_replies else IDENTITY)
 
-    def info(self, meaning: Meaning, peer: str, trailers: list[tuple[str, str]] | None) -> CallInfo:
-        """Return what the service is told of a call beside its bytes."""
+    def info(
+        self,
+        meaning: Meaning,
+        peer: str,
+        trailers: list[tuple[str, str]] | None,
+        deadline: float | None = None,
+    ) -> CallInfo:
+        """Return what the service is told of a call beside its bytes.
+
+        Args:
+            meaning, peer, trailers: the call's.
+            deadline: its instant, if the call's head came in another turn of the loop.
+        """
+        if deadline is None and meaning.timeout is not None:
+            deadline = time.monotonic() + meaning.timeout
         return CallInfo(
-            None if meaning.timeout is None else time.monotonic() + meaning.timeout,
+            deadline,
             meaning.metadata,
             meaning.request_id or f"{self._id_prefix}-{next(self._id_count)}",
             peer,
@@ -160,6 +174,18 @@ class Calls:
         if self.active:
             self._idle = asyncio.get_running_loop().create_future()
             await self._idle
+
+    def expect_message(self, call: UnaryCall) -> None:
+        """The head of a call with a deadline has come. Most messages come with their heads, and need no timer."""
+        if not self._expected:
+            asyncio.get_running_loop().call_soon(self._watch_expected)
+        self._expected.append(call)
+
+    def _watch_expected(self) -> None:
+        expected, self._expected = self._expected, []
+        now = time.monotonic()
+        for call in expected:
+            call.watch(now)
 
     def heard(self, call: Call) -> None:
         """Something of a call's first request has come."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class StreamCall(Call):
     """A call with a stream on either side, or on both. It is the iterator of its requests."""
 
-    __slots__ = ("_ended", "_requests", "_room", "_rpc", "_timer", "_waiter")
+    __slots__ = ("_ended", "_requests", "_room", "_rpc", "_waiter")
 
     def __init__(
         self,
@@ -43,7 +43,6 @@ class StreamCall(Call):
         self._ended = False
         self._waiter: asyncio.Future[None] | None = None  # of the next request
         self._room: asyncio.Future[None] | None = None  # to write
-        self._timer: asyncio.TimerHandle | None = None
 
     def on_request(self, head: RequestHead, ended: bool) -> None:
         """See `Stream`."""
@@ -53,8 +52,7 @@ class StreamCall(Call):
         if self._meaning.timeout is not None:
             # The engine has the same deadline, and answers a little before it; this one is for a call that is not there
             # yet, because its first message has not come.
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._meaning.timeout, self._expire)
+            self._watch_deadline(self._meaning.timeout)
         self._task = self._calls.start(self._run(info))
 
     def on_data(self, data: Received, start: int, stop: int, ended: bool) -> None:
@@ -114,9 +112,6 @@ class StreamCall(Call):
         """End the call: the server stops."""
         self._fail(CallFailure(StatusCode.UNAVAILABLE, "the server is shutting down"))
 
-    def _expire(self) -> None:
-        self._fail(CallFailure(StatusCode.DEADLINE_EXCEEDED, "the deadline passed"))
-
     async def _run(self, info: CallInfo) -> None:
         rpc = self._rpc
         counted = isinstance(rpc, ClientStreamRpc) or not rpc.lasting
@@ -143,8 +138,7 @@ class StreamCall(Call):
             if self.local_open:
                 self._end(response_trailers(metadata=self._trailers) if self._trailers else WELL)
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            self._unwatch_deadline()
             self._calls.count(-counted)
             if self._arrived:
                 self._count_arrived(0)

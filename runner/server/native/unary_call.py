@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class UnaryCall(Call):
     """One request, one reply."""
 
-    __slots__ = ("_cancel", "_counted", "_rpc")
+    __slots__ = ("_cancel", "_counted", "_deadline", "_rpc")
 
     def __init__(
         self,
@@ -43,12 +43,25 @@ class UnaryCall(Call):
         super().__init__(connection, stream_id, calls, meaning, peer)
         self._rpc: UnaryRpc | None = rpc  # None: the call runs
         self._cancel: Callable[[], None] | None = None
+        self._deadline: float | None = None  # known if the message is long in coming
         self._counted = 0  # the read of the connection after which what is there of the message was counted
 
     def on_request(self, head: RequestHead, ended: bool) -> None:
         """See `Stream`."""
         if ended:
             self._fail(CallFailure(StatusCode.INTERNAL, "the request has no message"))
+        elif self._meaning.timeout is not None:
+            self._calls.expect_message(self)
+
+    def watch(self, now: float) -> None:
+        """The loop has turned since the call's head came: if its message has not, somebody has to watch its deadline.
+
+        Once it has, the engine does, from the deadline that is set here.
+        """
+        timeout = self._meaning.timeout
+        if timeout is not None and self._rpc is not None and self.local_open:
+            self._deadline = now + timeout
+            self._watch_deadline(timeout)
 
     def on_data(self, data: Received, start: int, stop: int, ended: bool) -> None:
         """See `Stream`."""
@@ -95,7 +108,8 @@ class UnaryCall(Call):
         calls = self._calls
         calls.asked(self)
         self._trailers = [] if rpc.times else None
-        info = calls.info(self._meaning, self._peer, self._trailers)
+        self._unwatch_deadline()
+        info = calls.info(self._meaning, self._peer, self._trailers, self._deadline)
         if rpc.begin is not None:
             calls.count(1)
             self._cancel = _nothing  # it may be told before it knows how to cancel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -185,11 +185,12 @@ class Client:
         end: bool = True,
         coding: bytes = b"identity",
         takes: bytes = b"identity",
+        more: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
-        """Begin a call with some messages, whose replies may be in the codings `takes`."""
+        """Begin a call with some messages, whose replies may be in the codings `takes`. `more`: fields of its head."""
         fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b":authority", b"x")]
         fields += [(b"content-type", b"application/grpc"), (b"te", b"trailers")]
-        fields += [(b"grpc-encoding", coding), (b"grpc-accept-encoding", takes)]
+        fields += [(b"grpc-encoding", coding), (b"grpc-accept-encoding", takes), *more]
         head = Frame(HEADERS, END_HEADERS, stream, self._encoder.encode(fields))
         body = b"".join(map(frame, messages))
         rest = len(body) - min(len(body), 16_384)
