@@ -261,7 +261,7 @@ class BatchedWork:
         results: list[Any] = []
         for half in inputs.halves():
             try:
-                results += await self._run(self._prepared(half), half)
+                results.extend(await self._run(self._prepared(half), half))  # not `+=`, which an array takes for a sum
             except BaseException as exc:
                 if isinstance(exc, asyncio.CancelledError):
                     raise
@@ -273,7 +273,7 @@ class BatchedWork:
         results: list[Any] = []
         for half in inputs.halves():
             try:
-                results += self._run(self._prepared(half), half)
+                results.extend(self._run(self._prepared(half), half))  # not `+=`, as above
             except BaseException as exc:
                 results += [exc] * len(half)
         return results

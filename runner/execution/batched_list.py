@@ -308,7 +308,8 @@ class _ListJob(BatchedJob):
     @property
     def context(self) -> CallContext:
         """See `BatchedJob`."""
-        return self._list.context
+        # What a method says of a single input is said in the context of the job.
+        return self._list.context if len(self.places) > 1 else self._list.contexts[self.places[0]]
 
     @property
     def arguments(self) -> Mapping[str, Any]:

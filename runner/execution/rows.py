@@ -101,7 +101,7 @@ class Inputs:
         else:
             columns = [job.values(name) for job in self._jobs]
             if any(hasattr(column, "dtype") for column in columns):
-                return Blocks([_block(column) for column in columns], size)
+                return Blocks([block for column in columns for block in _blocks(column)], size)
         values = [value for column in columns for value in column]
         return values + values[-1:] * (size - len(values))
 
@@ -124,11 +124,11 @@ class Inputs:
         return found
 
 
-def _block(column: Sequence[Any]) -> Any:
+def _blocks(column: Any) -> Sequence[Any]:
     if hasattr(column, "dtype"):
-        return column
-    (value,) = column  # of numpy, or a tensor on the host, which shares its memory
-    return (value.numpy() if hasattr(value, "numpy") else value)[None]
+        return (column,)
+    # Of numpy, or tensors on the host, which share their memory.
+    return [(value.numpy() if hasattr(value, "numpy") else value)[None] for value in column]
 
 
 def key_of(plan: BatchPlan, arguments: Mapping[str, Any]) -> Hashable:

@@ -136,7 +136,7 @@ class CallCodec(ResultCodec):
             return None
         try:
             length, begin = varint.decode(payload, len(run.INPUT_TAG))
-        except IndexError:
+        except (IndexError, InvalidInput):
             return None
         if begin + length != stride or (known := self._alike.find(payload[begin:stride])) is None:
             return None
@@ -157,11 +157,11 @@ class CallCodec(ResultCodec):
                 values = cast("Sequence[object]", filling.rows(payload, start, stride, count))
             else:
                 return None
+            arguments = Arguments(others)
+            arguments[argument.name] = first
+            return AlikeCalls(self.finish(arguments), argument.name, values)
         except (InvalidInput, ValueError):
             return None
-        arguments = Arguments(others)
-        arguments[argument.name] = first
-        return AlikeCalls(self.finish(arguments), argument.name, values)
 
     def _learn(
         self, payload: Payload, parts: Mapping[str, pb.Data], ranges: Mapping[str, Range], arguments: Arguments
@@ -277,14 +277,18 @@ class CallCodec(ResultCodec):
         """Turn images into Pillow's and arrays into tensors where the method wants those, in place.
 
         Raises:
-            InvalidInput: bytes that are no image.
+            InvalidInput: bytes that are no image, or numbers of a kind that torch does not know.
         """
         if not self._finishes and isinstance(arguments, Arguments) and not arguments.old_style:
             return arguments
         for name, value in arguments.items():
             argument = self._by_name[name]
             if argument.finish is not None:
-                arguments[name] = argument.finish(value)
+                try:
+                    arguments[name] = argument.finish(value)
+                except InvalidInput as error:
+                    error.path = error.path or name
+                    raise
             elif argument.is_str and isinstance(value, Text):
                 arguments[name] = value.text
         return arguments

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
+from runner.errors import InvalidInput
 from runner.signature.tree import Array, ArrayType, FieldsOf, Kind, Leaf, ListOf, Node, OptionalOf, TupleOf
 from runner.types import Audio, Frame, Image, NamedFields, Region, Text, Video
 
@@ -162,7 +163,12 @@ def _to_pil(value: object) -> object:
 
 def _to_tensor(value: object) -> object:
     torch: Any = sys.modules["torch"]  # the class was loaded with a torch hint
-    return value if isinstance(value, torch.Tensor) else torch.from_numpy(value)
+    if isinstance(value, torch.Tensor):
+        return value
+    try:
+        return torch.from_numpy(value)
+    except TypeError:
+        raise InvalidInput(f"torch has no tensors of {cast(Any, value).dtype}; send another dtype") from None
 
 
 def _finish_fields(steps: dict[str, Finish]) -> Finish:

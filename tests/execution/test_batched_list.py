@@ -48,6 +48,16 @@ class Model(ModelClass):
         self.runs.append(row.shape)
         return row * 2
 
+    @ModelClass.method(max_batch_size=8, idempotent=True)
+    def root(self, row: Batch[np.ndarray]) -> Batch[np.ndarray]:
+        if (row < 0).any():
+            raise ValueError("below zero")
+        return np.sqrt(row)
+
+    @ModelClass.method(max_batch_size=8, idempotent=True)
+    async def root_later(self, row: Batch[np.ndarray]) -> Batch[np.ndarray]:
+        return self.root(row)
+
     @ModelClass.method(max_batch_size=8)
     def counted(self, row: Batch[np.ndarray]) -> Batch[np.ndarray]:
         self.set_output_context(prompt_tokens=[int(each[0]) for each in row])
@@ -76,6 +86,20 @@ class Model(ModelClass):
 
 def texts(*given: str) -> list[dict[str, str]]:
     return [{"text": each} for each in given]
+
+
+def told_usage(stage: Stage, method: str) -> list[int]:
+    """Return where the prompt tokens of the method's outputs are noted from now on."""
+    told: list[int] = []
+    codec = stage.methods[stage.index[method]].codec
+    decode = codec.decode_output
+
+    def noted(payload: Any) -> object:
+        told.append(pb.Output.FromString(bytes(payload)).prompt_tokens)
+        return decode(payload)
+
+    codec.decode_output = noted
+    return told
 
 
 async def occupied(stage: Stage) -> int:
@@ -173,6 +197,36 @@ async def test_a_batch_that_raised_runs_again_in_halves():
         assert [end for end in ends if not isinstance(end, Exception)] == ["A!", "B!", "D!"]
         assert isinstance(ends[2], ModelError)
         assert stage.model.runs == [["a", "b", "raise", "d"], ["a", "b"], ["raise", "d"], ["raise"], ["d"]]
+
+
+@pytest.mark.parametrize("method", ["root", "root_later"])
+@on_loop
+async def test_arrays_that_run_again_in_halves_are_all_there(method: str):
+    async with Stage(Model) as stage:
+        sent = [4.0, 9.0, -1.0, 16.0, 25.0]
+        calls = [stage.call(method, row=np.full(3, number)) for number in sent]
+        several = stage.call_list(method, *({"row": np.full(3, number)} for number in sent))
+        for call in calls:
+            await stage.until(lambda call=call: call in stage.ends)
+        for ends in ([stage.ends[call] for call in calls], await stage.end(several)):
+            for number, end in zip(sent, ends, strict=True):
+                if number < 0:
+                    assert isinstance(end, ModelError)
+                else:
+                    np.testing.assert_array_equal(end, np.full(3, np.sqrt(number)))
+
+
+@on_loop
+async def test_usage_is_told_of_the_input_it_belongs_to_in_whatever_batch_it_runs():
+    async with Stage(Model) as stage:
+        told = told_usage(stage, "counted")
+        lengths = [2, 1, 2, 3]  # of which those that are alone in their batches are not the first
+        rows = [np.full(length, float(number)) for number, length in enumerate(lengths, start=1)]
+        await stage.end(stage.call_list("counted", *({"row": row} for row in rows)))
+        assert told == [1, 2, 3, 4]
+        told.clear()
+        await stage.end(stage.call_list("counted", *({"row": row} for row in rows[1:3])))
+        assert told == [2, 3]
 
 
 @on_loop
@@ -302,6 +356,22 @@ async def test_alike_arrays_are_read_and_written_at_once(read_one_by_one):
 
 
 @on_loop
+async def test_arrays_that_were_read_at_once_share_a_batch_with_those_that_were_not(read_one_by_one):
+    async with Stage(Model) as stage:
+        first = await occupied(stage)
+        rows = [np.full(3, float(number)) for number in range(5)]
+        lists = [stage.call_list("double", *({"row": row} for row in part)) for part in (rows[:2], rows[2:4])]
+        one = stage.call("double", row=rows[4])
+        stage.model.gate.set()
+        results = [*await stage.end(lists[0]), *await stage.end(lists[1]), await stage.end(one)]
+        for row, result in zip(rows, results, strict=True):
+            np.testing.assert_array_equal(result, row * 2)
+        await stage.end(first)
+        assert stage.model.runs == [["first"], (5, 3)]
+        assert read_one_by_one == [0, 1]
+
+
+@on_loop
 async def test_alike_inputs_fail_alone(read_one_by_one):
     async with Stage(Model) as stage:
         await known(stage, text="xxx")
@@ -320,17 +390,9 @@ async def test_alike_inputs_fail_alone(read_one_by_one):
 async def test_usage_is_told_for_each_of_alike_inputs():
     async with Stage(Model) as stage:
         await known(stage, "counted", row=np.zeros(2))
-        decoded: list[int] = []
-        codec = stage.methods[stage.index["counted"]].codec
-        decode = codec.decode_output
-
-        def noted(payload: Any) -> object:
-            decoded.append(pb.Output.FromString(bytes(payload)).prompt_tokens)
-            return decode(payload)
-
-        codec.decode_output = noted
+        told = told_usage(stage, "counted")
         await stage.end(stage.call_list("counted", *({"row": np.full(2, float(number))} for number in range(3))))
-        assert decoded == [0, 1, 2]
+        assert told == [0, 1, 2]
 
 
 @on_loop
