@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 import uvloop
 
 T = TypeVar("T")
@@ -106,6 +107,40 @@ async def turns(count: int = 5) -> None:
     """Let callbacks run that are due already, and those that they cause. Never a way to wait for a thread."""
     for _ in range(count):
         await asyncio.sleep(0)
+
+
+class Timers:
+    """The timers of the running loop that are set for `seconds`: they go off when the test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        usual = loop.call_later
+        self._set: list[tuple[asyncio.TimerHandle, Callable[[], Any]]] = []
+
+        def call_later(delay: float, callback: Callable[..., Any], *args: Any, **more: Any) -> asyncio.TimerHandle:
+            handle = usual(delay, callback, *args, **more)
+            if delay == seconds:
+                self._set.append((handle, functools.partial(callback, *args)))
+            return handle
+
+        monkeypatch.setattr(loop, "call_later", call_later)
+
+    @property
+    def count(self) -> int:
+        """How many were set."""
+        return len(self._set)
+
+    @property
+    def running(self) -> int:
+        """How many may still go off."""
+        return sum(not handle.cancelled() for handle, _ in self._set)
+
+    def go_off(self) -> None:
+        """Let all go off that run."""
+        for handle, callback in self._set:
+            if not handle.cancelled():
+                handle.cancel()
+                callback()
 
 
 class Signal:

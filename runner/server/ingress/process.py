@@ -34,6 +34,9 @@ logger = logging.getLogger("runner.server")
 MISSED_BEATS: Final = 3
 """Beats without an answer, after which a process counts as hung: a machine may be busy with something else for once."""
 
+READY_SECONDS: Final = 30.0
+"""until a process has to take connections. It is quick to, but there may be many, beside workers that load models."""
+
 _LAST_MOMENT = 0.5
 """seconds in which a process ends whose link has: the kernel closes the one before it tells of the other."""
 
@@ -64,6 +67,7 @@ class IngressProcess:
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._given = 0
         self._unanswered = 0  # beats
+        self._late: asyncio.TimerHandle | None = None  # goes off unless it becomes ready
         self._left = 0
 
     @classmethod
@@ -109,6 +113,7 @@ class IngressProcess:
                 raise
             ours.pop_all()
         link.send(serve)
+        ingress._late = asyncio.get_running_loop().call_later(READY_SECONDS, ingress._hangs)
         return ingress
 
     def attach(self, link: IngressLink) -> None:
@@ -151,7 +156,10 @@ class IngressProcess:
         return given
 
     def beat(self) -> None:
-        """Ask whether it is there; end it if it did not answer when it was asked before."""
+        """Ask whether it is there; end it if it did not answer when it was asked before.
+
+        Until it is ready it is not asked: that has a time of its own.
+        """
         if not self.ready or self._link is None or self._process is None:
             return
         if self._unanswered >= MISSED_BEATS:
@@ -164,6 +172,7 @@ class IngressProcess:
     def drain(self, grace: float) -> None:
         """Have it begin nothing new, give its calls so many seconds, and end."""
         self.ready = False
+        self._expect_no_more()
         if self._link is not None:
             self._link.send(Drain(grace))
 
@@ -182,6 +191,7 @@ class IngressProcess:
     async def stop(self) -> None:
         """End its calls and the process now. Harmless if it has ended."""
         self.ready = False
+        self._expect_no_more()
         if self._link is not None:
             self._link.close()
         self.door.close()
@@ -213,6 +223,7 @@ class IngressProcess:
             case Beat():
                 self._unanswered = 0
             case Ready():
+                self._expect_no_more()
                 self.ready, self.room = True, message.room
                 self._on_room()
             case _:
@@ -223,6 +234,16 @@ class IngressProcess:
         self.ready = False
         if not self._closed.done():
             self._closed.set_result(None)
+
+    def _expect_no_more(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _hangs(self) -> None:
+        assert self._process is not None
+        logger.error("an ingress process is not ready after %g s, and is killed", READY_SECONDS)
+        self._process.kill()
 
     def __repr__(self) -> str:
         return f"<IngressProcess {self._process!r} {self.connections} connections, {self._answers!r}>"

@@ -152,7 +152,10 @@ class IngressTransport:
             deaths = 0 if ingress is not None and ingress.answered else deaths + 1
             words = "" if ingress is None else ingress.last_words
             logger.error(
-                "an ingress process %s, and another is started%s", how, f"; it said:\n{words}" if words else ""
+                "an ingress process %s, and another is started%s%s",
+                how,
+                "" if any(each.ready for each in self._living) else "; until one is ready, clients wait",
+                f"; it said:\n{words}" if words else "",
             )
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(restart_delay(deaths, random.random())):

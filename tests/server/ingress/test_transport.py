@@ -17,13 +17,14 @@ import pytest
 
 from runner.http2.frames import DATA, GOAWAY
 from runner.processes.child_process import ChildProcess
+from runner.server.ingress import process as process_module
 from runner.server.ingress import transport as transport_module
 from runner.server.ingress.messages import TlsFiles
 from runner.server.ingress.process import IngressProcess
 from runner.server.ingress.transport import IngressTransport
 from runner.server.status import rpc_status
 from tests.authority import Authority
-from tests.running import on_loop, turns
+from tests.running import Timers, on_loop, turns
 from tests.server.native.serving import Client, Rpcs, http1
 
 pytestmark = pytest.mark.real
@@ -234,6 +235,37 @@ async def test_a_process_that_hangs_is_killed_and_replaced(monkeypatch, caplog):
         await server.ready(2)
         assert victim not in server.processes
         assert "has not answered 3 times, and is killed" in caplog.text
+
+
+@on_loop
+async def test_processes_that_hang_before_they_are_ready_are_killed_and_replaced(monkeypatch, caplog):
+    spawn, left = ChildProcess.spawn, iter(range(3))
+
+    async def hanging(*args: Any) -> ChildProcess:
+        process = await spawn(*args)
+        for _ in left:  # the first three
+            os.kill(process.pid, signal.SIGSTOP)
+            break
+        return process
+
+    monkeypatch.setattr(ChildProcess, "spawn", hanging)
+    monkeypatch.setattr(transport_module, "restart_delay", lambda deaths, dice: 0.0)
+    timers = Timers(monkeypatch, process_module.READY_SECONDS)
+    async with served(2, at_once=True) as server:
+        await server.until(lambda: len(server.processes) == 2)
+        client = await Client.connect(server.port)
+        timers.go_off()
+        await server.until(lambda: timers.count == 4)
+        await server.ready(1)
+        assert await server.call(client, b"x") == b"x"
+        assert caplog.text.count("not ready after 30 s, and is killed") == 2
+        assert caplog.text.count("killed by SIGKILL, and another is started; until one is ready, clients wait") == 2
+        timers.go_off()
+        await server.ready(2)
+        assert server.transport.statistics().restarts_total == 3
+        assert caplog.text.endswith("killed by SIGKILL, and another is started\n")
+        assert timers.running == 0
+        client.close()
 
 
 @on_loop

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, NamedTuple
 
 import pytest
 
@@ -13,49 +10,15 @@ from runner.grpc_protocol.messages import frame
 from runner.http2.frames import DATA, END_STREAM, HEADERS, PING, RST_STREAM
 from runner.server.native import calls
 from tests.http2.peer import Frame, word
-from tests.running import on_loop
+from tests.running import Timers, on_loop
 from tests.server.native.serving import Client, served
 
 pytestmark = pytest.mark.real
 
 MESSAGE = frame(b"hello")
-TIMEOUT = (b"grpc-timeout", b"7S")
+SECONDS = 1000
+TIMEOUT = (b"grpc-timeout", b"%dS" % SECONDS)
 PATHS = (b"/t/Echo", b"/t/Begun", b"/t/Repeat", b"/t/Chat", b"/t/Collect")
-
-
-class Timer(NamedTuple):
-    expire: Callable[[], Any]
-    handle: asyncio.TimerHandle
-
-
-class Timers:
-    """The timers of deadlines: none goes off by itself. Every other one does as ever."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        loop = asyncio.get_running_loop()
-        usual = loop.call_later
-        self._set: list[Timer] = []
-
-        def call_later(delay: float, callback: Callable[..., Any], *args: Any, **more: Any) -> asyncio.TimerHandle:
-            handle = usual(delay, callback, *args, **more)
-            if delay == 7:
-                self._set.append(Timer(callback, handle))
-            return handle
-
-        monkeypatch.setattr(loop, "call_later", call_later)
-
-    @property
-    def count(self) -> int:
-        return len(self._set)
-
-    @property
-    def running(self) -> list[Timer]:
-        return [each for each in self._set if not each.handle.cancelled()]
-
-    def go_off(self) -> None:
-        (timer,) = self.running
-        timer.handle.cancel()
-        timer.expire()
 
 
 async def seen(client: Client) -> None:
@@ -70,11 +33,12 @@ async def seen(client: Client) -> None:
 @on_loop
 async def test_a_message_that_does_not_come_in_time(monkeypatch, path, sent):
     async with served() as server:
-        timers = Timers(monkeypatch)
+        timers = Timers(monkeypatch, SECONDS)
         client = await Client.connect(server.port)
         client.ask(1, path, end=False, more=(TIMEOUT,))
         client.write(Frame(DATA, 0, 1, MESSAGE[:sent]))
         await seen(client)
+        assert timers.running == 1
         timers.go_off()
         head = await client.next(HEADERS)
         assert head is not None
@@ -96,7 +60,7 @@ async def test_a_message_that_does_not_come_in_time(monkeypatch, path, sent):
 @on_loop
 async def test_a_message_that_comes_with_its_head_needs_no_timer(monkeypatch):
     async with served() as server:
-        timers = Timers(monkeypatch)
+        timers = Timers(monkeypatch, SECONDS)
         client = await Client.connect(server.port)
         for stream, path in ((1, b"/t/Echo"), (3, b"/t/Begun")):
             client.ask(stream, path, b"hello", more=(TIMEOUT,))
@@ -109,11 +73,11 @@ async def test_a_message_that_comes_with_its_head_needs_no_timer(monkeypatch):
 @on_loop
 async def test_who_leaves_before_leaves_no_timer(monkeypatch, path):
     async with served() as server:
-        timers = Timers(monkeypatch)
+        timers = Timers(monkeypatch, SECONDS)
         client = await Client.connect(server.port)
         client.ask(1, path, end=False, more=(TIMEOUT,))
         await seen(client)
-        assert len(timers.running) == 1
+        assert timers.running == 1
         client.write(Frame(RST_STREAM, 0, 1, word(8)))
         client.ask(3, path, end=False, more=(TIMEOUT,))
         client.write(Frame(RST_STREAM, 0, 3, word(8)))
@@ -128,7 +92,7 @@ async def test_the_time_that_a_message_takes_is_not_given_back(monkeypatch):
     now = 100.0
     monkeypatch.setattr(calls, "time", SimpleNamespace(monotonic=lambda: now))
     async with served() as server:
-        timers = Timers(monkeypatch)
+        timers = Timers(monkeypatch, SECONDS)
         client = await Client.connect(server.port)
         client.ask(1, b"/t/Echo", end=False, more=(TIMEOUT,))
         client.write(Frame(DATA, 0, 1, MESSAGE[:7]))
@@ -136,7 +100,7 @@ async def test_the_time_that_a_message_takes_is_not_given_back(monkeypatch):
         now += 5
         client.write(Frame(DATA, END_STREAM, 1, MESSAGE[7:]))
         assert await client.next(DATA) == Frame(DATA, 0, 1, MESSAGE)
-        assert [info.deadline for info in server.rpcs.infos] == [107.0]
+        assert [info.deadline for info in server.rpcs.infos] == [100.0 + SECONDS]
         assert timers.count == 1
         assert not timers.running
         client.close()
