@@ -220,6 +220,7 @@ class Engine:
         """Take a call out of its queue, or tell the worker to stop. Nobody is told how it ended."""
         call.forget()
         for each in call.singles or (call,):
+            each.forget()
             self._abandon(each)
 
     def begin_list(
@@ -251,7 +252,12 @@ class Engine:
         for number, part in enumerate(in_parts(request, inputs, whole, replicas)):
             calls.append(UnaryCall(self._next_id(), part, self.clock(), partial(told, number)))
         found += [None] * len(calls)
-        self._admit_list(calls)
+        try:
+            self._admit_list(calls)
+        except CallError:
+            for call in calls:
+                call.forget()  # which knows of the others, and they of it: the inputs would wait for the collector
+            raise
         return calls
 
     async def unary_list(
@@ -444,7 +450,7 @@ class Engine:
             if request is not call.request:
                 self._dispatcher.withdraw(call.id)
                 call.request = request
-                self._dispatcher.restore(_ticket(call), call.arrived)
+                self._restore(call)
         self._methods.publish()
 
     def call_over(self, replica: Replica, call: EngineCall, *, failed: int) -> None:
@@ -536,20 +542,35 @@ class Engine:
         if isinstance(fate, CallError):
             self._observed.poison += isinstance(fate, PoisonCall)
             self._end(call, fate)
-        else:
-            self._observed.retries += 1
-            for each in reversed(self._apart(call)):  # the last that is restored goes first
-                self._dispatcher.restore(_ticket(each), call.arrived, alone=fate.alone)
+            return
+        try:
+            call.request = self._methods.current(call.request)
+        except MethodNotFound as exc:
+            self._end(call, exc)
+            return
+        self._observed.retries += 1
+        self._restore(call, alone=fate.alone)
+
+    def _restore(self, call: EngineCall, *, alone: bool = False) -> None:
+        """Have a call wait again, or its inputs if it must not go as it is."""
+        for each in reversed(self._apart(call)):  # the last that is restored goes first
+            self._dispatcher.restore(_ticket(each), call.arrived, alone=alone)
 
     def _apart(self, call: EngineCall) -> Sequence[EngineCall]:
-        """Take a call of several inputs apart, so that one which workers die of does not take the others along."""
-        if not isinstance(call, UnaryCall) or call.request.inputs == 1 or not call.deaths:
+        """Take a call of several inputs apart, so that one which workers die of does not take the others along.
+
+        Or because its method has no batches any more.
+        """
+        request = call.request
+        if not isinstance(call, UnaryCall) or request.inputs == 1:
             return (call,)
-        self._forget(call)
-        left = None if call.request.deadline is None else max(call.request.deadline - self.clock(), 0.0)
+        if not call.deaths and request.method.max_batch_size > 1:
+            return (call,)
+        left = None if request.deadline is None else max(request.deadline - self.clock(), 0.0)
         singles = take_apart(call, self._next_id)
         for single in singles:
             self._take(single, left, None)
+        self._forget(call)
         return singles
 
     def _refusal(self, group: str) -> ModelFailing | None:

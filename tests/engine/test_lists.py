@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
+import weakref
 from collections.abc import Sequence
 
 import pytest
@@ -17,6 +19,10 @@ from tests.engine.scripted import EMBED, PREDICT, Scripted, ScriptedWorker, requ
 from tests.running import on_loop, turns
 
 Answer = tuple[Sequence[UnaryCall], Sequence[Outcome]]
+
+
+class Memory(bytearray):
+    """Memory of which one can learn that nobody looks at it any more."""
 
 
 def inputs(count: int) -> list[bytes]:
@@ -226,6 +232,61 @@ async def test_leaving_stops_what_was_taken_apart():
         assert len(worker.of(Cancel)) == 3
         for call in list(worker.calls):
             worker.fail(call, Cancelled("stopped"))
+        under_test.idle()
+
+
+@on_loop
+async def test_what_was_taken_apart_and_left_runs_no_more():
+    async with scripted(max_queued_calls=100) as under_test:
+        task = embed(under_test, 3)
+        worker = await taken_apart(under_test, task)
+        task.cancel()
+        await turns()
+        worker.die("killed by SIGKILL")
+        worker = await under_test.worker(3)
+        worker.ready()
+        await turns()
+        assert not worker.calls
+        under_test.idle()
+
+
+@on_loop
+async def test_a_list_that_is_taken_apart_is_not_over():
+    async with scripted(max_queued_calls=100) as under_test:
+        task = embed(under_test, 2)
+        await under_test.workers[0].hears(Call)
+        quiet = asyncio.create_task(under_test.engine.quiet(60))
+        await turns()
+        worker = await taken_apart(under_test, task)
+        await turns()
+        assert not quiet.done()
+        for call in list(worker.calls):
+            answer(worker, call)
+        assert await quiet
+        assert ends(await task) == [b"0!", b"1!"]
+        under_test.idle()
+
+
+@on_loop
+async def test_a_list_that_is_refused_is_let_go_of_at_once():
+    async with scripted(max_queued_calls=2) as under_test:
+        fills = embed(under_test, 16), embed(under_test, 16)
+        await under_test.workers[0].hears(Call, 2)
+        memory = Memory(b"".join(run.pieces(run.INPUT_TAG, inputs(5))))
+        gone, whole = weakref.ref(memory), memoryview(memory)
+        del memory
+        gc.disable()
+        try:
+            with pytest.raises(Overloaded):
+                await under_test.engine.unary_list(request(EMBED), inputs(5), whole)
+            del whole
+            await turns()
+            assert gone() is None
+        finally:
+            gc.enable()
+        for call, task in zip(list(under_test.workers[0].calls), fills, strict=True):
+            answer(under_test.workers[0], call)
+            await task
         under_test.idle()
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from runner.errors import LoadError, MethodNotFound, WorkerLost
 from runner.signature.published import Lane, Published
+from runner.wire import run
 from runner.workers.messages import Call, Load
-from tests.engine.scripted import METHODS, PREDICT, STREAM, Scripted, ScriptedWorker, request, scripted
+from tests.engine.scripted import EMBED, METHODS, PREDICT, STREAM, Scripted, ScriptedWorker, request, scripted
 from tests.running import on_loop, turns
 
 GRACE = 60.0
@@ -21,6 +22,13 @@ GRACE = 60.0
 def replacing(under_test: Scripted, model_dir: str = "", grace: float = GRACE) -> asyncio.Task[None]:
     places = [replace(place, load=replace(place.load, model_dir=model_dir)) for place in under_test.engine.places]
     return asyncio.ensure_future(under_test.engine.replace(places, grace=grace))
+
+
+UNBATCHED = replace(METHODS[EMBED], lane=METHODS[PREDICT].lane, max_batch_size=0)
+
+
+def run_of(output: bytes, count: int) -> bytes:
+    return b"".join(run.pieces(run.OUTPUT_TAG, [output] * count))
 
 
 def a_call(under_test: Scripted, payload: bytes = b"x") -> asyncio.Task:
@@ -207,6 +215,56 @@ async def test_calls_that_wait_follow_their_method_into_another_lane():
             for call in worker.calls:
                 worker.answer(call)
         assert await asyncio.gather(*tasks) == [b"answer"] * 4
+        under_test.idle()
+
+
+@on_loop
+async def test_lists_that_wait_run_input_by_input_where_the_method_has_no_batches_any_more():
+    async with scripted(max_queued_calls=100) as under_test:
+        old = under_test.workers[0]
+        inputs = [b"%d" % number for number in range(35)]
+        task = asyncio.ensure_future(under_test.engine.unary_list(request(EMBED), inputs))
+        await old.hears(Call, 2)
+        new = await with_methods(under_test, [*METHODS[:EMBED], UNBATCHED])
+        assert [(call.inputs, bytes(call.payload)) for call in new.calls] == [(1, each) for each in inputs[32:34]]
+        old.answer(old.calls[0], run_of(b"old", 16))
+        old.answer(old.calls[1], run_of(b"old", 16))
+        for number in range(3):
+            await turns()
+            new.answer(new.calls[number], b"new")
+        parts, outcomes = await task
+        assert [part.request.inputs for part in parts] == [16, 16, 3]
+        assert outcomes[2].payload == run_of(b"new", 3)
+        under_test.idle()
+
+
+@on_loop
+async def test_calls_and_lists_of_a_worker_that_was_replaced_and_dies_run_as_the_new_one_takes_them():
+    async with scripted(max_queued_calls=100) as under_test:
+        old = under_test.workers[0]
+        several = asyncio.ensure_future(under_test.engine.unary_list(request(EMBED), [b"0", b"1"]))
+        one = asyncio.ensure_future(under_test.unary(request(EMBED)))
+        await old.hears(Call, 2)
+        new = await with_methods(under_test, [*METHODS[:EMBED], UNBATCHED])
+        old.die()
+        for number in range(3):
+            await new.hears(Call, number + 1)
+            new.answer(new.calls[number], b"new")
+        assert await one == b"new"
+        _, (outcome,) = await several
+        assert outcome.payload == run_of(b"new", 2)
+        under_test.idle()
+
+
+@on_loop
+async def test_a_call_of_a_worker_that_was_replaced_and_dies_is_told_that_its_method_is_gone():
+    async with scripted() as under_test:
+        task = asyncio.ensure_future(under_test.unary(request(EMBED)))
+        await under_test.workers[0].hears(Call)
+        await with_methods(under_test, METHODS[:EMBED])
+        under_test.workers[0].die()
+        with pytest.raises(MethodNotFound, match="'embed'"):
+            await task
         under_test.idle()
 
 
