@@ -46,7 +46,6 @@ from runner.server.health import Health
 from runner.server.http_app import HttpApp
 from runner.server.http_endpoint import HttpEndpoint
 from runner.server.http_protocol import HttpProtocol
-from runner.server.ingress.messages import TlsFiles
 from runner.server.ingress.transport import IngressTransport
 from runner.server.keyring import Keyring
 from runner.server.native.protocol import Patience
@@ -180,14 +179,12 @@ def _transport(
     config: ServerConfig, rpcs: Rpcs, http_app: HttpApp, keyring: Keyring, memory_for: MemoryFor
 ) -> Transport:
     if config.listen.ingress:
-        files = (config.tls.certificate, config.tls.key, config.tls.client_ca)
         return IngressTransport(
             config.listen.ingress,
             rpcs,
             status_of=partial(rpc_status, hide_model_errors=config.hide_model_errors),
             http1=partial(HttpProtocol, http_app),
             max_message_bytes=config.listen.max_message_bytes,
-            tls=TlsFiles(*("" if file is None else str(file.absolute()) for file in files)) if config.tls else None,
             compress_replies=config.listen.compress_replies,
             max_age=config.listen.max_connection_age,
             age_grace=config.drain.grace,

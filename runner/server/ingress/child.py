@@ -14,8 +14,6 @@ import signal
 import socket
 import ssl
 import sys
-from pathlib import Path
-from typing import NamedTuple
 
 import uvloop
 
@@ -23,12 +21,13 @@ from runner.allocator import keep_freed_memory
 from runner.errors import CallError
 from runner.processes.prctl import die_with_parent
 from runner.processes.shared import Shared, open_pair
-from runner.server.certificates import Certificates
+from runner.server.certificates import Pem
 from runner.server.ingress.link import IngressLink
 from runner.server.ingress.messages import (
     Beat,
     Credit,
     Drain,
+    Encrypt,
     Failed,
     Item,
     Left,
@@ -36,7 +35,6 @@ from runner.server.ingress.messages import (
     Ready,
     Result,
     Serve,
-    TlsFiles,
 )
 from runner.server.ingress.remote import Remote
 from runner.server.native.protocol import Patience
@@ -55,15 +53,26 @@ _AT_ONCE = 64
 _CLOSE_ON_EXEC: int = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # Linux has it; nothing is started here anyway
 
 _SPARE = 64
-"""descriptors that are not for connections: a dozen are open, and certificates are read again."""
+"""descriptors that are not for connections: a dozen are open, and a new certificate is laid down in a file."""
 
 logger = logging.getLogger("runner.server")
 
 
-class _Files(NamedTuple):
-    certificate: Path | None
-    key: Path | None
-    client_ca: Path | None
+class _Told:
+    """The certificate that the main process told of last. See `tls.Renewable`."""
+
+    def __init__(self, pem: Pem) -> None:
+        self.pem = pem
+        self._new: Pem | None = None
+
+    def tell(self, pem: Pem) -> None:
+        """There is another one."""
+        self.pem = self._new = pem
+
+    def renewed(self) -> Pem | None:
+        """See `tls.Renewable`."""
+        new, self._new = self._new, None
+        return new
 
 
 class _Child:
@@ -75,6 +84,7 @@ class _Child:
         self._link: IngressLink | None = None
         self._remote: Remote | None = None
         self._transport: NativeTransport | None = None
+        self._certificate: _Told | None = None
         self._context: ssl.SSLContext | None = None
         self._drained: asyncio.Task[None] | None = None
         self._taken = 0  # connections so far
@@ -92,6 +102,8 @@ class _Child:
             case Item() | Credit() | Result() | Failed():
                 assert self._remote is not None
                 self._remote.on_message(message)
+            case Encrypt():
+                self._encrypt(Pem(message.certificate, message.key, message.client_ca))
             case Serve():
                 self._serve(message)
             case Beat():
@@ -107,6 +119,13 @@ class _Child:
         if not self.closed.done():
             self.closed.set_result(None)
 
+    def _encrypt(self, pem: Pem) -> None:
+        if self._certificate is None:
+            self._certificate = _Told(pem)
+            self._context = server_context(self._certificate)
+        else:
+            self._certificate.tell(pem)
+
     def _serve(self, serve: Serve) -> None:
         assert self._link is not None
         remote = Remote(serve.rpcs, self._link.send)
@@ -121,8 +140,6 @@ class _Child:
             on_left=self._on_left,
         )
         self._remote = remote
-        if serve.tls is not None:
-            self._context = server_context(Certificates(_files(serve.tls)))
         self._loop.add_reader(self._door, self._take)
         self._link.send(Ready(_room()))
 
@@ -189,10 +206,6 @@ def _room() -> int:
 def _status_of(error: CallError) -> tuple[int, str, bytes]:
     # What the main process fails calls with comes as a status. This is for bugs in this one.
     return _INTERNAL, error.message, b""
-
-
-def _files(tls: TlsFiles) -> _Files:
-    return _Files(*(Path(file) if file else None for file in tls))
 
 
 def main(argv: list[str]) -> int:

@@ -20,6 +20,7 @@ from runner.server.ingress.messages import (
     Cancel,
     Credit,
     Drain,
+    Encrypt,
     EndInput,
     Failed,
     Item,
@@ -29,7 +30,6 @@ from runner.server.ingress.messages import (
     Result,
     RpcKind,
     Serve,
-    TlsFiles,
 )
 from runner.wire.payload import Payload
 
@@ -39,6 +39,7 @@ _COUNT: Final = struct.Struct("<IBQIQ")
 _RESULT: Final = struct.Struct("<IBQII")  # and the lengths of the reply's beginning and of the trailers
 _FAILED: Final = struct.Struct("<IBQIII")  # and the code and the lengths of message and trailers
 _DRAIN: Final = struct.Struct("<IBd")
+_ENCRYPT: Final = struct.Struct("<IBII")  # and the lengths of certificate and key
 _NO_DEADLINE: Final = -1.0
 
 _CALL_TAG: Final = Call.TAG
@@ -101,6 +102,11 @@ def pack(message: Message, out: list[Payload], shared: SharedWriter | None = Non
             return append(out, PREFIX.pack(1, Beat.TAG), b"")
         case Drain():
             return append(out, _DRAIN.pack(_DRAIN.size - 4, Drain.TAG, message.grace), b"")
+        case Encrypt():
+            certificate, key, client_ca = message.certificate, message.key, message.client_ca or b""
+            size = _ENCRYPT.size - 4 + len(certificate) + len(key) + len(client_ca)
+            fixed = _ENCRYPT.pack(size, Encrypt.TAG, len(certificate), len(key))
+            return append(out, b"".join((fixed, certificate, key)), client_ca)
         case Serve():
             body = json.dumps({name: getattr(message, name) for name in message.__dataclass_fields__ if name.islower()})
             return append(out, PREFIX.pack(1 + len(body), Serve.TAG), body.encode())
@@ -180,10 +186,16 @@ def _read(frame: memoryview, tag: int) -> Message:
             return Beat()
         case Drain.TAG:
             return Drain(_DRAIN.unpack_from(frame)[2])
+        case Encrypt.TAG:
+            _, _, certificate_size, key_size = _ENCRYPT.unpack_from(frame)
+            key = _ENCRYPT.size + certificate_size
+            client_ca = key + key_size
+            return Encrypt(
+                bytes(frame[_ENCRYPT.size : key]), bytes(frame[key:client_ca]), bytes(frame[client_ca:]) or None
+            )
         case Serve.TAG:
             fields = cast("dict[str, Any]", json.loads(bytes(frame[PREFIX.size :])))
             fields["rpcs"] = tuple(RpcKind(*each) for each in fields["rpcs"])
-            fields["tls"] = None if fields["tls"] is None else TlsFiles(*fields["tls"])
             return Serve(**fields)
         case _:
             raise ValueError(f"unknown tag {'none' if tag < 0 else tag}")

@@ -9,7 +9,7 @@ dataclasses.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Final, NamedTuple, TypeAlias
 
 from runner.wire.payload import Payload
@@ -38,21 +38,27 @@ class RpcKind(NamedTuple):
     times: bool
 
 
-class TlsFiles(NamedTuple):
-    """Absolute paths of files of PEM, as `config.Tls` has them; empty: there is no such file."""
+@dataclass(frozen=True, slots=True)
+class Encrypt:
+    """From now on handshakes use this certificate. If connections are encrypted at all, it comes before `Serve`.
 
-    certificate: str
-    key: str
-    client_ca: str
+    Ingress processes do not read the files: what the main process has found to fit is what all use, and one that is
+    started while the files are wrong uses it too.
+    """
+
+    TAG: ClassVar[int] = 9
+
+    certificate: bytes
+    key: bytes = field(repr=False)
+    client_ca: bytes | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serve:
-    """First message to an ingress process: what it serves, and how.
+    """Connections will be given to an ingress process: what it serves, and how.
 
     Attributes:
         rpcs: all there are.
-        tls: encrypt with these; None: do not encrypt.
         max_message_bytes: as the configuration has it.
         compress_replies: as the configuration has it.
         max_age: seconds until clients are asked to connect again; 0: they may stay.
@@ -62,7 +68,6 @@ class Serve:
     TAG: ClassVar[int] = 1
 
     rpcs: tuple[RpcKind, ...]
-    tls: TlsFiles | None
     max_message_bytes: int
     compress_replies: bool
     max_age: float
@@ -182,6 +187,8 @@ class Failed:
     trailers: bytes = b""
 
 
-ToIngress: TypeAlias = Serve | Item | Credit | Drain | Beat | Result | Failed
+ToIngress: TypeAlias = Encrypt | Serve | Item | Credit | Drain | Beat | Result | Failed
 FromIngress: TypeAlias = Ready | Left | Beat | Call | Item | EndInput | Credit | Cancel
-Message: TypeAlias = Serve | Call | Item | EndInput | Credit | Cancel | Drain | Beat | Ready | Left | Result | Failed
+Message: TypeAlias = (
+    Encrypt | Serve | Call | Item | EndInput | Credit | Cancel | Drain | Beat | Ready | Left | Result | Failed
+)

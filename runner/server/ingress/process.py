@@ -12,6 +12,7 @@ from typing import Final
 
 from runner.processes.child_process import ChildProcess, socket_pair
 from runner.processes.shared import create_pair
+from runner.server.certificates import Certificates, Pem
 from runner.server.ingress.answers import Answers
 from runner.server.ingress.door import hand_over
 from runner.server.ingress.link import IngressLink
@@ -21,6 +22,7 @@ from runner.server.ingress.messages import (
     Cancel,
     Credit,
     Drain,
+    Encrypt,
     EndInput,
     Item,
     Left,
@@ -74,6 +76,7 @@ class IngressProcess:
     async def start(
         cls,
         serve: Serve,
+        certificates: Certificates | None,
         make_answers: MakeAnswers,
         on_room: Callable[[], None],
         environment: Mapping[str, str],
@@ -84,7 +87,8 @@ class IngressProcess:
         The kernel ends it with the thread that this runs in: have it be the main one.
 
         Args:
-            serve: what it is told first.
+            serve: what it is told.
+            certificates: the one to encrypt with; None: it does not encrypt.
             make_answers: see there.
             on_room: told when it takes connections, and when it can take more of them.
             environment: all of its variables.
@@ -112,6 +116,8 @@ class IngressProcess:
                 process.kill()
                 raise
             ours.pop_all()
+        if certificates is not None:
+            ingress.encrypt(certificates.pem)
         link.send(serve)
         ingress._late = asyncio.get_running_loop().call_later(READY_SECONDS, ingress._hangs)
         return ingress
@@ -154,6 +160,11 @@ class IngressProcess:
         given = hand_over(accepted, self.door)
         self._given += given
         return given
+
+    def encrypt(self, pem: Pem) -> None:
+        """Have it use this certificate from now on."""
+        if self._link is not None:
+            self._link.send(Encrypt(*pem))
 
     def beat(self) -> None:
         """Ask whether it is there; end it if it did not answer when it was asked before.

@@ -16,7 +16,7 @@ from runner.dispatch.backoff import restart_delay
 from runner.server.certificates import Certificates
 from runner.server.ingress.answers import Answers
 from runner.server.ingress.door import Door
-from runner.server.ingress.messages import Message, RpcKind, Serve, TlsFiles
+from runner.server.ingress.messages import Message, RpcKind, Serve
 from runner.server.ingress.process import IngressProcess
 from runner.server.native.sockets import inherited_sockets, open_sockets
 from runner.server.native.transport import MAX_CONNECTIONS, MakeHttp1
@@ -54,7 +54,6 @@ class IngressTransport:
         status_of: StatusOf,
         http1: MakeHttp1,
         max_message_bytes: int,
-        tls: TlsFiles | None = None,
         compress_replies: bool = False,
         max_age: float = 0.0,
         age_grace: float = 0.0,
@@ -68,7 +67,6 @@ class IngressTransport:
         self._http1 = http1
         self._serve = Serve(
             rpcs=tuple(kind_of(path, rpc) for path, rpc in rpcs.items()),
-            tls=tls,
             max_message_bytes=max_message_bytes,
             compress_replies=compress_replies,
             max_age=max_age,
@@ -79,6 +77,7 @@ class IngressTransport:
         self._reuse_port = reuse_port
         self._loop = asyncio.get_running_loop()
         self._door: Door | None = None
+        self._certificates: Certificates | None = None
         self._living: set[IngressProcess] = set()
         self._waited_for: set[IngressProcess] = set()  # those that are to take other connections first
         self._keepers: list[asyncio.Task[None]] = []
@@ -88,7 +87,8 @@ class IngressTransport:
         self._turn = itertools.count(1)
 
     async def listen(self, host: str, port: int, certificates: Certificates | None = None) -> int:
-        """See `Transport`. The processes read the certificates themselves."""
+        """See `Transport`."""
+        self._certificates = certificates
         sockets = inherited_sockets(os.environ) or open_sockets(host, port, reuse_port=self._reuse_port)
         name = cast("tuple[str, int] | str", sockets[0].getsockname())
         self._door = Door(sockets, self._give)
@@ -132,8 +132,9 @@ class IngressTransport:
         while True:
             how, ingress = "cannot be started", None
             try:
+                self._renew()
                 ingress = await IngressProcess.start(
-                    self._serve, self._answers, self._room, self._environment, self._shared_bytes
+                    self._serve, self._certificates, self._answers, self._room, self._environment, self._shared_bytes
                 )
                 self._living.add(ingress)
                 if self._stopping.is_set():
@@ -183,7 +184,14 @@ class IngressTransport:
         if self._door is not None and not any(each.ready for each in self._living):
             self._door.pause()
 
+    def _renew(self) -> None:
+        pem = None if self._certificates is None else self._certificates.renewed()
+        if pem is not None:
+            for ingress in self._living:
+                ingress.encrypt(pem)
+
     def _give(self, accepted: socket.socket) -> bool:
+        self._renew()
         # Of those with equally many, the one whose turn was longest ago.
         ready = sorted((each for each in self._living if each.ready), key=lambda each: (each.connections, each.turn))
         if sum(each.connections for each in self._living) >= MAX_CONNECTIONS:

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import ssl
 import tempfile
+from typing import Protocol
 
-from runner.server.certificates import Certificates, Pem
+from runner.server.certificates import Pem
 
 _PROTOCOLS = ["h2", "http/1.1"]
 """What we speak behind the handshake (RFC 7301), the better one first."""
 
 
-def server_context(certificates: Certificates) -> ssl.SSLContext:
+class Renewable(Protocol):
+    """A certificate that may be another one later, as `Certificates` has it."""
+
+    @property
+    def pem(self) -> Pem:
+        """The certificate as it is."""
+        ...
+
+    def renewed(self) -> Pem | None:
+        """Return the certificate if it is another one than it was; asked at each handshake."""
+        ...
+
+
+def server_context(certificates: Renewable) -> ssl.SSLContext:
     """Return a context whose handshakes use the certificates as they are by then."""
     first = current = _context(certificates.pem)
 

@@ -17,6 +17,7 @@ from runner.server.ingress.messages import (
     Cancel,
     Credit,
     Drain,
+    Encrypt,
     EndInput,
     Failed,
     FromIngress,
@@ -27,7 +28,6 @@ from runner.server.ingress.messages import (
     Result,
     RpcKind,
     Serve,
-    TlsFiles,
     ToIngress,
 )
 
@@ -47,10 +47,10 @@ MESSAGES = st.one_of(
     st.builds(Ready, IDS),
     st.builds(Drain, INSTANTS),
     st.just(Beat()),
+    st.builds(Encrypt, st.binary(), st.binary(), st.none() | st.binary(min_size=1)),
     st.builds(
         Serve,
         rpcs=st.lists(KINDS, max_size=3).map(tuple),
-        tls=st.none() | st.builds(TlsFiles, st.text(), st.text(), st.text()),
         max_message_bytes=st.integers(0, 2**31),
         compress_replies=st.booleans(),
         max_age=INSTANTS,
@@ -81,7 +81,7 @@ def test_every_message_is_tried_and_has_a_number_of_its_own():
     every = {*typing.get_args(ToIngress), *typing.get_args(FromIngress)}
     assert set(typing.get_args(Message)) == every
     assert len({each.TAG for each in every}) == len(every)
-    assert len(every) == 12
+    assert len(every) == 13
 
 
 @pytest.mark.parametrize("make", [Call, Item, Result])

@@ -15,11 +15,13 @@ import grpc
 import grpc.aio
 import pytest
 
+from runner.config import Tls
 from runner.http2.frames import DATA, GOAWAY
 from runner.processes.child_process import ChildProcess
+from runner.server.certificates import Certificates
 from runner.server.ingress import process as process_module
 from runner.server.ingress import transport as transport_module
-from runner.server.ingress.messages import TlsFiles
+from runner.server.ingress.messages import Encrypt
 from runner.server.ingress.process import IngressProcess
 from runner.server.ingress.transport import IngressTransport
 from runner.server.status import rpc_status
@@ -63,13 +65,18 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    count: int, host: str = "127.0.0.1", *, at_once: bool = False, **options: Any
+    count: int,
+    host: str = "127.0.0.1",
+    *,
+    at_once: bool = False,
+    certificates: Certificates | None = None,
+    **options: Any,
 ) -> AsyncIterator[Served]:
     """Serve on a free port. `at_once`: while the processes start."""
     rpcs = Rpcs()
     options = {"status_of": rpc_status, "http1": http1, "max_message_bytes": 1 << 20, **options}
     transport = IngressTransport(count, rpcs.table(), **options)
-    port = await transport.listen(host, 0)
+    port = await transport.listen(host, 0, certificates)
     try:
         under_test = Served(transport, rpcs, port)
         if not at_once:
@@ -343,7 +350,7 @@ async def test_a_socket_in_the_file_system(tmp_path: Path):
 async def test_the_processes_encrypt(tmp_path: Path):
     authority = Authority(tmp_path)
     signed = authority.sign("server")
-    async with served(1, tls=TlsFiles(str(signed.certificate), str(signed.key), "")) as server:
+    async with served(1, certificates=Certificates(Tls(certificate=signed.certificate, key=signed.key))) as server:
         context = ssl.create_default_context(cafile=str(authority.ca))
         reader, writer = await asyncio.open_connection("localhost", server.port, ssl=context)
         writer.write(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
@@ -358,3 +365,57 @@ async def test_the_processes_encrypt(tmp_path: Path):
         assert await reader.read() == b""  # no handshake
         writer.close()
         await server.until(lambda: server.connections == [0])
+
+
+@on_loop
+async def test_a_process_that_is_started_anew_has_the_last_certificate_that_was_right(tmp_path: Path, caplog):
+    """It serves with it while the files are wrong, and with the next one as all others do."""
+    now = 0.0
+    authorities = [Authority(tmp_path / name) for name in ("first", "second", "third")]
+    files = tmp_path / "tls.crt", tmp_path / "tls.key"
+
+    def put(authority: Authority) -> None:
+        for source, target in zip(authority.sign("server"), files, strict=True):
+            target.write_bytes(source.read_bytes())
+
+    def clock() -> float:
+        nonlocal now
+        now += 10.0  # the files are looked at each time
+        return now
+
+    async def seen(authority: Authority) -> bool:
+        context = ssl.create_default_context(cafile=str(authority.ca))
+        try:
+            _, writer = await asyncio.open_connection("localhost", server.port, ssl=context)
+        except ssl.SSLCertVerificationError:
+            return False
+        writer.close()
+        await writer.wait_closed()
+        return True
+
+    async def seen_by_all(authority: Authority) -> None:
+        while not await seen(authority):  # the first may come before the news
+            pass
+        for _ in range(2):
+            assert await seen(authority)
+
+    put(authorities[0])
+    certificates = Certificates(Tls(certificate=files[0], key=files[1]), clock)
+    async with served(2, certificates=certificates) as server:
+        await seen_by_all(authorities[0])
+        put(authorities[1])
+        await seen_by_all(authorities[1])
+        files[0].write_text("half of a certi")
+        victim, other = server.processes
+        os.kill(victim.pid, signal.SIGKILL)
+        await server.until(lambda: server.transport.statistics().restarts_total == 1)
+        await server.ready(2)
+        assert other in server.processes
+        await seen_by_all(authorities[1])
+        assert "the certificate stays as it was" in caplog.text
+        put(authorities[2])
+        await seen_by_all(authorities[2])
+
+
+def test_a_message_with_a_key_in_it_does_not_show_it():
+    assert "secret" not in repr(Encrypt(b"certificate", b"secret", None))
