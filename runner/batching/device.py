@@ -143,17 +143,20 @@ class DeviceThread:
     def _outcome(self, run: Run, prepared: Any, error: BaseException | None) -> Outcome:
         started = time.monotonic()
         results, device_seconds = None, 0.0
-        if error is None:
-            try:
-                if prepared is _NOT_READY:
-                    prepared = run.prepare()
-                if self._marks is None:
-                    results = run.run(prepared)
-                else:
-                    results, device_seconds = self._marks.around(run.run, prepared)
-            except BaseException as exc:
-                error = exc
-        return Outcome(results, error, started, time.monotonic() - started, device_seconds)
+        try:
+            if error is None:
+                try:
+                    if prepared is _NOT_READY:
+                        prepared = run.prepare()
+                    if self._marks is None:
+                        results = run.run(prepared)
+                    else:
+                        results, device_seconds = self._marks.around(run.run, prepared)
+                except BaseException as exc:
+                    error = exc
+            return Outcome(results, error, started, time.monotonic() - started, device_seconds)
+        finally:
+            del run, prepared, results, error  # tracebacks lead to this frame
 
     def __repr__(self) -> str:
         return f"<DeviceThread {self._runs.qsize()} in hand>"
@@ -196,11 +199,15 @@ class LoopDevice:
 
     async def _run(self, run: Run) -> None:
         started = time.monotonic()
-        results, error = None, None
         try:
             results = run.run(run.prepare())
             if inspect.isawaitable(results):
                 results = await results
+            outcome = Outcome(results, None, started, time.monotonic() - started)
+            del results
         except BaseException as exc:  # a cancel, too, is told: somebody waits
-            results, error = None, exc
-        run.done(Outcome(results, error, started, time.monotonic() - started))
+            outcome = Outcome(None, exc, started, time.monotonic() - started)
+        try:
+            run.done(outcome)
+        finally:
+            del outcome, run  # tracebacks lead to this frame

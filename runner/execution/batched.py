@@ -25,6 +25,7 @@ from runner.execution.rows import BatchedJob, Inputs, cost_of, key_of
 from runner.execution.running import Gate, RunningCall
 from runner.execution.times import Times
 from runner.wire.call import Arguments
+from runner.wire.payload import Payload
 
 if TYPE_CHECKING:
     from runner.execution.executor import Executor, Incoming
@@ -139,18 +140,10 @@ class BatchedCall(RunningCall, BatchedJob):
         call, method = self._call, self._method
         began = time.perf_counter()
         self._waiting = False
-        try:
-            if call.context.cancelled:
-                raise Cancelled("the call was cancelled")
-            if isinstance(result, BaseException):
-                raise result
-            output = method.codec.encode_output(result, call.context.take_usage(), old_style=self._old_style)
-        except BaseException as exc:
-            error = failure.of_model(exc, method.name, cancelled=call.context.cancelled)
-            self._executor.fail(call.id, error, self._times(fate.started, fate.seconds, size=fate.size))
+        output = encoded(method, result, call.context, old_style=self._old_style)
+        if isinstance(output, CallError):
+            self._executor.fail(call.id, output, self._times(fate.started, fate.seconds, size=fate.size))
             return
-        finally:
-            del result  # an exception's traceback leads to this frame
         times = self._times(fate.started, fate.seconds, time.perf_counter() - began, fate.size)
         self._executor.end(call.id, output, times)
 
@@ -161,6 +154,19 @@ class BatchedCall(RunningCall, BatchedJob):
         """See `Job`."""
         self._waiting = False
         self._executor.fail(self._call.id, error, self._times(time.monotonic(), 0.0))
+
+
+def encoded(method: LoadedMethod, result: Any, call: context.CallContext, *, old_style: bool) -> Payload | CallError:
+    """Return the output of an input from its result, or what its caller is told in its place."""
+    if call.cancelled:
+        return Cancelled("the call was cancelled")
+    if isinstance(result, BaseException):
+        # Not raised again: its traceback would lead to frames that know it, and all of them to the batch.
+        return failure.of_model(result, method.name, cancelled=False)
+    try:
+        return method.codec.encode_output(result, call.take_usage(), old_style=old_style)
+    except BaseException as exc:
+        return failure.of_model(exc, method.name, cancelled=call.cancelled)
 
 
 class BatchedWork:
@@ -194,7 +200,10 @@ class BatchedWork:
         """See `coalescer.Work`."""
         inputs = Inputs(jobs)
         results = self._run(prepared, inputs)
-        return self._per_job(results, inputs) if inspect.isawaitable(results) else inputs.per_job(results)
+        try:
+            return self._per_job(results, inputs) if inspect.isawaitable(results) else inputs.per_job(results)
+        finally:
+            del results  # exceptions in it have tracebacks that lead to this frame
 
     async def _per_job(self, results: Awaitable[Sequence[Any]], inputs: Inputs) -> list[Any]:
         return inputs.per_job(await results)
@@ -259,21 +268,28 @@ class BatchedWork:
     async def _in_halves_awaited(self, inputs: Inputs) -> list[Any]:
         """See `_in_halves`."""
         results: list[Any] = []
-        for half in inputs.halves():
-            try:
-                results.extend(await self._run(self._prepared(half), half))  # not `+=`, which an array takes for a sum
-            except BaseException as exc:
-                if isinstance(exc, asyncio.CancelledError):
-                    raise
-                results += [exc] * len(half)
-        return results
+        try:
+            for half in inputs.halves():
+                try:
+                    # Not `+=`, which an array takes for a sum.
+                    results.extend(await self._run(self._prepared(half), half))
+                except BaseException as exc:
+                    if isinstance(exc, asyncio.CancelledError):
+                        raise
+                    results += [exc] * len(half)
+            return results
+        finally:
+            del results  # as in `run`
 
     def _in_halves(self, inputs: Inputs) -> list[Any]:
         """Run a batch that raised again, in halves: at the end only the guilty ones have an exception."""
         results: list[Any] = []
-        for half in inputs.halves():
-            try:
-                results.extend(self._run(self._prepared(half), half))  # not `+=`, as above
-            except BaseException as exc:
-                results += [exc] * len(half)
-        return results
+        try:
+            for half in inputs.halves():
+                try:
+                    results.extend(self._run(self._prepared(half), half))  # not `+=`, as above
+                except BaseException as exc:
+                    results += [exc] * len(half)
+            return results
+        finally:
+            del results  # as in `run`

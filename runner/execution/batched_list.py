@@ -19,6 +19,7 @@ from runner.batching.entries import Entry
 from runner.context import CallContext
 from runner.errors import CallError, Cancelled, InternalError
 from runner.execution import failure
+from runner.execution.batched import encoded
 from runner.execution.journal import Mark
 from runner.execution.method import BatchPlan, LoadedMethod
 from runner.execution.rows import BatchedJob, Row, cost_of, key_of
@@ -221,7 +222,8 @@ class BatchedList(RunningCall):
         if len(job.places) < self._call.inputs or not self._encode_at_once(job, results):
             ends = self._known_ends()
             for place, result in zip(job.places, results, strict=True):
-                ends[place] = self._encoded(place, result, old_style=place in job.old_style)
+                context = self._contexts[place] if self._contexts else self._call.context
+                ends[place] = encoded(self._method, result, context, old_style=place in job.old_style)
         self._encoding += time.perf_counter() - began
         self._ended(job, fate.started, fate.seconds, fate.size)
 
@@ -247,19 +249,6 @@ class BatchedList(RunningCall):
             return False
         return self._outputs is not None
 
-    def _encoded(self, place: int, result: Any, *, old_style: bool) -> Payload | CallError:
-        context = self._contexts[place] if self._contexts else self._call.context
-        try:
-            if context.cancelled:
-                raise Cancelled("the call was cancelled")
-            if isinstance(result, BaseException):
-                raise result
-            return self._method.codec.encode_output(result, context.take_usage(), old_style=old_style)
-        except BaseException as exc:
-            return failure.of_model(exc, self._method.name, cancelled=context.cancelled)
-        finally:
-            del result  # an exception's traceback leads to this frame
-
     def _ended(self, job: _ListJob, started: float, seconds: float, size: int) -> None:
         self._jobs.remove(job)
         self._left -= len(job.places)
@@ -274,9 +263,10 @@ class BatchedList(RunningCall):
         if self._outputs is not None:
             self._executor.end(call.id, self._outputs, times)
             return
-        outputs = [end for end in self._ends if not isinstance(end, CallError)]
-        if len(outputs) < len(self._ends):
-            self._executor.mixed(call.id, self._ends, times)
+        ends, self._ends = self._ends, []  # tracebacks of errors lead here, and must not lead to them again
+        outputs = [end for end in ends if not isinstance(end, CallError)]
+        if len(outputs) < len(ends):
+            self._executor.mixed(call.id, ends, times)
             return
         pieces = run.pieces(run.OUTPUT_TAG, outputs)
         join = self._method.codec.join if sum(map(len, outputs)) >= VIEW_FROM else b"".join
