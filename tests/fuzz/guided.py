@@ -25,7 +25,14 @@ def _child(name: str, arguments: list[str]) -> None:
 
     # What is imported in here tells which of its branches were taken.
     with atheris.instrument_imports(
-        include=["runner.wire", "runner.signature", "runner.workers", "runner.client", "runner.http2"]
+        include=[
+            "runner.wire",
+            "runner.signature",
+            "runner.workers",
+            "runner.client",
+            "runner.http2",
+            "runner.server.ingress",
+        ]
     ):
         from tests.fuzz.mutation import Mutator
         from tests.fuzz.targets import TARGETS

@@ -10,6 +10,11 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 
 from runner.errors import CallError, InvalidInput, Overloaded
+from runner.server.ingress import messages as ingress_messages
+from runner.server.ingress.frames import pack as pack_ingress
+from runner.server.ingress.heads import HeadPacker, pack_trailers
+from runner.server.ingress.transport import kind_of
+from runner.server.rpcs import BidiRpc, UnaryRpc
 from runner.signature.dialect import Dialect
 from runner.signature.method import REQUIRED, Argument, Cardinality, Limits, MethodSignature
 from runner.signature.publish import to_proto
@@ -255,6 +260,34 @@ def frames() -> Iterator[bytes]:
         pieces: list[bytes | memoryview] = []
         pack(message, pieces)
         yield b"".join(pieces)
+
+
+def ingress_frames() -> Iterator[bytes]:
+    """Every message between the main process and an ingress process, so; calls and replies as there are most."""
+    everything = [_made(kind) for kind in get_args(ingress_messages.Message)]
+    head = HeadPacker("/runner.v1.Inference/PostModelOutputs")(
+        "127.0.0.1", (("user-agent", "a/1"), ("x-bin", b"\0\xff"))
+    )
+    everything += [
+        ingress_messages.Call(2, head, None, "r-1", b"x" * 20_000),
+        ingress_messages.Result(2, b"begin", b"x" * 20_000, pack_trailers([("x-times", "1;2")])),
+        ingress_messages.Failed(2, 13, "é", b"details", pack_trailers([("x-times", "1;2")])),
+        ingress_messages.Serve(
+            rpcs=(kind_of("/a/b", UnaryRpc(_none)), kind_of("/a/c", BidiRpc(_none, lasting=True))),
+            max_message_bytes=1 << 20,
+            compress_replies=True,
+            max_age=1.5,
+            age_grace=2.5,
+        ),
+    ]
+    for message in everything:
+        pieces: list[bytes | memoryview] = []
+        pack_ingress(message, pieces)
+        yield b"".join(pieces)
+
+
+def _none(*_: Any) -> Any:
+    """Do nothing: nobody calls it."""
 
 
 def _made(kind: Any) -> Any:

@@ -16,13 +16,17 @@ from typing import Any, cast
 from google.protobuf.message import DecodeError
 
 from runner.client.address import ModelIds
-from runner.client.calls import Call, MethodCalls, RequestHead, Selector, read_methods
+from runner.client.calls import Call as ClientCall
+from runner.client.calls import MethodCalls, RequestHead, Selector, read_methods
 from runner.client.failures import from_grpc
 from runner.client.reply import read_reply
 from runner.config import ModelIdentity
 from runner.errors import CallError, InvalidInput, RunnerError, SignatureError
 from runner.processes.channel import Channel
 from runner.server.catalog import Catalog
+from runner.server.ingress import frames as ingress
+from runner.server.ingress.heads import HeadPacker, pack_trailers, read_head, read_trailers
+from runner.server.ingress.messages import Call, Failed, Result
 from runner.signature.dialect import Dialect
 from runner.signature.method import MethodSignature
 from runner.signature.publish import from_proto, signatures_json
@@ -118,7 +122,7 @@ def _callers() -> list[MethodCalls]:
     return [MethodCalls(signature, head) for signature in known]
 
 
-_ONE, _BATCH = Call(request=b"", timeout=None), Call(request=b"", timeout=None, batch=1)
+_ONE, _BATCH = ClientCall(request=b"", timeout=None), ClientCall(request=b"", timeout=None, batch=1)
 
 
 def _reply(case: int, message: bytes) -> None:
@@ -222,15 +226,44 @@ def _question(case: int, message: bytes) -> None:
 
 def _frame(case: int, message: bytes) -> None:
     """The server reads what a worker says, which runs the model's code."""
-    body = message[4:] or b"\0"
-    whole = memoryview(bytearray(len(body).to_bytes(4, "little") + body))
+    with contextlib.suppress(ValueError):
+        found = unpack(_whole(message))
+        pieces: list[bytes | memoryview] = []
+        pack(found, pieces)
+        assert type(unpack(_joined(pieces))) is type(found)
+
+
+def _ingress(case: int, message: bytes) -> None:
+    """The main process and an ingress process read what the other one says; clients speak to the latter."""
     try:
-        found = unpack(whole)
+        found = ingress.unpack(_whole(message))
     except ValueError:
         return
-    pieces: list[bytes | memoryview] = []
-    pack(found, pieces)
-    assert type(unpack(memoryview(bytearray(b"".join(pieces))))) is type(found)
+    packed: list[bytes | memoryview] = []
+    assert ingress.pack(found, packed) == sum(map(len, packed))
+    again: list[bytes | memoryview] = []
+    ingress.pack(ingress.unpack(_joined(packed)), again)
+    assert _joined(again) == _joined(packed)  # messages may be unequal to themselves: an instant that is no number
+    with contextlib.suppress(ValueError):
+        match found:
+            case Call():
+                path, peer, metadata = read_head(found.head)
+                assert read_head(HeadPacker(path)(peer, metadata)) == (path, peer, metadata)
+            case Result() | Failed():
+                trailers = read_trailers(found.trailers)
+                assert read_trailers(pack_trailers(trailers)) == trailers
+            case _:
+                pass
+
+
+def _whole(message: bytes) -> memoryview:
+    """Return a message as a frame whose length is right."""
+    body = message[4:] or b"\0"
+    return memoryview(bytearray(len(body).to_bytes(4, "little") + body))
+
+
+def _joined(pieces: list[bytes | memoryview]) -> memoryview:
+    return memoryview(bytearray(b"".join(pieces)))
 
 
 class _Ear:
@@ -315,6 +348,7 @@ TARGETS: Sequence[Target] = (
     Target("question", _question, _numbered(seeds.questions)),
     Target("frame", _frame, _numbered(seeds.frames)),
     Target("link", _stream, _numbered(seeds.frames)),
+    Target("ingress", _ingress, _numbered(seeds.ingress_frames)),
     Target("headers", protocol.header_blocks, protocol.recorded),
     Target("head", protocol.call_head, protocol.heads),
     Target("body", protocol.body, protocol.bodies),
