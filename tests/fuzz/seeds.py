@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -149,6 +149,32 @@ def inputs(method: Signature, codec: CallCodec) -> Iterator[bytes]:
     if len(arguments) == 1 and arguments[0].default is REQUIRED:
         for value in _values(arguments[0].node):
             yield codec.encode_call({arguments[0].name: value})
+
+
+def lists(method: Signature, codec: CallCodec) -> Iterator[bytes]:
+    """Requests with several calls of a method, which are alike or are not."""
+    singles = list(inputs(method, codec))
+    everything = [singles, *([single] * 3 for single in singles)]
+    for argument in method.arguments:
+        rest = {other.name: sample(other.node) for other in method.arguments}
+        for values in _ALIKE.get(type(argument.node), []):
+            if not (isinstance(argument.node, Leaf) and argument.node.kind is not Kind.STR):
+                everything.append([codec.encode_call({**rest, argument.name: value}) for value in values])
+    for each in everything:
+        request = pb.PostModelOutputsRequest(model_id="m")
+        for data in each:
+            request.inputs.add().MergeFromString(data)
+        yield request.SerializeToString()
+
+
+_ALIKE: Mapping[type, Sequence[Sequence[object]]] = {
+    Leaf: (["one", "two", "six"], ["x" * 200, "y" * 200]),
+    Array: (
+        [np.arange(6, dtype="float32") * number for number in range(3)],
+        [np.full((2, 3), number, "int64") for number in range(4)],
+        [np.full((50, 50), number, "int16") for number in range(2)],
+    ),
+}
 
 
 def outputs(method: Signature, codec: CallCodec) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 from google.protobuf.message import DecodeError
 
 from runner.client.address import ModelIds
@@ -33,7 +34,7 @@ from runner.signature.publish import from_proto, signatures_json
 from runner.signature.published import Lane, Published
 from runner.signature.render import python_signature, render
 from runner.signature.script import client_script
-from runner.wire import array_scan
+from runner.wire import array_scan, run
 from runner.wire.call import Arguments, CallCodec
 from runner.wire.envelope import scan
 from runner.wire.pb import inference_pb2 as pb
@@ -92,6 +93,37 @@ def _written_again(codec: CallCodec, arguments: Arguments) -> None:
     with contextlib.suppress(InvalidInput):
         again = codec.decode_call(codec.encode_call(arguments))
         assert again.keys() == arguments.keys()
+
+
+def _list(case: int, message: bytes) -> None:
+    """A worker reads a list of inputs at once, as it would read each."""
+    try:
+        inputs, whole = scan(message)[-2:]
+    except InvalidInput:
+        return
+    if whole is None:
+        return
+    assert run.split(whole, len(inputs)) == inputs
+    at_once, one_by_one = CallCodec(SIGNATURES[case]), CallCodec(SIGNATURES[case])
+    with contextlib.suppress(InvalidInput):
+        at_once.decode_call(inputs[-1])  # and learns it
+    payload = bytes(whole) if len(message) % 2 else memoryview(bytearray(whole))
+    alike = at_once.decode_alike(payload, len(inputs))
+    if alike is None:
+        return
+    assert len(alike.values) == len(inputs)
+    for value, each in zip(alike.values, inputs, strict=True):
+        expected = one_by_one.decode_call(each)
+        assert not expected.old_style
+        assert list(expected) == list(alike.arguments)
+        for name, argument in expected.items():
+            assert _same(value if name == alike.name else alike.arguments[name], argument), (name, each)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(other, np.ndarray):
+        return (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
+    return type(one) is type(other) and (one == other or one != one)
 
 
 def _item(case: int, message: bytes) -> None:
@@ -339,6 +371,7 @@ def _nothing() -> Iterator[bytes]:
 TARGETS: Sequence[Target] = (
     Target("envelope", _envelope, _numbered(seeds.requests)),
     Target("call", _decode, _of_codecs(seeds.inputs, seeds.old_style)),
+    Target("list", _list, _of_codecs(seeds.lists, _nothing)),
     Target("item", _item, _items),
     Target("params", _params, _of_codecs(lambda *_: _nothing(), seeds.params)),
     Target("array", _cut, _arrays),
