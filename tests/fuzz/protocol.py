@@ -103,12 +103,22 @@ def call_head(case: int, message: bytes) -> None:
 
 
 def body(case: int, message: bytes) -> None:
-    """The body of a call comes in pieces."""
-    reader = MessageReader(_LIMIT, (None, decompressor("gzip"), decompressor("deflate"))[case % 3])
+    """The body of a call comes in pieces, and what they lie in is read over."""
+    decompress = (None, decompressor("gzip"), decompressor("deflate"))[case % 3]
+    reader, other = (MessageReader(_LIMIT, decompress, memory_for) for memory_for in (None, _lend))
     with contextlib.suppress(CallFailure):
         for piece in pieces(message):
-            for found in reader.feed(piece, 0, len(piece)):
-                assert len(plain(found)) <= _LIMIT
+            memory = bytearray(piece)
+            found = reader.feed(piece, 0, len(piece))
+            same = other.feed(memoryview(memory), 0, len(memory))
+            memory[:] = b"\xee" * len(memory)
+            for each, its in zip(found, same, strict=True):
+                assert len(plain(each)) <= _LIMIT
+                assert plain(its) == plain(each)
+
+
+def _lend(size: int) -> memoryview | None:
+    return memoryview(bytearray(size)) if size % 2 else None
 
 
 def value(case: int, message: bytes) -> None:

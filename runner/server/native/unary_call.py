@@ -68,17 +68,17 @@ class UnaryCall(Call):
         rpc = self._rpc
         if rpc is None:
             return  # a second message, which nobody wants, or the end on its own
-        size = stop - start - MESSAGE_HEAD
-        if (
-            0 <= size <= self._calls.max_short_bytes
-            and data[start] == 0
-            and self._reader is None
-            and int.from_bytes(data[start + 1 : start + MESSAGE_HEAD], "big") == size
-        ):
-            self._begin(rpc, bytes(data[start + MESSAGE_HEAD : stop]))
-            return
         reader = self._reader
-        if reader is not None and not ended and reader.middle(data, start, stop):  # most of a long message
+        if reader is None:
+            size = stop - start - MESSAGE_HEAD
+            if (
+                0 <= size <= self._calls.max_short_bytes
+                and data[start] == 0
+                and int.from_bytes(data[start + 1 : start + MESSAGE_HEAD], "big") == size
+            ):
+                self._begin(rpc, bytes(data[start + MESSAGE_HEAD : stop]))
+                return
+        elif not ended and reader.middle(data, start, stop):  # most of a long message
             if self._counted != self.connection.reads:  # for the first frame of many
                 self._counted = self.connection.reads
                 self._calls.heard(self)
