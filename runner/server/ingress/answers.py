@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple, Protocol, cast
 
 from runner.errors import CallError
 from runner.flow import Consumption, Window
+from runner.server.inbox import Inbox
 from runner.server.ingress.frames import new_item
 from runner.server.ingress.heads import KEPT, LONGEST_KEPT, Pair, pack_trailers, read_head
 from runner.server.ingress.messages import WINDOW, WINDOW_BYTES, Call, Credit, Failed, Item, Message, Result
@@ -229,27 +229,14 @@ class _Unary:
 class _Stream:
     """A call with a stream on either side, or on both: one task. It is the iterator of its requests."""
 
-    __slots__ = (
-        "_answers",
-        "_consumption",
-        "_ended",
-        "_id",
-        "_info",
-        "_requests",
-        "_room",
-        "_waiter",
-        "_window",
-        "task",
-    )
+    __slots__ = ("_answers", "_consumption", "_id", "_info", "_requests", "_room", "_window", "task")
 
     def __init__(self, answers: Answers, call_id: int, info: CallInfo) -> None:
         self._answers = answers
         self._id = call_id
         self._info = info
-        self._requests: deque[Payload] = deque()  # a window of them at most
+        self._requests: Inbox[Payload] = Inbox()  # a window of them at most
         self._consumption = Consumption(WINDOW, WINDOW_BYTES)
-        self._ended = False
-        self._waiter: asyncio.Future[None] | None = None  # of the next request
         self._window = Window(WINDOW, WINDOW_BYTES)
         self._room: asyncio.Future[None] | None = None  # to send
         self.task: asyncio.Task[None] | None = None
@@ -285,12 +272,7 @@ class _Stream:
         return self
 
     async def __anext__(self) -> bytes:
-        while not self._requests:
-            if self._ended:
-                raise StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        request = self._requests.popleft()
+        request = await self._requests.take()
         credit = self._consumption.consume(len(request))
         if credit is not None:
             self._answers.send(Credit(self._id, *credit))
@@ -298,25 +280,19 @@ class _Stream:
 
     def item(self, payload: Payload) -> None:
         """See `_Open`."""
-        self._requests.append(payload)
-        _settle(self._waiter)
+        self._requests.put(payload)
 
     def end_input(self) -> None:
         """See `_Open`."""
-        self._ended = True
-        _settle(self._waiter)
+        self._requests.end()
 
     def grant(self, items: int, size: int) -> None:
         """See `_Open`."""
         self._window.grant(items, size)
-        _settle(self._room)
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
 
     def cancel(self) -> None:
         """See `_Open`."""
         if self.task is not None:
             self.task.cancel()
-
-
-def _settle(future: asyncio.Future[None] | None) -> None:
-    if future is not None and not future.done():
-        future.set_result(None)

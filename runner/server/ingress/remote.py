@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Protocol
 
 from runner.flow import Consumption, Window
+from runner.server.inbox import Inbox
 from runner.server.ingress.heads import HeadPacker, read_trailers
 from runner.server.ingress.messages import (
     WINDOW,
@@ -213,11 +213,10 @@ class _AskedStream:
     ) -> None:
         self._remote = remote
         self._info = info
-        self._replies: deque[Payload] = deque()  # a window of them at most
+        self._replies: Inbox[Payload] = Inbox()  # a window of them at most
         self._consumption = Consumption(WINDOW, WINDOW_BYTES)
         self._window = Window(WINDOW, WINDOW_BYTES)
         self._room: asyncio.Future[None] | None = None  # to send requests
-        self._waiter: asyncio.Future[None] | None = None  # of the next reply, or of the end
         self._end: Result | Exception | None = None
         self._id = remote.ask(self, pack(info.peer, info.metadata), info, request)
         self._pump: asyncio.Task[None] | None = None
@@ -228,12 +227,11 @@ class _AskedStream:
         return self
 
     async def __anext__(self) -> bytes:
-        while not self._replies:
-            if self._end is not None:
-                self._last()
-                raise StopAsyncIteration
-            await self._more()
-        reply = self._replies.popleft()
+        try:
+            reply = await self._replies.take()
+        except StopAsyncIteration:
+            self._last()
+            raise
         credit = self._consumption.consume(len(reply))
         if credit is not None and self._end is None:
             self._remote.send(Credit(self._id, *credit))
@@ -241,8 +239,8 @@ class _AskedStream:
 
     async def last(self) -> bytes:
         """Return the only reply."""
-        while self._end is None:
-            await self._more()
+        async for _ in self:
+            raise ValueError("a call with one reply has no stream of them")
         return bytes(self._last())
 
     def _last(self) -> Payload:
@@ -260,10 +258,6 @@ class _AskedStream:
             self._pump.cancel()
             await asyncio.gather(self._pump, return_exceptions=True)
 
-    async def _more(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
-        await self._waiter
-
     async def _send(self, requests: AsyncIterator[bytes]) -> None:
         try:
             async for request in requests:
@@ -276,37 +270,33 @@ class _AskedStream:
                     await self._room
             self._remote.send(EndInput(self._id))
         except Exception as exc:  # for whoever reads the replies
-            self._end = exc
-            _settle(self._waiter)
+            self._over(exc)
 
     def item(self, payload: Payload) -> None:
         """See `_Asked`."""
-        self._replies.append(payload)
-        _settle(self._waiter)
+        self._replies.put(payload)
 
     def grant(self, items: int, size: int) -> None:
         """See `_Asked`."""
         self._window.grant(items, size)
-        _settle(self._room)
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
 
     def result(self, message: Result) -> None:
         """See `_Asked`."""
         _take_trailers(message, self._info)
-        self._end = message
-        _settle(self._waiter)
+        self._over(message)
 
     def failed(self, message: Failed) -> None:
         """See `_Asked`."""
         _take_trailers(message, self._info)
-        self._end = RpcFailed(message.code, message.message, message.details)
-        _settle(self._waiter)
+        self._over(RpcFailed(message.code, message.message, message.details))
+
+    def _over(self, end: Result | Exception) -> None:
+        self._end = end
+        self._replies.end()
 
 
 def _take_trailers(message: Result | Failed, info: CallInfo) -> None:
     if message.trailers and info.trailers is not None:
         info.trailers.extend(read_trailers(message.trailers))
-
-
-def _settle(future: asyncio.Future[None] | None) -> None:
-    if future is not None and not future.done():
-        future.set_result(None)

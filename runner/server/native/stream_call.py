@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +14,7 @@ from runner.http2.connection import Connection
 from runner.http2.fields import Fields, RequestHead
 from runner.http2.sender import HIGH_WATER
 from runner.http2.stream import Received
+from runner.server.inbox import Inbox
 from runner.server.native.call import WELL, Call, Meaning
 from runner.server.rpcs import BidiRpc, CallInfo, ClientStreamRpc, ServerStreamRpc
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class StreamCall(Call):
     """A call with a stream on either side, or on both. It is the iterator of its requests."""
 
-    __slots__ = ("_ended", "_requests", "_room", "_rpc", "_waiter")
+    __slots__ = ("_requests", "_room", "_rpc")
 
     def __init__(
         self,
@@ -39,14 +39,13 @@ class StreamCall(Call):
         super().__init__(connection, stream_id, calls, meaning, peer)
         self._rpc = rpc
         # Bounded by the stream's window: what waits here is kept from it.
-        self._requests: deque[Message | Packed] = deque()
-        self._ended = False
-        self._waiter: asyncio.Future[None] | None = None  # of the next request
+        self._requests: Inbox[Message | Packed] = Inbox()
         self._room: asyncio.Future[None] | None = None  # to write
 
     def on_request(self, head: RequestHead, ended: bool) -> None:
         """See `Stream`."""
-        self._ended = ended
+        if ended:
+            self._requests.end()
         self._trailers = [] if self._rpc.times else None
         info = self._calls.info(self._meaning, self._peer, self._trailers)
         if self._meaning.timeout is not None:
@@ -69,16 +68,15 @@ class StreamCall(Call):
         else:
             self._calls.heard(self)
         for message in messages:
-            self._requests.append(message)
+            self._requests.put(message)
             self.connection.keep(self, len(message))
         self._expect()
-        self._ended = ended
-        self._wake()
+        if ended:
+            self._requests.end()
 
     def on_trailers(self, fields: Fields) -> None:
         """See `Stream`."""
-        self._ended = True
-        self._wake()
+        self._requests.end()
 
     def on_writable(self) -> None:
         """See `Stream`."""
@@ -89,12 +87,7 @@ class StreamCall(Call):
         return self
 
     async def __anext__(self) -> bytes:
-        while not self._requests:
-            if self._ended:
-                raise StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        message = self._requests.popleft()
+        message = await self._requests.take()
         self.connection.consumed(self, len(message))
         self._expect()  # before, there was perhaps no room
         try:
@@ -103,10 +96,6 @@ class StreamCall(Call):
             self._fail(failure)
             await asyncio.get_running_loop().create_future()  # which cancels whoever reads
             raise AssertionError("the call's task was cancelled") from failure
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
     def dismiss(self) -> None:
         """End the call: the server stops."""
