@@ -355,24 +355,32 @@ class Client:
 class Side:
     """One of the transports, and what it serves."""
 
-    def __init__(self, name: str) -> None:
-        """Make it: `native`, `behind` for the same as an ingress process has it, or `grpcio`."""
+    def __init__(self, name: str, rpcs: Rpcs | None = None, limit: int = LIMIT // 2) -> None:
+        """Make it: `native`, `behind` for the same as an ingress process has it, or `grpcio`.
+
+        Args:
+            name: which.
+            rpcs: what it serves; None: what `Served` does.
+            limit: bytes of a message.
+        """
         self.served = Served()
         self.port = 0
         self._name = name
+        self._rpcs = self.served.table() if rpcs is None else rpcs
+        self._limit = limit
         self._hop = Hop()
 
     async def listen(self) -> None:
-        rpcs: Rpcs = self.served.table()
+        rpcs = self._rpcs
         if self._name == "behind":
             await self._hop.open(rpcs)
             rpcs = self._hop.remote.rpcs
         self.transport: NativeTransport | GrpcioTransport
         if self._name == "grpcio":
-            self.transport = GrpcioTransport(rpcs, max_message_bytes=LIMIT // 2, hide_model_errors=False)
+            self.transport = GrpcioTransport(rpcs, max_message_bytes=self._limit, hide_model_errors=False)
         else:
             http1 = partial(HttpProtocol, HttpApp(Fitness()))
-            self.transport = NativeTransport(rpcs, max_message_bytes=LIMIT // 2, status_of=rpc_status, http1=http1)
+            self.transport = NativeTransport(rpcs, max_message_bytes=self._limit, status_of=rpc_status, http1=http1)
         self.port = await self.transport.listen("127.0.0.1", 0)
 
     async def close(self) -> None:
