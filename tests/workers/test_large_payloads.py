@@ -7,15 +7,19 @@ import mmap
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from runner.errors import ModelError, WorkerLost
+from runner.engine.parts import ends_of
+from runner.errors import CallError, ModelError, WorkerLost
 from runner.execution.journal import Mark
 from runner.processes.shared import MAX_SHARED, SHARED_FROM, SharedReader, SharedWriter
+from runner.wire import run
+from runner.wire.envelope import scan
 from runner.workers.process import WorkerProcess
 from tests.running import on_loop, turns
 from tests.workers.served import MODELS, Served, served
@@ -205,6 +209,46 @@ async def test_every_kind_of_call_lets_go_of_its_input_when_it_ends():
             await under_test.call("fail", array=filled(5))
         del answers, batched, stream, left
         await all_over(under_test)
+        await all_back(under_test.workers[0])
+
+
+async def pass_or_fail(under_test: Served, numbers: Sequence[int], size: int, *, drafted: bool) -> list[Any]:
+    """Send arrays as a list, in memory of the worker's link or not; return the number of each that came back."""
+    requests = [under_test.request("pass_or_fail_in_batch", array=filled(number, size)) for number in numbers]
+    inputs = [request.payload for request in requests]
+    message: Any = b"".join(run.pieces(run.INPUT_TAG, inputs))
+    if drafted and (memory := under_test.engine.memory_for(len(message))) is not None:
+        memory[:] = message
+        message = memory
+    envelope = scan(message)
+    del message, inputs
+    parts, outcomes = await under_test.engine.unary_list(requests[0], envelope.inputs, envelope.run)
+    ends = [end for part, outcome in zip(parts, outcomes, strict=True) for end in ends_of(part.request, outcome)]
+    decoded: list[Any] = [end if isinstance(end, CallError) else under_test.decode("echo", end) for end in ends]
+    return [end if isinstance(end, CallError) else int(end[-1]) for end in decoded]
+
+
+@pytest.mark.parametrize("drafted", [False, True])
+@on_loop
+async def test_lists_let_go_of_their_inputs_when_they_end_whatever_becomes_of_them(drafted: bool):
+    async with arrays(16 * MIB, calls=100) as under_test:
+        await under_test.call("stop_collecting")
+        sizes = [400, 20_000, 100_000, 300_000]
+        lists = [[1, 2, 3], [4, -5, 6], [-7, -8], list(range(10, 27)), [-1] * 3 + [4] * 3]
+        for _ in range(3):
+            answers = await asyncio.gather(
+                *(pass_or_fail(under_test, numbers, size, drafted=drafted) for size in sizes for numbers in lists)
+            )
+            for numbers, answer in zip(lists * len(sizes), answers, strict=True):
+                assert [number if isinstance(number, int) else -1 for number in answer] == [max(n, -1) for n in numbers]
+            del answer, answers
+        task = asyncio.ensure_future(pass_or_fail(under_test, lists[3], 100_000, drafted=drafted))
+        await turns(1)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        del task
+        await all_over(under_test)
+        await under_test.call("echo", array=filled(1))  # after which nothing of the last batch is looked at
         await all_back(under_test.workers[0])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -44,6 +45,16 @@ class Arrays(ModelClass):
     @ModelClass.method(max_batch_size=4)
     def echo_in_batch(self, array: Batch[np.ndarray]) -> Batch[np.ndarray]:
         return array
+
+    @ModelClass.method(max_batch_size=16)
+    def pass_or_fail_in_batch(self, array: Batch[np.ndarray]) -> Batch[np.ndarray]:
+        """Give back what does not begin below zero."""
+        return [ValueError("below zero") if each[0] < 0 else each for each in array]
+
+    @ModelClass.method
+    async def stop_collecting(self) -> bool:
+        gc.disable()
+        return True
 
     @ModelClass.method
     def thrice(self, array: np.ndarray) -> Iterator[np.ndarray]:
