@@ -119,6 +119,15 @@ class Policy:
         """Return what bounds the batches of a point."""
         return self._limits[point]
 
+    def most(self, point: int) -> tuple[int, float]:
+        """Return how many inputs an entry of a point may have, and what they may cost: a batch never parts them."""
+        limits = self._limits[point]
+        if limits.slo is None:
+            return limits.max_size, limits.max_cost
+        # What a batch may cost however late its entries are; see `_most_cost`.
+        largest = self.latency.largest_within(point, limits.slo / 2)
+        return limits.max_size, limits.max_cost if largest is None else min(limits.max_cost, largest)
+
     # Events.
 
     def offer(self, entry: Entry, now: float) -> None:

@@ -146,11 +146,11 @@ class BatchedList(RunningCall):
         groups: dict[Hashable, list[_Read]] = {}
         for each in read:
             groups.setdefault(each.key, []).append(each)
-        limits = self._coalescer.policy.limits(self._point)
+        most, most_cost = self._coalescer.policy.most(self._point)
         for members in groups.values():
             first, cost = 0, 0.0
             for position, each in enumerate(members):
-                if position > first and (position - first >= limits.max_size or cost + each.cost > limits.max_cost):
+                if position > first and (position - first >= most or cost + each.cost > most_cost):
                     self._add(members[first:position], cost)
                     first, cost = position, 0.0
                 cost += each.cost
@@ -166,8 +166,7 @@ class BatchedList(RunningCall):
     def _offer_alike(self, alike: AlikeCalls) -> bool:
         """Offer inputs that are alike as one entry; False if they are too many, or not for one batch."""
         size = self._call.inputs
-        limits = self._coalescer.policy.limits(self._point)
-        if alike.name not in self._plan.names or size > limits.max_size or size > limits.max_cost:
+        if alike.name not in self._plan.names or size > min(self._coalescer.policy.most(self._point)):
             return False
         entry = self._entry(key_of(self._plan, alike.arguments), float(size), size)
         job = _AlikeJob(self, entry, alike)

@@ -68,6 +68,11 @@ class Model(ModelClass):
         self.runs.append(list(text))
         return [len(each) for each in text]
 
+    @ModelClass.method(max_batch_size=64, slo_ms=100)
+    def soon(self, text: Batch[str]) -> Batch[str]:
+        self.runs.append(len(text))
+        return text
+
     @ModelClass.method(max_batch_size=8)
     def read(self, text: Batch[Text]) -> Batch[str]:
         self.runs.append(len(text))
@@ -157,6 +162,21 @@ async def test_cost_and_size_bound_the_batches_of_a_list():
         stage.model.runs.clear()
         await stage.end(stage.call_list("shout", *texts(*"abcdefghi")))
         assert stage.model.runs == [list("abcd"), list("efgh"), ["i"]]
+
+
+@pytest.mark.parametrize("alike", [True, False])
+@on_loop
+async def test_a_list_is_cut_to_what_an_objective_leaves_time_for(alike: bool):
+    async with Stage(Model) as stage:
+        if alike:
+            await known(stage, "soon", text="z")
+        coalescer, point, _ = stage.executor._batches._places["soon"]
+        for _ in range(50):
+            coalescer.policy.latency.update(point, 10.0, 0.1)
+        sent = list("abcdefghijkl")
+        assert await stage.end(stage.call_list("soon", *texts(*sent))) == sent
+        assert sum(stage.model.runs) == 12
+        assert max(stage.model.runs) <= 10
 
 
 @on_loop
