@@ -56,6 +56,14 @@ class Job:
         """False once nobody waits for it any more. Asked on the loop, and by the device before it begins."""
         return True
 
+    def divided(self, inputs: int) -> tuple[Job, Job]:
+        """Return a job of its first inputs, and one of the others with the same id. Of one that is divisible."""
+        raise NotImplementedError
+
+    def parted(self) -> tuple[Job | None, Job | None]:
+        """Return what of it somebody waits for, and what nobody does. From the device's threads."""
+        return (self, None) if self.wanted else (None, self)
+
     def deliver(self, result: Any, fate: Fate) -> None:
         """Take the result, an exception if this entry failed. Called on the loop; must not raise."""
         raise NotImplementedError
@@ -216,6 +224,8 @@ class Coalescer:
         for entry in batch.entries:
             if (job := self._jobs.pop(entry, None)) is None:
                 continue
+            if batch.last and entry == batch.entries[-1]:
+                job, self._jobs[entry] = job.divided(batch.last)
             if job.wanted:
                 jobs.append(job)
             else:
@@ -322,9 +332,10 @@ class _Crew:
 
     def _part(self) -> bool:
         """Part from those whose callers have gone; return whether there were any."""
-        wanted = [job.wanted for job in self.jobs]
-        if all(wanted):
+        parted = [job.parted() for job in self.jobs]
+        left = [gone for _, gone in parted if gone is not None]
+        if not left:
             return False
-        self.left += [job for job, stays in zip(self.jobs, wanted, strict=True) if not stays]
-        self.jobs = [job for job, stays in zip(self.jobs, wanted, strict=True) if stays]
+        self.left += left
+        self.jobs = [wanted for wanted, _ in parted if wanted is not None]
         return True

@@ -70,7 +70,9 @@ class Entry(NamedTuple):
     member: int | None = None
     """The call that it belongs to, which may come back with its next step."""
     size: int = 1
-    """Inputs in it, which run together: no more than a batch may have."""
+    """Inputs in it: no more than a batch may have."""
+    divisible: bool = False
+    """They need not run together, and cost the same each: some may fill up a batch while the others wait."""
 
 
 class Batch(NamedTuple):
@@ -85,6 +87,8 @@ class Batch(NamedTuple):
     reason: Reason
     size: int = 1
     """Inputs in all of them."""
+    last: int = 0
+    """How many inputs of the last entry go, if that is divided: the others wait under its id; 0: all."""
 
 
 class Decision(NamedTuple):

@@ -238,11 +238,15 @@ class Policy:
         most = self._most_cost(group, now)
         entries: list[int] = []
         members: list[int] = []
-        size, cost = 0, 0.0
+        size, cost, last = 0, 0.0, 0
         while group.size and size < limits.max_size:
             waiting = self._waiting[self._head(group.ranked)[1]]
             entry = waiting.entry
             if entries and (cost + entry.cost > most or size + entry.size > limits.max_size):
+                if entry.divisible and (last := self._room_for(entry, limits.max_size - size, most - cost)):
+                    entries.append(entry.id)
+                    size, cost = size + last, cost + entry.cost / entry.size * last
+                    self._divide(waiting, last)
                 break
             self._remove(waiting)
             heapq.heappop(group.ranked)
@@ -261,7 +265,20 @@ class Policy:
             self._members[self._last_batch] = tuple(members)
         else:
             self._tidy(group)
-        return Batch(self._last_batch, group.point, group.key, tuple(entries), cost, reason, size)
+        return Batch(self._last_batch, group.point, group.key, tuple(entries), cost, reason, size, last)
+
+    def _room_for(self, entry: Entry, inputs: int, cost: float) -> int:
+        """Return how many inputs of an entry fit into so many of so much cost."""
+        return max(min(inputs, math.floor(cost / (entry.cost / entry.size)) if cost < entry.cost else inputs), 0)
+
+    def _divide(self, waiting: _Waiting, inputs: int) -> None:
+        """So many inputs of an entry go, and the others wait on."""
+        entry, group, _ = waiting
+        cost = entry.cost / entry.size * inputs
+        left = entry._replace(size=entry.size - inputs, cost=entry.cost - cost)
+        self._waiting[entry.id] = waiting._replace(entry=left)
+        group.size -= inputs
+        group.cost -= cost
 
     def _most_cost(self, group: _Group, now: float) -> float:
         """Return what a batch may cost, by its limit and by what its objective leaves."""

@@ -9,11 +9,26 @@ from typing import TYPE_CHECKING, Protocol
 
 from runner.dispatch.dispatcher import ReplicaId
 from runner.engine.calls import EngineCall
+from runner.engine.together import Together
 from runner.errors import CallError, LoadError
 from runner.execution.journal import Journal, Mark
 from runner.signature.published import Lane, Published
+from runner.wire import run
 from runner.workers.link import Link, Receiver
-from runner.workers.messages import Cancel, Credit, Failed, Item, LoadFailed, Message, Mixed, Ran, Ready, Result, Room
+from runner.workers.messages import (
+    Cancel,
+    Credit,
+    Failed,
+    Item,
+    LoadFailed,
+    Message,
+    Mixed,
+    Ran,
+    Ready,
+    Result,
+    Results,
+    Room,
+)
 from runner.workers.vitals import Vitals
 
 if TYPE_CHECKING:
@@ -114,6 +129,7 @@ class Replica:
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._watcher = watcher
         self._link: Link | None = None
+        self._together: Together | None = None
         self._journal = Journal()
         self._calls: dict[int, EngineCall] = {}
         self._numbers: dict[str, int] = {}
@@ -122,6 +138,7 @@ class Replica:
     def attach(self, host: Host) -> None:
         """Set where the worker is; done once, before anything can arrive from it."""
         self._link, self._journal = host.link, host.journal
+        self._together = Together(host.link)
 
     def run(self, call: EngineCall, now: float) -> bool:
         """Start a call here; False if the model that is loaded here has no such method."""
@@ -133,6 +150,9 @@ class Replica:
         call.wire_id = self._last_wire_id
         self._calls[call.wire_id] = call
         self.idle.clear()
+        if self._together is not None and self._together.take(call, method, now):
+            call.dispatched(self._link)
+            return True
         self._link.send(call.first_message(method, now))
         call.dispatched(self._link)
         return True
@@ -158,6 +178,11 @@ class Replica:
                 if (call := self._pop(message.id)) is not None:
                     call.finish(message.payload, message.times)
                     self._watcher.call_over(self, call, failed=0)
+            case Results():
+                for number, output in enumerate(run.split(message.payload, message.calls), message.id):
+                    if (call := self._pop(number)) is not None:
+                        call.finish(output, message.times)
+                        self._watcher.call_over(self, call, failed=0)
             case Mixed():
                 if (call := self._pop(message.id)) is not None:
                     call.mixed(message.ends, message.times)
@@ -200,6 +225,8 @@ class Replica:
     def abandon(self) -> list[EngineCall]:
         """Return the calls that are still here, and let go of them and of the worker."""
         self.state = ReplicaState.GONE
+        if self._together is not None:
+            self._together.close()
         calls, self._calls = list(self._calls.values()), {}
         self.idle.set()
         return calls

@@ -127,8 +127,18 @@ class BatchedCall(RunningCall, BatchedJob):
 
     @property
     def call_id(self) -> int:
-        """See `BatchedJob`."""
+        """The call's number."""
         return self._call.id
+
+    @property
+    def calls(self) -> Sequence[int]:
+        """See `BatchedJob`."""
+        return (self._call.id,)
+
+    @property
+    def contexts(self) -> Sequence[context.CallContext]:
+        """See `BatchedJob`."""
+        return (self._call.context,)
 
     @property
     def wanted(self) -> bool:

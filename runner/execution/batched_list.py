@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from runner.batching.coalescer import Coalescer, Fate
 from runner.batching.entries import Entry
@@ -21,8 +21,9 @@ from runner.errors import CallError, Cancelled, InternalError
 from runner.execution import failure
 from runner.execution.batched import encoded
 from runner.execution.journal import Mark
+from runner.execution.list_jobs import AlikeJob, ListJob, ReadInput
 from runner.execution.method import BatchPlan, LoadedMethod
-from runner.execution.rows import BatchedJob, Row, cost_of, key_of
+from runner.execution.rows import Row, cost_of, key_of
 from runner.execution.running import RunningCall
 from runner.execution.times import UNTIMED, Times
 from runner.wire import run
@@ -31,16 +32,6 @@ from runner.wire.payload import VIEW_FROM, Payload
 
 if TYPE_CHECKING:
     from runner.execution.executor import Executor, Incoming
-
-
-class _Read(NamedTuple):
-    """An input whose arguments are there."""
-
-    place: int
-    arguments: Mapping[str, Any]
-    old_style: bool
-    key: Hashable
-    cost: float
 
 
 class BatchedList(RunningCall):
@@ -58,8 +49,8 @@ class BatchedList(RunningCall):
         self._ends: list[Payload | CallError] = []
         self._outputs: Payload | None = None  # of all inputs, where they were written at once
         self._left = call.inputs  # inputs that have not ended
-        self._read: list[_Read] = []
-        self._jobs: list[_ListJob] = []  # those that wait
+        self._read: list[ReadInput] = []
+        self._jobs: list[ListJob] = []  # those that wait
         self._preparing: asyncio.Task[None] | None = None
         self._began = 0.0
         self._decoding = 0.0  # what is fetched included
@@ -137,13 +128,13 @@ class BatchedList(RunningCall):
 
     def _take(self, place: int, decoded: Arguments, arguments: Mapping[str, Any]) -> None:
         key, cost = key_of(self._plan, arguments), cost_of(self._method, arguments)
-        self._read.append(_Read(place, arguments, decoded.old_style, key, cost))
+        self._read.append(ReadInput(place, arguments, decoded.old_style, key, cost))
 
     def _offer(self) -> None:
         """Offer what can be run, in as few entries as the limits of a batch allow."""
         self._decoding = time.perf_counter() - self._began
         read, self._read = self._read, []
-        groups: dict[Hashable, list[_Read]] = {}
+        groups: dict[Hashable, list[ReadInput]] = {}
         for each in read:
             groups.setdefault(each.key, []).append(each)
         most, most_cost = self._coalescer.policy.most(self._point)
@@ -160,8 +151,8 @@ class BatchedList(RunningCall):
         for job in tuple(self._jobs):
             self._coalescer.offer(job)
 
-    def _add(self, members: Sequence[_Read], cost: float) -> None:
-        self._jobs.append(_ListJob(self, self._entry(members[0].key, cost, len(members)), members))
+    def _add(self, members: Sequence[ReadInput], cost: float) -> None:
+        self._jobs.append(ListJob(self, self._entry(members[0].key, cost, len(members)), members))
 
     def _offer_alike(self, alike: AlikeCalls) -> bool:
         """Offer inputs that are alike as one entry; False if they are too many, or not for one batch."""
@@ -169,7 +160,7 @@ class BatchedList(RunningCall):
         if alike.name not in self._plan.names or size > min(self._coalescer.policy.most(self._point)):
             return False
         entry = self._entry(key_of(self._plan, alike.arguments), float(size), size)
-        job = _AlikeJob(self, entry, alike)
+        job = AlikeJob(self, entry, alike)
         self._jobs.append(job)
         self._decoding = time.perf_counter() - self._began
         self._coalescer.offer(job)
@@ -189,19 +180,34 @@ class BatchedList(RunningCall):
 
     # As its jobs say.
 
-    @property
-    def call_id(self) -> int:
-        """The call's number."""
-        return self._call.id
+    def calls(self, job: ListJob) -> Sequence[int]:
+        """See `ListOwner`."""
+        return (self._call.id,)
 
-    @property
-    def context(self) -> CallContext:
-        """Of the first input; it is cancelled when all are."""
-        return self._call.context
+    def contexts(self, job: ListJob) -> Sequence[CallContext]:
+        """See `ListOwner`."""
+        # What a method says of a single input is said in the context of the job.
+        return (self._call.context if len(job.places) > 1 else self._all_contexts()[job.places[0]],)
 
-    @property
-    def contexts(self) -> Sequence[CallContext]:
-        """Of all inputs, made when a method asks for one."""
+    def wanted(self, job: ListJob) -> bool:
+        """See `ListOwner`."""
+        return not self._call.context.cancelled
+
+    def gone(self, job: ListJob) -> Collection[int]:
+        """See `ListOwner`."""
+        return job.places if self._call.context.cancelled else ()
+
+    def divided(self, job: ListJob, rest: ListJob) -> None:
+        """See `ListOwner`. The inputs of a list run together."""
+
+    def rows(self, job: ListJob, arguments: Iterable[Mapping[str, Any]]) -> Sequence[Row]:
+        """See `ListOwner`."""
+        contexts, call_id = self._all_contexts(), self._call.id
+        pairs = zip(job.places, arguments, strict=True)
+        return [Row(job, call_id, contexts[place], given) for place, given in pairs]
+
+    def _all_contexts(self) -> Sequence[CallContext]:
+        """Return those of all inputs, made when a method asks for one."""
         if not self._contexts:
             first = self._call.context
             contexts = [first, *(first.alike() for _ in range(1, self._call.inputs))]
@@ -212,11 +218,11 @@ class BatchedList(RunningCall):
         return self._contexts
 
     def finished(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the arguments of an input as a method takes them."""
+        """See `ListOwner`."""
         return self._method.codec.finish(dict(arguments))
 
-    def delivered(self, job: _ListJob, results: Sequence[Any], fate: Fate) -> None:
-        """A job has run: a result or an exception for each of its inputs."""
+    def delivered(self, job: ListJob, results: Sequence[Any], fate: Fate) -> None:
+        """See `ListOwner`."""
         began = time.perf_counter()
         if len(job.places) < self._call.inputs or not self._encode_at_once(job, results):
             ends = self._known_ends()
@@ -226,8 +232,8 @@ class BatchedList(RunningCall):
         self._encoding += time.perf_counter() - began
         self._ended(job, fate.started, fate.seconds, fate.size)
 
-    def refused(self, job: _ListJob, error: CallError) -> None:
-        """A job was never run."""
+    def refused(self, job: ListJob, error: CallError) -> None:
+        """See `ListOwner`."""
         ends = self._known_ends()
         for place in job.places:
             ends[place] = error
@@ -238,7 +244,7 @@ class BatchedList(RunningCall):
             self._ends = [InternalError("nothing was said of this input")] * self._call.inputs
         return self._ends
 
-    def _encode_at_once(self, job: _ListJob, results: Sequence[Any]) -> bool:
+    def _encode_at_once(self, job: ListJob, results: Sequence[Any]) -> bool:
         told = any(context.usage is not None for context in self._contexts)
         if told or job.old_style or self._call.context.cancelled:
             return False
@@ -248,7 +254,7 @@ class BatchedList(RunningCall):
             return False
         return self._outputs is not None
 
-    def _ended(self, job: _ListJob, started: float, seconds: float, size: int) -> None:
+    def _ended(self, job: ListJob, started: float, seconds: float, size: int) -> None:
         self._jobs.remove(job)
         self._left -= len(job.places)
         times = Times(max(started - job.offered, 0.0), self._decoding, seconds, 0.0, size)
@@ -270,95 +276,3 @@ class BatchedList(RunningCall):
         pieces = run.pieces(run.OUTPUT_TAG, outputs)
         join = self._method.codec.join if sum(map(len, outputs)) >= VIEW_FROM else b"".join
         self._executor.end(call.id, join(pieces), times)
-
-
-class _ListJob(BatchedJob):
-    """Inputs of a list that run in one batch.
-
-    Attributes:
-        places: where they stand in the list.
-        old_style: the places of those whose output has to be of that style.
-    """
-
-    __slots__ = ("_arguments", "_list", "old_style", "places")
-
-    def __init__(self, owner: BatchedList, entry: Entry, members: Sequence[_Read]) -> None:
-        self.entry = entry
-        self.places: Sequence[int] = [each.place for each in members]
-        self.old_style = frozenset([each.place for each in members if each.old_style])
-        self._arguments = [each.arguments for each in members]
-        self._list = owner
-
-    @property
-    def call_id(self) -> int:
-        """See `BatchedJob`."""
-        return self._list.call_id
-
-    @property
-    def context(self) -> CallContext:
-        """See `BatchedJob`."""
-        # What a method says of a single input is said in the context of the job.
-        return self._list.context if len(self.places) > 1 else self._list.contexts[self.places[0]]
-
-    @property
-    def arguments(self) -> Mapping[str, Any]:
-        """See `BatchedJob`."""
-        return self._arguments[0]
-
-    @property
-    def rows(self) -> Sequence[Row]:
-        """See `BatchedJob`."""
-        contexts = self._list.contexts
-        pairs = zip(self.places, self._arguments, strict=True)
-        return [Row(self, contexts[place], arguments) for place, arguments in pairs]
-
-    def values(self, name: str) -> Sequence[Any]:
-        """See `BatchedJob`."""
-        return [arguments[name] for arguments in self._arguments]
-
-    @property
-    def wanted(self) -> bool:
-        """See `Job`."""
-        return not self._list.context.cancelled
-
-    def deliver(self, result: Any, fate: Fate) -> None:
-        """See `Job`."""
-        if isinstance(result, BaseException) or len(self.places) == 1:
-            result = [result] * len(self.places)
-        self._list.delivered(self, result, fate)
-
-    def refuse(self, error: CallError) -> None:
-        """See `Job`."""
-        self._list.refused(self, error)
-
-
-class _AlikeJob(_ListJob):
-    """All inputs of a list, which differ in one argument alone."""
-
-    __slots__ = ("_alike",)
-
-    def __init__(self, owner: BatchedList, entry: Entry, alike: AlikeCalls) -> None:
-        self.entry = entry
-        self.places = range(entry.size)
-        self.old_style = frozenset[int]()
-        self._alike = alike
-        self._list = owner
-
-    @property
-    def arguments(self) -> Mapping[str, Any]:
-        """See `BatchedJob`."""
-        return self._alike.arguments
-
-    @property
-    def rows(self) -> Sequence[Row]:
-        """See `BatchedJob`."""
-        contexts, (arguments, name, values) = self._list.contexts, self._alike
-        if hasattr(values, "dtype"):
-            values = cast(Any, values).copy()
-        pairs = zip(contexts, values, strict=True)
-        return [Row(self, context, self._list.finished({**arguments, name: value})) for context, value in pairs]
-
-    def values(self, name: str) -> Sequence[Any]:
-        """See `BatchedJob`."""
-        alike = self._alike
-        return alike.values if name == alike.name else [alike.arguments[name]] * len(self.places)

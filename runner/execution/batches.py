@@ -13,9 +13,11 @@ from runner.batching.coalescer import Coalescer
 from runner.batching.device import LoopDevice
 from runner.batching.helpers import PointCalls
 from runner.batching.tally import Ran
+from runner.context import CallContext
 from runner.execution.batched import BatchedCall, BatchedWork
 from runner.execution.batched_list import BatchedList
 from runner.execution.batched_stream import BatchedStreamCall, OpeningWork, StepWork
+from runner.execution.batched_together import BatchedTogether
 from runner.execution.method import LoadedMethod, cost_of, limits_of
 from runner.execution.model_device import ModelDevice
 from runner.execution.running import RunningCall
@@ -76,6 +78,11 @@ class Batches:
         if call.inputs > 1:
             return BatchedList(self._executor, method, call, coalescer, point)
         return BatchedCall(self._executor, method, call, coalescer, point)
+
+    def together(self, method: LoadedMethod, first: Incoming, contexts: Sequence[CallContext]) -> RunningCall:
+        """Return several calls of a batched method, not started yet."""
+        coalescer, point, _ = self._places[method.name]
+        return BatchedTogether(self._executor, method, first, contexts, coalescer, point)
 
     def ended(self, call_id: int) -> None:
         """A call is over, or to be stopped: nobody waits for its steps."""

@@ -30,6 +30,7 @@ from runner.execution.threads import ThreadLane
 from runner.execution.times import UNTIMED, Times
 from runner.model import ModelClass
 from runner.signature.published import Lane
+from runner.wire import run
 from runner.wire.payload import Payload
 
 _UNLIMITED: Final = nullcontext()
@@ -66,6 +67,9 @@ class Outlet(Protocol):
 
     def failed(self, call_id: int, error: CallError, times: Times) -> None:
         """The call ended badly. Nothing more is said of it."""
+
+    def ended_together(self, first_id: int, calls: int, outputs: Payload, times: Times) -> None:
+        """So many calls, whose numbers follow each other, ended well; their outputs are a run."""
 
     def mixed(self, call_id: int, ends: Sequence[Payload | CallError], times: Times) -> None:
         """Of a call of several inputs some failed: how each ended. Nothing more is said of it."""
@@ -140,6 +144,26 @@ class Executor:
         self._calls[call.id] = running
         running.start()
 
+    def start_together(self, first_id: int, method: int, payload: Payload, contexts: Sequence[CallContext]) -> None:
+        """Start several calls of one input each, whose numbers follow each other.
+
+        Args:
+            first_id: the number of the first.
+            method: index into the loaded methods.
+            payload: a run of their inputs.
+            contexts: what the method sees of each.
+        """
+        loaded = self._methods[method] if method < len(self._methods) else None
+        if loaded is not None and _read_together(loaded):
+            first = Incoming(first_id, method, payload, b"", contexts[0], len(contexts))
+            calls = self._batches.together(loaded, first, contexts)
+            self._calls.update(dict.fromkeys(range(first_id, first_id + len(contexts)), calls))
+            calls.start()
+            return
+        inputs = run.split(payload, len(contexts))
+        for number, (each, context) in enumerate(zip(inputs, contexts, strict=True), first_id):
+            self.start(Incoming(number, method, each, b"", context))
+
     def item(self, call_id: int, payload: Payload) -> None:
         """One more input of a call; dropped if the call is over."""
         if (call := self._calls.get(call_id)) is not None:
@@ -158,7 +182,7 @@ class Executor:
     def cancel(self, call_id: int) -> None:
         """Stop a call."""
         if (call := self._calls.get(call_id)) is not None:
-            call.cancel()
+            call.cancel_one(call_id)
             self._batches.ended(call_id)
 
     async def close(self) -> None:
@@ -233,6 +257,13 @@ class Executor:
             self._batches.ended(call_id)
             self._outlet.failed(call_id, error, times)
 
+    def end_together(self, first_id: int, calls: int, outputs: Payload, times: Times) -> None:
+        """Say that several calls ended well, whose numbers follow each other."""
+        for number in range(first_id, first_id + calls):
+            del self._calls[number]
+            self._batches.ended(number)
+        self._outlet.ended_together(first_id, calls, outputs, times)
+
     def mixed(self, call_id: int, ends: Sequence[Payload | CallError], times: Times = UNTIMED) -> None:
         """Say how each input of a call ended, some of them badly."""
         if (call := self._calls.pop(call_id, None)) is not None:
@@ -242,3 +273,11 @@ class Executor:
 
     def __repr__(self) -> str:
         return f"<Executor {len(self._calls)} calls, {len(self._tasks)} others' tasks, {list(self._threads.values())}>"
+
+
+def _read_together(method: LoadedMethod) -> bool:
+    """Tell whether calls of a method can be read at once: nothing has to be fetched, opened or weighed for one."""
+    plan, codec = method.plan, method.codec
+    if plan is None or plan.cost is not None or method.streams_output:
+        return False
+    return not (codec.carries_media or codec.opens_images)

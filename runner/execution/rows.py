@@ -18,6 +18,7 @@ class Row(NamedTuple):
     """One input in a batch."""
 
     job: BatchedJob
+    call_id: int
     context: CallContext
     arguments: Mapping[str, Any]
 
@@ -28,13 +29,13 @@ class BatchedJob(Job):
     __slots__ = ()
 
     @property
-    def call_id(self) -> int:
-        """The number of the call that it belongs to."""
+    def calls(self) -> Sequence[int]:
+        """The numbers of the calls that it belongs to."""
         raise NotImplementedError
 
     @property
-    def context(self) -> CallContext:
-        """Of the call, or of its first input."""
+    def contexts(self) -> Sequence[CallContext]:
+        """Of each of these calls; of one that has several inputs, of its first."""
         raise NotImplementedError
 
     @property
@@ -45,7 +46,7 @@ class BatchedJob(Job):
     @property
     def rows(self) -> Sequence[Row]:
         """Its inputs. Made when they are asked for: a row that a job kept would keep the job."""
-        return (Row(self, self.context, self.arguments),)
+        return (Row(self, self.calls[0], self.contexts[0], self.arguments),)
 
     def values(self, name: str) -> Sequence[Any]:
         """Return the values of an argument: a sequence, or an array of numpy's with a row for each, to be copied."""
@@ -79,14 +80,14 @@ class Inputs:
     def calls(self) -> list[int]:
         """The calls that they belong to."""
         if self._rows is None:
-            return [job.call_id for job in self._jobs]
-        return list(dict.fromkeys([row.job.call_id for row in self._rows]))
+            return [call for job in self._jobs for call in job.calls]
+        return list(dict.fromkeys([row.call_id for row in self._rows]))
 
     @property
     def context(self) -> BatchContext:
         """What the method sees as its context."""
         if self._rows is None:
-            calls = [job.context for job in self._jobs]
+            calls = [context for job in self._jobs for context in job.contexts]
             several = len(self) > len(calls)
             return BatchContext(calls, self._contexts if several else None)
         return BatchContext(self._contexts())

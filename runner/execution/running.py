@@ -79,6 +79,10 @@ class RunningCall:
         if self._fed is not None:
             self._fed.close()
 
+    def cancel_one(self, call_id: int) -> None:
+        """Stop the call of this number, which may be one of several."""
+        self.cancel()
+
     def ended(self) -> None:
         """Its last word was said."""
         # The inputs know the call that decodes them. Whatever it was sent would otherwise wait for the garbage

@@ -25,9 +25,10 @@ from runner.execution.journal import Journal, Mark
 from runner.model import ModelClass
 from runner.signature.publish import publish
 from runner.signature.published import Published
+from runner.wire import run
 from runner.wire.payload import Payload
 from runner.workers.link import Receiver
-from runner.workers.messages import Call, Credit, Failed, Item, Load, LoadFailed, Message, Ready, Result
+from runner.workers.messages import Call, Calls, Credit, Failed, Item, Load, LoadFailed, Message, Ready, Result
 from runner.workers.vitals import Vitals
 
 __all__ = ["LOAD", "ScriptedWorker", "ScriptedWorkers", "methods_of"]
@@ -94,9 +95,10 @@ class ScriptedWorker:
     def send(self, message: Message) -> None:
         """See `workers.link.Link`."""
         if not self._exit.done():
-            self.heard.append(message)
-            if self.begins and isinstance(message, Call):
-                self.begin(message)
+            for each in _apart(message):
+                self.heard.append(each)
+                if self.begins and isinstance(each, Call):
+                    self.begin(each)
             self._changed.set()
 
     def join(self, pieces: Sequence[Payload]) -> Payload:
@@ -260,3 +262,15 @@ class ScriptedWorkers:
 
     def __repr__(self) -> str:
         return f"<ScriptedWorkers {self.workers}>"
+
+
+def _apart(message: Message) -> Sequence[Message]:
+    """Return the calls of one message by themselves, as a test thinks of them."""
+    if not isinstance(message, Calls):
+        return (message,)
+    inputs = run.split(message.payload, len(message.request_ids))
+    members = zip(inputs, message.times_left, message.request_ids, strict=True)
+    return [
+        Call(number, message.method, payload, b"", left, request_id, message.metadata)
+        for number, (payload, left, request_id) in enumerate(members, message.id)
+    ]

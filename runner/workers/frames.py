@@ -23,6 +23,7 @@ from runner.statistics import BatchStatistics
 from runner.wire.payload import Payload
 from runner.workers.messages import (
     Call,
+    Calls,
     Cancel,
     Credit,
     EndInput,
@@ -35,6 +36,7 @@ from runner.workers.messages import (
     Ran,
     Ready,
     Result,
+    Results,
     Room,
 )
 
@@ -43,10 +45,15 @@ Pairs: TypeAlias = tuple[tuple[str, str], ...]
 _ID = struct.Struct("<IBQ")
 _CALL = struct.Struct("<IBQHdHIIH")
 _COUNT = struct.Struct("<IBQIQ")
+_CALLS = struct.Struct("<IBQHHII")
+_TIME_LEFT = struct.Struct("<d")
 _RESULT = struct.Struct("<IBQffffH")
+_RESULTS = struct.Struct("<IBQHffffH")
 _END = struct.Struct("<I?")  # of one input: how many bytes, and whether they are an error
 _PAIR = struct.Struct("<II")
 NO_DEADLINE = -1.0
+_BETWEEN = "\n"
+"""What no request id has in it: they are values of HTTP fields, or ours."""
 
 _ITEM = Item.TAG
 new_item = cast(Callable[[tuple[int, Payload]], Item], functools.partial(tuple.__new__, Item))  # pyright: ignore[reportUnknownMemberType]: the items of tuples are open
@@ -87,6 +94,28 @@ def pack(message: Message, out: list[Payload], shared: SharedWriter | None = Non
             )
             head = b"".join((head, request_id, message.metadata, message.params))
             return append(out, head, message.payload, shared)
+        case Calls():
+            count = len(message.request_ids)
+            request_ids = _BETWEEN.join(message.request_ids).encode()
+            left = [NO_DEADLINE if each is None else max(each, 0.0) for each in message.times_left]
+            variable = count * _TIME_LEFT.size + len(request_ids) + len(message.metadata)
+            head = _CALLS.pack(
+                _CALLS.size - 4 + variable + len(message.payload),
+                Calls.TAG,
+                message.id,
+                message.method,
+                count,
+                len(request_ids),
+                len(message.metadata),
+            )
+            head = b"".join((head, struct.pack(f"<{count}d", *left), request_ids, message.metadata))
+            return append(out, head, message.payload, shared)
+        case Results():
+            payload = message.payload
+            head = _RESULTS.pack(
+                _RESULTS.size - 4 + len(payload), Results.TAG, message.id, message.calls, *message.times
+            )
+            return append(out, head, payload, shared)
         case Result():
             payload = message.payload
             head = _RESULT.pack(_RESULT.size - 4 + len(payload), Result.TAG, message.id, *message.times)
@@ -170,7 +199,7 @@ def unpack_pairs(data: bytes) -> Pairs:
 
 
 def _with_payload(message: Message, payload: memoryview) -> Message:
-    if not isinstance(message, Call | Item | Result) or message.payload:
+    if not isinstance(message, Call | Calls | Item | Result | Results) or message.payload:
         raise ValueError(f"{type(message).__name__} has no payload to lie elsewhere")
     return message._replace(payload=payload)
 
@@ -201,6 +230,24 @@ def _read_call(frame: memoryview) -> Message:
 def _read_result(frame: memoryview) -> Message:
     _, _, call_id, *times = _RESULT.unpack_from(frame)
     return Result(call_id, rest(frame, _RESULT.size), Times(*times))
+
+
+def _read_calls(frame: memoryview) -> Message:
+    _, _, call_id, method, count, ids_size, metadata_size = _CALLS.unpack_from(frame)
+    left = struct.unpack_from(f"<{count}d", frame, _CALLS.size)
+    start = _CALLS.size + count * _TIME_LEFT.size
+    request_ids = str(frame[start : start + ids_size], "utf-8").split(_BETWEEN)
+    if len(request_ids) != count:
+        raise ValueError(f"{len(request_ids)} ids of {count} calls")
+    start += ids_size
+    metadata = bytes(frame[start : start + metadata_size])
+    times_left = tuple([None if each < 0 else each for each in left])
+    return Calls(call_id, method, rest(frame, start + metadata_size), times_left, tuple(request_ids), metadata)
+
+
+def _read_results(frame: memoryview) -> Message:
+    _, _, call_id, calls, *times = _RESULTS.unpack_from(frame)
+    return Results(call_id, calls, rest(frame, _RESULTS.size), Times(*times))
 
 
 def _end_pieces(end: Payload | CallError) -> tuple[Payload, Payload]:
@@ -318,12 +365,14 @@ def _published(fields: dict[str, object]) -> Published:
 _READERS: dict[int, Callable[[memoryview], Message]] = {
     Load.TAG: _read_load,
     Call.TAG: _read_call,
+    Calls.TAG: _read_calls,
     EndInput.TAG: _read_end_input,
     Credit.TAG: _read_credit,
     Cancel.TAG: _read_cancel,
     Ready.TAG: _read_ready,
     LoadFailed.TAG: _read_load_failed,
     Result.TAG: _read_result,
+    Results.TAG: _read_results,
     Failed.TAG: _read_failed,
     Mixed.TAG: _read_mixed,
     Ran.TAG: _read_ran,

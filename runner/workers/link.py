@@ -20,7 +20,7 @@ from runner.processes.pieces import PIECE_BYTES
 from runner.processes.shared import Shared
 from runner.wire.payload import Payload
 from runner.workers.frames import pack, unpack
-from runner.workers.messages import Call, EndInput, Failed, Item, Message, Mixed, Result
+from runner.workers.messages import Call, Calls, EndInput, Failed, Item, Message, Mixed, Result, Results
 
 SERVER_QUIET_TURNS = 12
 WORKER_QUIET_TURNS = 0
@@ -40,10 +40,10 @@ enough for the other process to do its part meanwhile; a turn may bring sixteen 
 _LAST_READ = 0.05
 """seconds in which payloads are still read after the other channel has ended: both end together when a process dies."""
 
-_ANNOUNCED = (Call, Result)
+_ANNOUNCED = (Call, Calls, Result, Results)
 """Messages whose payloads count for `_ENOUGH_BYTES`."""
 
-_OF_CALLS = (Call, Item, EndInput, Result, Failed, Mixed)
+_OF_CALLS = (Call, Calls, Item, EndInput, Result, Results, Failed, Mixed)
 """What travels in order with everything else of its call, and is cut if it is long."""
 
 
@@ -158,7 +158,8 @@ class SocketLink:
         long = size > PIECE_BYTES or channel.cutter.calls
         if long and isinstance(message, _OF_CALLS) and channel.cut(message.id, begin, size):
             return
-        if begin >= _ENOUGH and type(message) is not Item:
+        enough = begin >= _ENOUGH or (type(message) is Calls and len(message.request_ids) >= _ENOUGH)
+        if enough and type(message) is not Item:
             channel.flush()
         elif not (channel.announced >= _ENOUGH_BYTES and channel.flush_now()) and not begin:
             channel.hold()

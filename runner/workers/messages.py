@@ -77,6 +77,24 @@ class Call(NamedTuple):
     CONTROL = False
 
 
+class Calls(NamedTuple):
+    """Run a method for several calls that went out together, as so many `Call`s with one input each would have it."""
+
+    id: int
+    """Of the first; those of the others follow it."""
+    method: int
+    payload: Payload
+    """A run of their inputs."""
+    times_left: tuple[float | None, ...]
+    """Of each, as `Call.time_left`."""
+    request_ids: tuple[str, ...]
+    metadata: bytes
+    """The same for all."""
+
+    TAG = 7
+    CONTROL = False
+
+
 class Item(NamedTuple):
     """One more input of a streamed call (to the worker), or one more of its outputs (from it)."""
 
@@ -165,6 +183,21 @@ class Failed:
     times: Times = UNTIMED
 
 
+class Results(NamedTuple):
+    """The last message of several calls that came with one `Calls` and all went well."""
+
+    id: int
+    """Of the first; those of the others follow it."""
+    calls: int
+    """How many."""
+    payload: Payload
+    """A run of their outputs."""
+    times: Times = UNTIMED
+
+    TAG = 23
+    CONTROL = False
+
+
 @dataclass(frozen=True, slots=True)
 class Mixed:
     """The last message of a call of several inputs when it did not go well for all of them: how it went for each."""
@@ -223,6 +256,6 @@ class Room:
     calls: int
 
 
-ToWorker: TypeAlias = Load | Call | Item | EndInput | Credit | Cancel
-FromWorker: TypeAlias = Ready | LoadFailed | Item | Credit | Result | Failed | Mixed | Ran | Room
+ToWorker: TypeAlias = Load | Call | Calls | Item | EndInput | Credit | Cancel
+FromWorker: TypeAlias = Ready | LoadFailed | Item | Credit | Result | Results | Failed | Mixed | Ran | Room
 Message: TypeAlias = ToWorker | FromWorker

@@ -31,6 +31,7 @@ from runner.workers.frames import new_item, unpack_pairs
 from runner.workers.link import Link
 from runner.workers.messages import (
     Call,
+    Calls,
     Cancel,
     Credit,
     EndInput,
@@ -42,6 +43,7 @@ from runner.workers.messages import (
     Ran,
     Ready,
     Result,
+    Results,
     Room,
 )
 
@@ -115,6 +117,8 @@ class Worker:
         match message:
             case Call():
                 self._start(message)
+            case Calls():
+                self._start_together(message)
             case Item():
                 self._executor.item(message.id, message.payload)
             case EndInput():
@@ -149,6 +153,30 @@ class Worker:
         )
         self._executor.start(Incoming(call.id, call.method, call.payload, call.params, context, call.inputs))
 
+    def _start_together(self, calls: Calls) -> None:
+        first, count = calls.id, len(calls.request_ids)
+        if first > self._last_id:
+            self._overtaken.update(range(self._last_id + 1, first))
+            self._last_id = first + count - 1
+        else:
+            self._overtaken.difference_update(range(first, first + count))
+        now = time.monotonic()
+        metadata = partial(self._metadata_of, calls.metadata) if calls.metadata else NO_METADATA
+        contexts = [
+            CallContext(
+                request_id=request_id,
+                deadline=None if left is None else now + left,
+                metadata=metadata,
+                member=number,
+            )
+            for number, (request_id, left) in enumerate(zip(calls.request_ids, calls.times_left, strict=True), first)
+        ]
+        self._executor.start_together(first, calls.method, calls.payload, contexts)
+        if self._cancelled_early:
+            for number in self._cancelled_early.intersection(range(first, first + count)):
+                self._cancelled_early.discard(number)
+                self._executor.cancel(number)
+
     def _metadata_of(self, packed: bytes) -> dict[str, str]:
         metadata = self._metadata.get(packed)
         if metadata is None:
@@ -170,6 +198,10 @@ class Worker:
     def ended(self, call_id: int, output: Payload, times: Times) -> None:
         """Send a call's last message."""
         self._link.send(Result(call_id, output, times))
+
+    def ended_together(self, first_id: int, calls: int, outputs: Payload, times: Times) -> None:
+        """Send the last message of several calls."""
+        self._link.send(Results(first_id, calls, outputs, times))
 
     def mixed(self, call_id: int, ends: Sequence[Payload | CallError], times: Times) -> None:
         """Send the last message of a call of several inputs, of which some failed."""

@@ -62,6 +62,26 @@ def test_cost_bounds_a_batch_and_one_above_it_runs_alone() -> None:
     assert found == [((0, 1), Reason.FULL), ((2,), Reason.FULL), ((3,), Reason.FULL), ((4,), Reason.IDLE)]
 
 
+def test_what_goes_together_is_not_torn_apart_unless_it_is_divisible() -> None:
+    under_test = policy(PLAIN)
+    offer(under_test, 1, 2, size=3, cost=3.0)
+    assert [taken(under_test), taken(under_test)] == [((1,), Reason.FULL), ((2,), Reason.IDLE)]
+    offer(under_test, 3, 4, size=3, cost=3.0, divisible=True)
+    found = batch(under_test)
+    assert (found.entries, found.size, found.cost, found.last) == ((3, 4), 4, 4.0, 1)
+    assert len(under_test) == 1
+    found = batch(under_test)
+    assert (found.entries, found.size, found.cost, found.last) == ((4,), 2, 2.0, 0)
+
+
+def test_cost_bounds_what_is_taken_of_a_divisible_entry() -> None:
+    under_test = policy(Limits(max_size=8, max_cost=10.0))
+    offer(under_test, 1, cost=4.0)
+    offer(under_test, 2, size=4, cost=10.0, divisible=True)
+    found = batch(under_test)
+    assert (found.entries, found.size, found.cost, found.last) == ((1, 2), 3, 9.0, 2)
+
+
 def test_keys_and_points_never_mix_and_the_oldest_goes_first() -> None:
     under_test = policy(PLAIN, PLAIN)
     offer(under_test, 1, key="a", now=0.0)

@@ -28,6 +28,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.now = 1000.0
         self.last = 0
         self.waiting: dict[int, tuple[Entry, float]] = {}
+        self.offered: dict[int, float] = {}
         self.outstanding: list[Batch] = []
         self.finished: dict[tuple[int, object], float] = {}  # group -> when its last batch was finished
         self.batches: set[int] = set()
@@ -40,14 +41,24 @@ class AnyOrder(RuleBasedStateMachine):
         patience=st.none() | st.floats(0, 0.5),
         member=st.none() | st.integers(1, 6),
         size=st.integers(1, 3),
+        divisible=st.booleans(),
     )
     def offer(
-        self, point: int, key: str, cost: float, priority: int, patience: float | None, member: int | None, size: int
+        self,
+        point: int,
+        key: str,
+        cost: float,
+        priority: int,
+        patience: float | None,
+        member: int | None,
+        size: int,
+        divisible: bool,
     ) -> None:
         self.last += 1
         deadline = None if patience is None else self.now + patience
-        entry = Entry(self.last, point, key, cost, priority, deadline, member, size)
+        entry = Entry(self.last, point, key, cost, priority, deadline, member, size, divisible)
         self.waiting[entry.id] = (entry, self.now)
+        self.offered[entry.id] = self.now
         self.under_test.offer(entry, self.now)
 
     @rule(data=st.data())
@@ -91,10 +102,18 @@ class AnyOrder(RuleBasedStateMachine):
         self.batches.add(batch.id)
         limits = LIMITS[batch.point]
         entries = [self.waiting.pop(number)[0] for number in batch.entries]  # KeyError: lost, or run twice
+        if batch.last:
+            whole = entries[-1]
+            assert whole.divisible
+            assert 0 < batch.last < whole.size
+            each = whole.cost / whole.size
+            entries[-1] = whole._replace(size=batch.last, cost=each * batch.last)
+            left = whole._replace(size=whole.size - batch.last, cost=whole.cost - each * batch.last)
+            self.waiting[whole.id] = (left, self.offered[whole.id])
         assert entries
         assert {(entry.point, entry.key) for entry in entries} == {(batch.point, batch.key)}
         assert batch.size == sum(entry.size for entry in entries) <= limits.max_size
-        assert len(entries) == 1 or sum(entry.cost for entry in entries) <= limits.max_cost
+        assert len(entries) == 1 or sum(entry.cost for entry in entries) <= limits.max_cost + 1e-9
         if room is Room.NEXT:
             assert batch.reason in (Reason.FULL, Reason.TURN)
         self.outstanding.append(batch)

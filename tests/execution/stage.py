@@ -77,6 +77,7 @@ class Stage:
         )
         self.ids = itertools.count(1)
         self.names: dict[int, str] = {}
+        self.together: list[tuple[int, int]] = []  # first numbers, and how many calls ended with each
         self.inputs: dict[int, int] = {}  # of calls that have several
         self.contexts: dict[int, CallContext] = {}
         self.outputs: dict[int, list[object]] = {}
@@ -124,6 +125,22 @@ class Stage:
         self.executor.start(Incoming(call_id, self.index[method], payload, b"", context, len(inputs)))
         return call_id
 
+    def call_together(
+        self, method: str, *given: dict[str, Any] | bytes, times_left: Sequence[float | None] = ()
+    ) -> list[int]:
+        """Start several calls of one message, each by its arguments or its bytes; return their numbers."""
+        codec = self.methods[self.index[method]].codec
+        inputs = [each if isinstance(each, bytes) else codec.encode_call(each) for each in given]
+        numbers = [next(self.ids) for _ in inputs]
+        for number, left in itertools.zip_longest(numbers, times_left):
+            self.names[number] = method
+            deadline = None if left is None else time.monotonic() + left
+            self.contexts[number] = CallContext(request_id=f"r{number}", deadline=deadline, member=number)
+        payload = b"".join(run.pieces(run.INPUT_TAG, inputs))
+        contexts = [self.contexts[number] for number in numbers]
+        self.executor.start_together(numbers[0], self.index[method], payload, contexts)
+        return numbers
+
     def send(self, call_id: int, *values: object) -> None:
         """Send more inputs of a stream."""
         codec = self.methods[self.index[self.names[call_id]]].codec
@@ -164,13 +181,18 @@ class Stage:
         self.batches.append(ran)
         self._changed.set()
 
-    def ended(self, call_id: int, output: bytes, times: Times) -> None:
+    def ended(self, call_id: int, output: Payload, times: Times) -> None:
         self.times[call_id] = times
         if call_id in self.inputs:
             outputs = run.split(output, self.inputs[call_id])
             self._end(call_id, [self._decode(call_id, each) for each in outputs])
             return
         self._end(call_id, self._decode(call_id, output) if output else None)
+
+    def ended_together(self, first_id: int, calls: int, outputs: Payload, times: Times) -> None:
+        self.together.append((first_id, calls))
+        for number, output in enumerate(run.split(outputs, calls), first_id):
+            self.ended(number, output, times)
 
     def mixed(self, call_id: int, ends: Sequence[Payload | CallError], times: Times) -> None:
         self.times[call_id] = times

@@ -18,6 +18,7 @@ from runner.statistics import BatchStatistics
 from runner.workers.frames import pack, pack_pairs, unpack, unpack_pairs
 from runner.workers.messages import (
     Call,
+    Calls,
     Cancel,
     Credit,
     EndInput,
@@ -31,6 +32,7 @@ from runner.workers.messages import (
     Ran,
     Ready,
     Result,
+    Results,
     Room,
 )
 
@@ -65,6 +67,24 @@ messages = st.one_of(
         texts,
         st.binary(max_size=50),
         st.integers(1, 1024),
+    ),
+    st.lists(st.tuples(times, texts.map(lambda text: text.replace("\n", " "))), min_size=1, max_size=5).flatmap(
+        lambda calls: st.builds(
+            Calls,
+            ids,
+            st.integers(0, 65535),
+            payloads,
+            st.just(tuple(left for left, _ in calls)),
+            st.just(tuple(request_id for _, request_id in calls)),
+            st.binary(max_size=50),
+        )
+    ),
+    st.builds(
+        Results,
+        ids,
+        st.integers(0, 65535),
+        payloads,
+        st.builds(Times, seconds, seconds, seconds, seconds, st.integers(0, 65535)),
     ),
     st.builds(Item, ids, payloads),
     st.builds(Result, ids, payloads, st.builds(Times, seconds, seconds, seconds, seconds, st.integers(0, 65535))),
@@ -198,7 +218,7 @@ def test_a_payload_in_shared_memory_is_not_in_the_frame(message: Message) -> Non
     frame = b"".join(pieces)
     assert len(frame) == size
     assert int.from_bytes(frame[:4], "little") + 4 == size
-    long = isinstance(message, Call | Item | Result) and len(message.payload) >= JOIN_BELOW
+    long = isinstance(message, Call | Calls | Item | Result | Results) and len(message.payload) >= JOIN_BELOW
     assert len(memory.payloads) == long
     assert size < JOIN_BELOW or not long
     assert unpack(memoryview(frame), memory) == message

@@ -14,11 +14,13 @@ from runner.execution.loading import load_class, load_model
 from runner.flow import STREAM_WINDOW
 from runner.model import instantiate
 from runner.signature.published import Lane
+from runner.wire import run
 from runner.wire.payload import Payload
 from runner.workers.frames import pack_pairs
 from runner.workers.inline import InlineWorker
 from runner.workers.messages import (
     Call,
+    Calls,
     Cancel,
     Credit,
     EndInput,
@@ -226,6 +228,26 @@ async def test_a_cancel_that_overtakes_its_call_stops_it_before_it_starts():
         bench.call(3, "shout", text="b")
         assert await bench.result(3, "shout") == "B"
         assert [message.id for message in bench.server.messages if isinstance(message, Failed)] == [2]
+
+
+@on_loop
+async def test_a_cancel_that_overtakes_calls_that_come_together_stops_one_of_them():
+    class Batched(ModelClass):
+        @ModelClass.method
+        def shout(self, text: Batch[str]) -> Batch[str]:
+            return [each.upper() for each in text]
+
+    async with Bench(instantiate(Batched, "cpu")) as bench:
+        index = bench.names.index("shout")
+        payloads = [bench.methods[index].codec.encode_call({"text": text}) for text in ("a", "b")]
+        bench.worker.on_message(Cancel(2))
+        payload = b"".join(run.pieces(run.INPUT_TAG, payloads))
+        bench.worker.on_message(Calls(1, index, payload, (None, 60.0), ("r1", "r2"), b""))
+        assert await bench.result(1, "shout") == "A"
+        with pytest.raises(Cancelled):
+            await bench.result(2, "shout")
+        bench.call(3, "shout", text="c")
+        assert await bench.result(3, "shout") == "C"
 
 
 @on_loop

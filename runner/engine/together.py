@@ -1,0 +1,104 @@
+"""Calls that go to a replica in one turn of the loop, sent as one message where they may run as one batch.
+
+What a message costs is paid once for all of them, and the worker reads them at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from runner.engine.calls import EngineCall
+from runner.signature.method import Cardinality
+from runner.wire import run
+from runner.wire.payload import VIEW_FROM
+from runner.workers.link import Link
+from runner.workers.messages import Calls
+
+_MOST: Final = 64
+"""Calls in a message: beyond, the worker has enough to begin with."""
+
+_MOST_BYTES: Final = 128 * 1024
+"""Of a message, so that it goes in one piece."""
+
+
+class Together:
+    """Calls of one method for one replica that are not sent yet. Their numbers on the link follow each other."""
+
+    def __init__(self, link: Link) -> None:
+        """Send over a link, at the end of a turn of the loop at the latest."""
+        self._link = link
+        self._loop = asyncio.get_running_loop()
+        self._calls: list[EngineCall] = []
+        self._method = 0
+        self._bytes = 0
+        self._due = False
+
+    def take(self, call: EngineCall, method: int, now: float) -> bool:
+        """Take a call that has its number; False if it is to be sent by itself, and what was taken has been sent.
+
+        Args:
+            call: the next one on this link.
+            method: the number of its method there.
+            now: instant.
+        """
+        request = call.request
+        fits = (
+            request.method.max_batch_size > 1
+            and request.inputs == 1
+            and request.method.cardinality is Cardinality.UNARY
+            and not request.params
+            and len(request.payload) < VIEW_FROM
+        )
+        if self._calls and not (fits and self._goes_with(call, method)):
+            self._send()
+        if not fits:
+            return False
+        call.sent = now
+        self._calls.append(call)
+        self._method = method
+        self._bytes += len(request.payload)
+        if not self._due:
+            self._due = True
+            self._loop.call_soon(self._turn_ended)
+        return True
+
+    def close(self) -> None:
+        """Forget what was not sent: the replica is gone."""
+        self._calls.clear()
+
+    def _goes_with(self, call: EngineCall, method: int) -> bool:
+        first, request = self._calls[0].request, call.request
+        return (
+            method == self._method
+            and request.metadata == first.metadata
+            and len(self._calls) < _MOST
+            and self._bytes + len(request.payload) <= _MOST_BYTES
+        )
+
+    def _turn_ended(self) -> None:
+        self._due = False
+        if self._calls:
+            self._send()
+
+    def _send(self) -> None:
+        calls, self._calls, self._bytes = self._calls, [], 0
+        first = calls[0]
+        if len(calls) == 1:
+            self._link.send(first.first_message(self._method, first.sent))
+            return
+        requests = [call.request for call in calls]
+        times_left = [None if call.request.deadline is None else call.request.deadline - call.sent for call in calls]
+        self._link.send(
+            Calls(
+                first.wire_id,
+                self._method,
+                b"".join(run.pieces(run.INPUT_TAG, [request.payload for request in requests])),
+                tuple(times_left),
+                tuple([request.request_id for request in requests]),
+                first.request.metadata,
+            )
+        )
+
+    def __repr__(self) -> str:
+        return f"<Together {len(self._calls)} calls>"
