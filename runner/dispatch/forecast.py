@@ -24,12 +24,13 @@ _EVIDENCE: Final = 8
 class Forecast:
     """One lane's. Pure: instants come in as arguments."""
 
-    __slots__ = ("_count", "_ended", "_rate", "_service", "_since")
+    __slots__ = ("_count", "_ended", "_rate", "_service", "_since", "_times")
 
     def __init__(self) -> None:
         self._rate: float | None = None  # calls per second at work
         self._service = 0.0
         self._ended = 0
+        self._times = 0  # of which the mean service time is: calls that went together took one
         self._since: float | None = None  # when the present window began; None while nothing waits
         self._count = 0
 
@@ -43,7 +44,8 @@ class Forecast:
             calls: how many.
         """
         self._ended += calls
-        weight = max(_SERVICE_WEIGHT, 1 / self._ended)
+        self._times += 1
+        weight = max(_SERVICE_WEIGHT, 1 / self._times)
         self._service += weight * (service - self._service)
         if not backlog:
             self._since = None

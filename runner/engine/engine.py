@@ -401,12 +401,12 @@ class Engine:
         """Nobody waits for the call any more."""
         replica = self._dispatcher.withdraw(call.id)
         if replica is None:
-            self._observed.cancellations += call.id in self._calls
+            self._observed.cancellations += call.request.inputs if call.id in self._calls else 0
             self._forget(call)
             self._line.let_in()
         elif replica in self._replicas and call.abandoned is None:  # one that left may also run out of time
             call.abandoned = self.clock()
-            self._observed.cancellations += 1
+            self._observed.cancellations += call.request.inputs
             self._replicas[replica].cancel(call)
 
     def _forget(self, call: EngineCall) -> None:
@@ -548,7 +548,7 @@ class Engine:
         except MethodNotFound as exc:
             self._end(call, exc)
             return
-        self._observed.retries += 1
+        self._observed.retries += call.request.inputs
         self._restore(call, alone=fate.alone)
 
     def _restore(self, call: EngineCall, *, alone: bool = False) -> None:

@@ -33,3 +33,11 @@ def test_it_follows_a_change() -> None:
     for number in range(100):
         under_test.ended(1.0 + number * 0.1, 0.1, backlog=True)
     assert under_test.wait(10) == pytest.approx(1.0, rel=0.1)
+
+
+def test_calls_that_went_together_took_one_time() -> None:
+    forecast = Forecast()
+    forecast.ended(1.0, 0.5, backlog=False, calls=16)
+    assert forecast.service == 0.5
+    forecast.ended(2.0, 0.7, backlog=False, calls=16)
+    assert forecast.service == pytest.approx(0.6)

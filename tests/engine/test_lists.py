@@ -150,6 +150,7 @@ async def test_leaving_stops_all_of_it():
         await turns()
         assert len(worker.of(Cancel)) == len(worker.calls) == 2
         assert under_test.engine.statistics().waiting_calls == 0
+        assert under_test.engine.statistics().cancellations_total == 40
         for call in list(worker.calls):
             worker.fail(call, Cancelled("stopped"))
         under_test.idle()
@@ -179,6 +180,7 @@ async def test_what_a_worker_died_of_runs_again_input_by_input():
         zero, one, two = ends(await task)
         assert (zero, two) == (b"0!", b"2!")
         assert isinstance(one, ModelError)
+        assert under_test.engine.statistics().retries_total == 3
         under_test.idle()
 
 
