@@ -3,6 +3,7 @@
     connection.receive(data, now)        what the peer sent; calls the `on_...` methods of its streams
     connection.sender                    what leaves: headers, data, trailers (see `sender.py`)
     connection.sender.take()             the bytes to write now
+    connection.inflow                    what may come: told by who reads it (see `inflow.py`)
 
 No socket, no loop and no clock: `now` is an instant of any clock that only goes forward, in seconds.
 
@@ -37,14 +38,7 @@ decoded, also for a stream that is refused, closed or unknown; an undecodable on
 raised as `ConnectionFailure` and becomes GOAWAY with its code; nothing that arrives after it is looked at.
 
 **Windows (5.2, 6.9).** DATA alone is under flow control, padding included, twice: by the stream and by the connection.
-What *we* may send is the sender's business. What the *peer* may send:
-
-  - A stream's window holds `initial_window`. It is given back as the stream's owner says that bytes are done with
-    (`keep`, `consumed`), in halves of a window. A reader that stops stops its sender, and no other stream. An owner
-    that knows how much will come and has room for it says so with `expect`, and the peer need not stop on the way. So
-    what a stream has sent unread is a window and one message at most.
-  - The connection's window is given back as bytes arrive, whoever reads them, so that a stream that nobody reads does
-    not take the others' share; but not while more than `max_unread_bytes` are unread.
+What *we* may send is the business of `sender.py`, and what the *peer* may send that of `inflow.py`.
 
 **Settings (6.5).** Ours go out first and hold from the beginning, since none is narrower than the default. The peer's
 are applied in the order in which they stand and acknowledged at once; a new initial window changes the windows of the
@@ -83,6 +77,7 @@ from runner.http2.frames import (
     unpack_head,
 )
 from runner.http2.hpack import CompressionError, HeaderDecoder, HeaderListTooLarge, Section
+from runner.http2.inflow import Inflow
 from runner.http2.limits import Limits
 from runner.http2.sender import Sender
 from runner.http2.stream import Received, Stream
@@ -127,6 +122,7 @@ class Connection:
     ) -> None:
         self.limits = limits
         self.sender = Sender(wake, self._answered, backlog)
+        self.inflow = Inflow(limits, self.sender)
         self.failure: ConnectionFailure | None = None
         self.now = now  # of the last `receive`
         self.reads = 0  # how often that was called
@@ -158,11 +154,6 @@ class Connection:
         self._taken_until = MAX_STREAM_ID  # streams above are not answered, and were not by our last GOAWAY
         self._reset_by_us: dict[int, None] = {}
         self._forgotten = 0  # the highest that has left `_reset_by_us`
-        # Flow control of what the peer sends.
-        self._receive_window = limits.connection_window
-        self._window_low = limits.connection_window // 2
-        self._stream_low = limits.initial_window // 2
-        self._unread = 0
         # Hostile peers.
         self._resets = Allowance(limits.resets_burst, limits.resets_per_second, now)
         self._idle_frames = Allowance(limits.idle_frames_burst, limits.idle_frames_per_second, now)
@@ -262,31 +253,7 @@ class Connection:
         """Streams that are open."""
         return len(self._streams)
 
-    # What owners of streams call, beside `sender`.
-
-    def keep(self, stream: Stream, size: int) -> None:
-        """So many bytes of a stream's DATA wait to be read. What is not kept counts as read once `on_data` returns."""
-        stream.unread += size
-        self._unread += size
-
-    def consumed(self, stream: Stream, size: int) -> None:
-        """So many of the bytes that were kept are done with: the peer may send as many again."""
-        stream.unread -= size
-        if stream.id in self._streams:
-            self._unread -= size
-            if stream.receive_window < self._stream_low and stream.remote_open:
-                self._refill_stream(stream)
-            if self._receive_window < self._window_low:
-                self._refill()
-
-    def expect(self, stream: Stream, size: int) -> None:
-        """So many bytes will come on a stream and have room: open its window for them.
-
-        Not while a window of its bytes is unread, or each message would make room for the next one. To be said again
-        when some were consumed.
-        """
-        if stream.remote_open and stream.receive_window < size and stream.unread < self.limits.initial_window:
-            self._grant(stream, size - stream.receive_window)
+    # What owners of streams call, beside `sender` and `inflow`.
 
     def reset(self, stream: Stream, code: ErrorCode) -> None:
         """End a stream before its time."""
@@ -326,6 +293,7 @@ class Connection:
         """Take all complete frames, and what there is of a long one of DATA; return where an incomplete one begins."""
         end = len(data)
         streams = self._streams
+        inflow = self.inflow
         while end - position >= 9:
             first, flags, stream_id = unpack_head(data, position)
             if first > self._long:
@@ -348,9 +316,9 @@ class Connection:
             if kind == DATA:
                 # The peer's window counts the whole payload; what is in it, below.
                 size = stop - start
-                self._receive_window -= size
-                if self._receive_window < self._window_low:
-                    self._refill()
+                inflow.window -= size
+                if inflow.window < inflow.low:
+                    inflow.refill()
                 if flags & PADDED:
                     start, stop = self._unpad(data, start, stop)
                 stream = streams.get(stream_id)
@@ -375,8 +343,8 @@ class Connection:
                         stream.on_data(data, start, stop, False)
                 else:
                     stream.on_data(data, start, stop, not stream.remote_open)
-                if stream.receive_window < self._stream_low and stream.remote_open:
-                    self._refill_stream(stream)
+                if stream.receive_window < inflow.stream_low and stream.remote_open:
+                    inflow.refill_stream(stream)
             elif kind == HEADERS:
                 if flags & (PADDED | WITH_PRIORITY):
                     start, stop = self._headers_start(flags, data, start, stop)
@@ -425,8 +393,8 @@ class Connection:
             ended = self._cut_ends_stream and not self._cut_left and not self._cut_padding
             if stop > start or ended:
                 stream.on_data(data, start, stop, ended)
-            if stream.receive_window < self._stream_low and stream.remote_open:
-                self._refill_stream(stream)
+            if stream.receive_window < self.inflow.stream_low and stream.remote_open:
+                self.inflow.refill_stream(stream)
         return end
 
     def _check_first(self, kind: int, flags: int) -> None:
@@ -540,33 +508,12 @@ class Connection:
             return False
         return True
 
-    # Windows of what the peer sends.
-
-    def _refill(self) -> None:
-        """Open the connection's window again, unless too much is unread (see the module)."""
-        if self._receive_window < 0:
-            raise ConnectionFailure(ErrorCode.FLOW_CONTROL_ERROR, "DATA beyond the connection's window")  # 6.9.1
-        if self._unread <= self.limits.max_unread_bytes and self._receive_window <= self._window_low:
-            increment = self.limits.connection_window - self._receive_window
-            self._receive_window += increment
-            self.sender.control(frames.window_update(0, increment))
-
-    def _refill_stream(self, stream: Stream) -> None:
-        """Open a stream's window again by what was read."""
-        increment = self.limits.initial_window - stream.unread - stream.receive_window
-        if increment >= self._stream_low:
-            self._grant(stream, increment)
-
-    def _grant(self, stream: Stream, increment: int) -> None:
-        stream.receive_window += increment
-        self.sender.control(frames.window_update(stream.id, increment))
-
     # Streams that end.
 
     def _answered(self, stream: Stream) -> None:
         """Our side of a stream has ended; called by the sender."""
         self._streams.pop(stream.id, None)
-        self._unread -= stream.unread
+        self.inflow.forget(stream)
         if stream.remote_open:
             # The answer is complete without the rest of the request (8.1).
             stream.remote_open = False
@@ -578,7 +525,7 @@ class Connection:
     def _drop(self, stream: Stream) -> None:
         """Forget a stream that is reset."""
         self._streams.pop(stream.id, None)
-        self._unread -= stream.unread
+        self.inflow.forget(stream)
         stream.remote_open = False
         self.sender.forget(stream)
 

@@ -62,7 +62,7 @@ class Stream:
     def on_data(self, data: Received, start: int, stop: int, ended: bool) -> None:
         """A piece of the body is there: `data[start:stop]`, perhaps empty.
 
-        They count as read when this returns, so that the peer may send more, but for those that `Connection.keep` is
+        They count as read when this returns, so that the peer may send more, but for those that `Inflow.keep` is
         told of.
         """
 

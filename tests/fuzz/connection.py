@@ -59,7 +59,7 @@ class _Served(Stream):
         assert not self.over
         assert 0 <= start <= stop <= len(data)
         if self.fuzzed.case & KEEPING:
-            self.connection.keep(self, stop - start)
+            self.connection.inflow.keep(self, stop - start)
         self._ends(ended)
 
     def on_trailers(self, fields: Fields) -> None:
@@ -115,7 +115,7 @@ class _Fuzzed:
             case 3:
                 for stream in self.streams.values():
                     if stream.unread:
-                        self.connection.consumed(stream, stream.unread)
+                        self.connection.inflow.consumed(stream, stream.unread)
             case 4 if living:
                 living[0].over = True
                 self.connection.reset(living[0], ErrorCode.INTERNAL_ERROR)
@@ -138,7 +138,7 @@ class _Fuzzed:
         # A frame of nine bytes is answered by two of thirteen at most, but for the greeting, a farewell and responses.
         assert self.told <= 1000 + 6 * self.taken_in + 2 * self.written + 300 * len(self.streams)
         assert len(connection._rest) <= LIMITS.max_other_frame_bytes + 9
-        assert connection._unread == sum(stream.unread for stream in connection._streams.values())
+        assert connection.inflow.unread == sum(stream.unread for stream in connection._streams.values())
         if connection.failure is not None:
             assert not connection.active
             assert all(stream.over or not stream.local_open for stream in self.streams.values())

@@ -83,7 +83,7 @@ class Recorder(Stream):
         self.body += data[start:stop]
         self.ended = ended
         if self.keeps:
-            self.connection.keep(self, stop - start)
+            self.connection.inflow.keep(self, stop - start)
 
     def on_trailers(self, fields: Fields) -> None:
         assert not self.ended

@@ -55,7 +55,7 @@ class Served(Stream):
         self.received += data[start:stop]
         self.ended = ended
         self.kept += stop - start
-        self.connection.keep(self, stop - start)
+        self.connection.inflow.keep(self, stop - start)
 
     def on_trailers(self, fields: Fields) -> None:
         assert not self.ended
@@ -243,7 +243,7 @@ class ConnectionMachine(RuleBasedStateMachine):
         streams = [each for each in self.served.values() if each.kept]
         if streams:
             stream = streams[index % len(streams)]
-            self.server.consumed(stream, stream.kept)
+            self.server.inflow.consumed(stream, stream.kept)
             stream.kept = 0
 
     @rule(size=st.none() | st.integers(1, 50))
@@ -262,8 +262,8 @@ class ConnectionMachine(RuleBasedStateMachine):
     def counts_agree(self) -> None:
         if not hasattr(self, "server"):
             return
-        assert self.server._unread == sum(each.unread for each in self.server._streams.values())
-        assert self.server._unread <= LIMITS.max_unread_bytes + LIMITS.connection_window + LIMITS.max_frame_bytes
+        assert self.server.inflow.unread == sum(each.unread for each in self.server._streams.values())
+        assert self.server.inflow.unread <= LIMITS.max_unread_bytes + LIMITS.connection_window + LIMITS.max_frame_bytes
         for number, stream in self.served.items():
             assert self.asked[number].sent.startswith(stream.received)
             assert (stream.queued == 0) == (not stream.queue)
@@ -279,7 +279,7 @@ class ConnectionMachine(RuleBasedStateMachine):
         self.exchange()
         for stream in self.served.values():
             if stream.kept:
-                self.server.consumed(stream, stream.kept)
+                self.server.inflow.consumed(stream, stream.kept)
         for number in self.writable():
             self.finish(self.writable().index(number), [])
         self.exchange()

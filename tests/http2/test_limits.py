@@ -192,39 +192,18 @@ def test_streams_that_nobody_reads_stop_the_connection() -> None:
     streams = [peer.open(number) for number in (1, 3, 5, 7)]
     sent = 0
     for stream in streams:
-        if peer.connection._receive_window >= 60_000:
+        if peer.connection.inflow.window >= 60_000:
             peer.say(data(stream.id, bytes(60_000)))
             sent += 60_000
     assert sent <= limits.max_unread_bytes + limits.connection_window + limits.max_frame_bytes
-    before = peer.connection._receive_window
+    before = peer.connection.inflow.window
     assert before < 60_000
     # As soon as one is read, the window opens.
     for stream in streams:
         if stream.unread:
-            peer.connection.consumed(stream, stream.unread)
+            peer.connection.inflow.consumed(stream, stream.unread)
     assert any(each.stream == 0 for each in peer.heard())
-    assert peer.connection._receive_window == limits.connection_window
-
-
-def test_what_is_known_to_come_need_not_stop() -> None:
-    peer = Peer(keeps=True)
-    stream = peer.open(1)
-    peer.connection.expect(stream, 1_000_000)
-    (grant,) = peer.heard()
-    assert (grant.kind, grant.stream) == (WINDOW_UPDATE, 1)
-    assert stream.receive_window == 1_000_000
-
-
-def test_what_is_known_to_come_has_no_room_behind_a_window_that_nobody_reads() -> None:
-    peer = Peer(keeps=True)
-    stream = peer.open(1)
-    window = peer.connection.limits.initial_window
-    peer.connection.keep(stream, window)
-    peer.connection.expect(stream, 1_000_000)
-    assert peer.heard() == []
-    peer.connection.consumed(stream, 1)
-    peer.connection.expect(stream, 1_000_000)
-    assert [each.stream for each in peer.heard()] == [1]
+    assert peer.connection.inflow.window == limits.connection_window
 
 
 def test_only_so_many_resets_are_remembered() -> None:

@@ -106,7 +106,7 @@ class Call(Stream):
     def _expect(self) -> None:
         """Make room for the rest of a message that has begun. It fits: the reader has looked at its length."""
         if self._reader is not None and (missing := self._reader.missing):
-            self.connection.expect(self, missing)
+            self.connection.inflow.expect(self, missing)
 
     def _send(self, *message: Message) -> None:
         """Send one message of the response, which may be in several pieces."""

@@ -69,7 +69,7 @@ class StreamCall(Call):
             self._calls.heard(self)
         for message in messages:
             self._requests.put(message)
-            self.connection.keep(self, len(message))
+            self.connection.inflow.keep(self, len(message))
         self._expect()
         if ended:
             self._requests.end()
@@ -88,7 +88,7 @@ class StreamCall(Call):
 
     async def __anext__(self) -> bytes:
         message = await self._requests.take()
-        self.connection.consumed(self, len(message))
+        self.connection.inflow.consumed(self, len(message))
         self._expect()  # before, there was perhaps no room
         try:
             return bytes(plain(message))  # short ones are already

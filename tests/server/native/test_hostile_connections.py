@@ -254,7 +254,7 @@ async def test_a_call_that_gives_way_by_its_own_message_leaves_nothing_behind(mo
         client.write(Frame(DATA, 0, 1, frame(b"whole") + (200).to_bytes(5, "big") + bytes(60)))
         assert await status_of(client) == (1, b"8")
         (protocol,) = server.transport._connections
-        assert (protocol._connection._unread, protocol._connection.active) == (0, 0)
+        assert (protocol._connection.inflow.unread, protocol._connection.active) == (0, 0)
         assert server.transport.calls._arriving_bytes == 0
         client.close()
 
