@@ -150,7 +150,9 @@ class Replica:
         call.wire_id = self._last_wire_id
         self._calls[call.wire_id] = call
         self.idle.clear()
-        if self._together is not None and self._together.take(call, method, now):
+        # The first one leaves at once: whatever else this turn brings will still be gathered behind it.
+        first = len(self._calls) == 1
+        if not first and self._together is not None and self._together.take(call, method, now):
             call.dispatched(self._link)
             return True
         self._link.send(call.first_message(method, now))

@@ -188,3 +188,17 @@ async def test_a_deadline_is_its_own_calls():
         assert (await other).payload == b"fine"
         worker.fail(worker.calls[0], Cancelled("stopped"))
         under_test.idle()
+
+
+@on_loop
+async def test_the_first_one_waits_for_nobody():
+    async with scripted(max_queued_calls=100) as under_test:
+        worker = under_test.workers[0]
+        for number in range(3):
+            under_test.engine.begin_unary(request(EMBED, b"%d" % number), lambda outcome: None)
+        assert [call.id for call in worker.calls] == [1]
+        await turns()
+        assert [call.id for call in worker.calls] == [1, 2, 3]
+        for call in list(worker.calls):
+            worker.answer(call)
+        under_test.idle()
