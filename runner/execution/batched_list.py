@@ -189,10 +189,6 @@ class BatchedList(RunningCall):
         # What a method says of a single input is said in the context of the job.
         return (self._call.context if len(job.places) > 1 else self._all_contexts()[job.places[0]],)
 
-    def wanted(self, job: ListJob) -> bool:
-        """See `ListOwner`."""
-        return not self._call.context.cancelled
-
     def gone(self, job: ListJob) -> Collection[int]:
         """See `ListOwner`."""
         return job.places if self._call.context.cancelled else ()

@@ -154,10 +154,6 @@ class BatchedTogether(RunningCall):
         """See `ListOwner`."""
         return [self._contexts[place] for place in job.places]
 
-    def wanted(self, job: ListJob) -> bool:
-        """See `ListOwner`."""
-        return not all(self._contexts[place].cancelled for place in job.places)
-
     def gone(self, job: ListJob) -> Collection[int]:
         """See `ListOwner`."""
         return [place for place in job.places if self._contexts[place].cancelled]

@@ -35,10 +35,6 @@ class ListOwner(Protocol):
         """Return the context of each of these calls."""
         ...
 
-    def wanted(self, job: ListJob) -> bool:
-        """Tell whether anybody waits for it."""
-        ...
-
     def gone(self, job: ListJob) -> Collection[int]:
         """Return the places of a job's inputs for which nobody waits. From any thread."""
         ...
@@ -111,7 +107,7 @@ class ListJob(BatchedJob):
     @property
     def wanted(self) -> bool:
         """See `Job`."""
-        return self._owner.wanted(self)
+        return len(self._owner.gone(self)) < len(self.places)
 
     def parted(self) -> tuple[Job | None, Job | None]:
         """See `Job`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from typing import Any
 
 import numpy as np
@@ -17,52 +16,12 @@ from runner.execution.executor import Incoming
 from runner.execution.journal import Mark
 from runner.types import Text
 from runner.wire.pb import inference_pb2 as pb
+from tests.execution.models import Gated, Roots, occupied, texts
 from tests.execution.stage import Stage
 from tests.running import on_loop, turns
 
 
-class Model(ModelClass):
-    """Notes what each run was given. `gate` holds up the device until the test opens it."""
-
-    def __init__(self) -> None:
-        self.runs: list[Any] = []
-        self.ids: list[list[str]] = []
-        self.entered = threading.Event()
-        self.gate = threading.Event()
-        self.gate.set()
-
-    @ModelClass.method(max_batch_size=4, idempotent=True)
-    def shout(self, text: Batch[str], mark: str = "!") -> Batch[str]:
-        self.entered.set()
-        self.gate.wait()
-        self.runs.append(list(text))
-        self.ids.append([entry.request_id for entry in self.context.entries])
-        if "raise" in text:
-            raise ValueError("raised")
-        self.set_output_context(prompt_tokens=[len(each) for each in text])
-        return [ValueError(f"no {each}") if each == "bad" else each.upper() + mark for each in text]
-
-    @ModelClass.method(max_batch_size=8)
-    def double(self, row: Batch[np.ndarray]) -> Batch[np.ndarray]:
-        self.gate.wait()
-        self.runs.append(row.shape)
-        return row * 2
-
-    @ModelClass.method(max_batch_size=8, idempotent=True)
-    def root(self, row: Batch[np.ndarray]) -> Batch[np.ndarray]:
-        if (row < 0).any():
-            raise ValueError("below zero")
-        return np.sqrt(row)
-
-    @ModelClass.method(max_batch_size=8, idempotent=True)
-    async def root_later(self, row: Batch[np.ndarray]) -> Batch[np.ndarray]:
-        return self.root(row)
-
-    @ModelClass.method(max_batch_size=8)
-    def counted(self, row: Batch[np.ndarray]) -> Batch[np.ndarray]:
-        self.set_output_context(prompt_tokens=[int(each[0]) for each in row])
-        return row
-
+class Model(Gated, Roots):
     @ModelClass.method(max_batch_size=8, cost=len, max_batch_cost=10)
     def costly(self, text: Batch[str]) -> Batch[int]:
         self.runs.append(list(text))
@@ -84,14 +43,6 @@ class Model(ModelClass):
         self.runs.append(list(text))
         return [each[::-1] for each in text]
 
-    @ModelClass.method
-    def alone(self, text: str) -> str:
-        return text
-
-
-def texts(*given: str) -> list[dict[str, str]]:
-    return [{"text": each} for each in given]
-
 
 def told_usage(stage: Stage, method: str) -> list[int]:
     """Return where the prompt tokens of the method's outputs are noted from now on."""
@@ -105,14 +56,6 @@ def told_usage(stage: Stage, method: str) -> list[int]:
 
     codec.decode_output = noted
     return told
-
-
-async def occupied(stage: Stage) -> int:
-    """Have the device run something until the gate is opened; return the call."""
-    stage.model.gate.clear()
-    call = stage.call("shout", text="first")
-    await asyncio.to_thread(stage.model.entered.wait, 10)
-    return call
 
 
 @on_loop

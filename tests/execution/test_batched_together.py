@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,63 +13,16 @@ from runner import Batch, ModelClass
 from runner.errors import Cancelled, DeadlineExceeded, InvalidInput, ModelError
 from runner.execution.batched import BatchedCall
 from runner.wire.pb import inference_pb2 as pb
+from tests.execution.models import Gated, occupied, texts
 from tests.execution.stage import Stage
 from tests.running import on_loop, turns
 
 
-class Model(ModelClass):
-    """Notes what each run was given. `gate` holds up the device until the test opens it."""
-
-    def __init__(self) -> None:
-        self.runs: list[Any] = []
-        self.ids: list[list[str]] = []
-        self.entered = threading.Event()
-        self.gate = threading.Event()
-        self.gate.set()
-
-    @ModelClass.method(max_batch_size=4, idempotent=True)
-    def shout(self, text: Batch[str], mark: str = "!") -> Batch[str]:
-        self.entered.set()
-        self.gate.wait()
-        self.runs.append(list(text))
-        self.ids.append([entry.request_id for entry in self.context.entries])
-        if "raise" in text:
-            raise ValueError("raised")
-        return [ValueError(f"no {each}") if each == "bad" else each.upper() + mark for each in text]
-
-    @ModelClass.method(max_batch_size=8)
-    def double(self, row: Batch[np.ndarray]) -> Batch[np.ndarray]:
-        self.gate.wait()
-        self.runs.append(row.shape)
-        return row * 2
-
-    @ModelClass.method(max_batch_size=8)
-    def counted(self, row: Batch[np.ndarray]) -> Batch[np.ndarray]:
-        self.set_output_context(prompt_tokens=[int(each[0]) for each in row])
-        return row
-
+class Model(Gated):
     @ModelClass.method(max_batch_size=8, cost=len, max_batch_cost=5)
     def costly(self, text: Batch[str]) -> Batch[str]:
         self.runs.append(list(text))
         return list(text)
-
-    @ModelClass.method
-    def alone(self, text: str) -> str:
-        return text
-
-
-def texts(*given: str) -> list[dict[str, str]]:
-    return [{"text": each} for each in given]
-
-
-async def occupied(stage: Stage) -> int:
-    """Have the device run something until the gate is opened; return the call."""
-    stage.model.gate.clear()
-    stage.model.entered.clear()
-    call = stage.call("shout", text="first")
-    await asyncio.to_thread(stage.model.entered.wait, 10)
-    stage.model.runs.clear()
-    return call
 
 
 async def ends(stage: Stage, calls: Sequence[int]) -> list[Any]:

@@ -11,21 +11,12 @@ import numpy as np
 import pytest
 
 from runner import Batch, ModelClass
+from tests.execution.models import Roots
 from tests.execution.stage import Stage
 from tests.running import on_loop, turns
 
 
-class Model(ModelClass):
-    @ModelClass.method(max_batch_size=8, idempotent=True)
-    def root(self, row: Batch[np.ndarray]) -> Batch[np.ndarray]:
-        if (row < 0).any():
-            raise ValueError("below zero")
-        return np.sqrt(row)
-
-    @ModelClass.method(max_batch_size=8, idempotent=True)
-    async def root_later(self, row: Batch[np.ndarray]) -> Batch[np.ndarray]:
-        return self.root(row)
-
+class Model(Roots):
     @ModelClass.method(max_batch_size=8)
     def once(self, row: Batch[np.ndarray]) -> Batch[np.ndarray]:
         return self.root(row)
