@@ -15,7 +15,7 @@ Replicas may belong to a group, a deployment: calls for it go to them alone, and
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import NamedTuple, NewType
@@ -158,6 +158,36 @@ class Dispatcher:
             self._check_bytes(first, sum(ticket.size for ticket in waiting))
         return [self._run_or_wait(ticket, queue, now) for ticket in tickets]
 
+    def run_at_once(
+        self, calls: Sequence[CallId], lane: Lane, group: str, caller: str, now: float
+    ) -> list[tuple[ReplicaId, int]]:
+        """Take of several calls as many as run at once, and say where: so many of the next ones on each replica.
+
+        What `offer` decides for each is decided for all. Those that are left have to be offered, and so have calls of
+        a caller with bounds of its own.
+
+        Args:
+            calls: of one lane, one group and one caller, which has no bounds of its own.
+            lane, group, caller: what they have in common.
+            now: instant.
+        """
+        if self._queues.get((lane, group)):
+            return []
+        taken, count = 0, len(calls)
+        placed: list[tuple[ReplicaId, int]] = []
+        while taken < count and (name := self._least_busy(lane, group)) is not None:
+            replica = self._replicas[name]
+            # Each gets its share of what is left, in one piece: what goes together costs less.
+            share = -(-(count - taken) // len(self._replicas))
+            size = min(share, replica.room[lane] - replica.running[lane])
+            replica.running[lane] += size
+            self._running.update(dict.fromkeys(calls[taken : taken + size], _Running(name, lane, now, 1)))
+            placed.append((name, size))
+            taken += size
+        if taken:
+            self._shares.charge(caller, taken)
+        return placed
+
     def restore(self, ticket: Ticket, arrived: float, *, alone: bool = False) -> None:
         """Have a call wait again that was admitted before. It is never refused, and goes first.
 
@@ -192,15 +222,37 @@ class Dispatcher:
         if running is None:
             return
         self._callers.end(call)
-        replica, lane, since, calls = running
-        known = self._replicas[replica]
-        known.running[lane] -= calls
+        known = self._replicas[running.replica]
         if known.alone == call:
             known.alone = None
+        self._free(running, running.calls, now)
+
+    def release_all(self, calls: Iterable[CallId], now: float) -> None:
+        """Release calls that ended together. Of those that were taken at once, their lane's forecast sees one."""
+        last: _Running | None = None
+        ended = 0
+        for call in calls:
+            running = self._running.get(call)
+            if running is None or running.calls > 1 or self._replicas[running.replica].alone is not None:
+                self.release(call, now)
+                continue
+            del self._running[call]
+            self._callers.end(call)
+            if running is not last:
+                if last is not None:
+                    self._free(last, ended, now)
+                last, ended = running, 0
+            ended += 1
+        if last is not None:
+            self._free(last, ended, now)
+
+    def _free(self, running: _Running, calls: int, now: float) -> None:
+        lane = running.lane
+        self._replicas[running.replica].running[lane] -= calls
         forecast = self._forecasts.get(lane)
         if forecast is None:
             forecast = self._forecasts[lane] = Forecast()
-        forecast.ended(now, now - since, backlog=bool(self._where) and self._waits(lane), calls=calls)
+        forecast.ended(now, now - running.since, backlog=bool(self._where) and self._waits(lane), calls=calls)
 
     def join(self, replica: ReplicaId, room: Mapping[Lane, int], group: str = "") -> None:
         """A replica is ready for so many calls in each lane."""

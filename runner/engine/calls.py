@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from runner.dispatch.dispatcher import CallId
 from runner.errors import CallError, Cancelled
@@ -76,6 +76,10 @@ Tell: TypeAlias = Callable[[Outcome], None]
 
 TellAll: TypeAlias = "Callable[[Sequence[UnaryCall], Sequence[Outcome]], None]"
 """Told how the parts of a list ended: the parts, and the outcome of each. Must not raise."""
+
+
+NOT_YET: Final = CallId(0)
+"""The number of a call that the engine has not seen."""
 
 
 class Wire(Protocol):
@@ -168,21 +172,19 @@ class UnaryCall(EngineCall):
         singles: the calls that a call of several inputs was taken apart to, when its worker had died.
     """
 
-    __slots__ = ("_tell", "singles")
+    __slots__ = ("singles",)
 
-    def __init__(self, call_id: CallId, request: Request, now: float, tell: Tell) -> None:
+    def __init__(self, call_id: CallId, request: Request, now: float) -> None:
         super().__init__(call_id, request, now)
-        self._tell: Tell | None = tell
         self.singles: Sequence[UnaryCall] = ()
-
-    @property
-    def over(self) -> bool:
-        """See `EngineCall`."""
-        return self._tell is None
 
     def forget(self) -> None:
         """Nobody is to be told any more."""
-        self._tell = None
+        raise NotImplementedError
+
+    def tell(self, outcome: Outcome) -> None:
+        """Say how it ended, unless that was said, or nobody is to be told."""
+        raise NotImplementedError
 
     def finish(self, payload: Payload, times: Times) -> None:
         """See `EngineCall`."""
@@ -197,8 +199,27 @@ class UnaryCall(EngineCall):
         error = next(end for end in ends if isinstance(end, CallError))
         self.tell(Outcome(error, self.waited, times, ends))
 
+
+class ToldCall(UnaryCall):
+    """One whose caller is a function."""
+
+    __slots__ = ("_tell",)
+
+    def __init__(self, call_id: CallId, request: Request, now: float, tell: Tell) -> None:
+        super().__init__(call_id, request, now)
+        self._tell: Tell | None = tell
+
+    @property
+    def over(self) -> bool:
+        """See `EngineCall`."""
+        return self._tell is None
+
+    def forget(self) -> None:
+        """See `UnaryCall`."""
+        self._tell = None
+
     def tell(self, outcome: Outcome) -> None:
-        """Say how it ended."""
+        """See `UnaryCall`."""
         tell = self._tell
         if tell is not None:
             self._tell = None

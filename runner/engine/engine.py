@@ -7,12 +7,13 @@ way, one timer for each call that has a deadline, and the task of each replica's
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from runner.dispatch.dispatcher import CallId, Dispatcher, ReplicaId, Ticket
-from runner.engine.calls import EngineCall, Outcome, Request, StreamCall, Tell, TellAll, UnaryCall
+from runner.engine.calls import EngineCall, Outcome, Request, StreamCall, Tell, TellAll, ToldCall, UnaryCall
 from runner.engine.fate import failing, fate_of, without_worker
 from runner.engine.keeper import Keeper, Place
 from runner.engine.line import Line
@@ -66,7 +67,7 @@ class Engine:
         self._observed = Observed()
         self._replicas: dict[ReplicaId, Replica] = {}
         self._calls: dict[CallId, EngineCall] = {}
-        self._last_id = 0
+        self._ids = map(CallId, itertools.count(1))
         self._last_replica = 0
         self._started = 0  # workers, so far
         self._methods = Methods()
@@ -212,9 +213,28 @@ class Engine:
         Raises:
             CallError: the call was not admitted; nobody is told.
         """
-        call = UnaryCall(self._next_id(), request, self.clock(), tell)
+        call = ToldCall(self._next_id(), request, self.clock(), tell)
         self._admit(call)
         return call
+
+    def begin_all(self, calls: Sequence[UnaryCall]) -> None:
+        """Run calls as `begin_unary` does with each. One that is not admitted is told so, like any other end.
+
+        Calls that came together mostly have their method and their caller in common, and then are admitted in one step.
+        """
+        now = self.clock()
+        for call in calls:
+            call.id = next(self._ids)
+            call.arrived = call.sent = now
+        begin = 0
+        while begin < len(calls):
+            end = _end_of_alike(calls, begin)
+            for call in self._run_at_once(calls[begin:end], now):
+                try:
+                    self._admit(call)
+                except CallError as exc:
+                    call.fail(exc)
+            begin = end
 
     def abandon(self, call: UnaryCall) -> None:
         """Take a call out of its queue, or tell the worker to stop. Nobody is told how it ended."""
@@ -250,7 +270,7 @@ class Engine:
                 tell(calls, [each for each in found if each is not None])
 
         for number, part in enumerate(in_parts(request, inputs, whole, replicas)):
-            calls.append(UnaryCall(self._next_id(), part, self.clock(), partial(told, number)))
+            calls.append(ToldCall(self._next_id(), part, self.clock(), partial(told, number)))
         found += [None] * len(calls)
         try:
             self._admit_list(calls)
@@ -338,13 +358,31 @@ class Engine:
     # Calls.
 
     def _next_id(self) -> CallId:
-        self._last_id += 1
-        return CallId(self._last_id)
+        return next(self._ids)
 
     def _admit(self, call: EngineCall) -> None:
         left = self._time_left(call.request)
         call.request = self._methods.current(call.request)
         self._take(call, left, self._dispatcher.offer(_ticket(call), call.arrived, slo=call.request.method.slo))
+
+    def _run_at_once(self, calls: Sequence[UnaryCall], now: float) -> Sequence[UnaryCall]:
+        """Run what there is room for, of calls that are admitted alike. Return the others: each has to be admitted."""
+        request = calls[0].request
+        method = request.method
+        if self._closing or self._broken or request.limits is not None or not self._methods.has(method):
+            return calls
+        late = [call for call in calls if (deadline := call.request.deadline) is not None and deadline <= now]
+        ready = [call for call in calls if call not in late] if late else calls
+        ids = [call.id for call in ready]
+        position = 0
+        for replica, size in self._dispatcher.run_at_once(ids, method.lane, request.group, request.caller, now):
+            part = ready[position : position + size]
+            position += size
+            for call in part:
+                deadline = call.request.deadline
+                self._take(call, None if deadline is None else deadline - now, None)
+            self._run(part, replica)
+        return [*late, *ready[position:]]
 
     def _admit_list(self, calls: Sequence[EngineCall]) -> None:
         """Admit all or none: nothing can come between the first and the last."""
@@ -374,16 +412,18 @@ class Engine:
         if left is not None:
             call.timer = asyncio.get_running_loop().call_later(left, self._expire, call)
         if replica is not None:
-            self._run(call, replica)
+            self._run((call,), replica)
 
-    def _run(self, call: EngineCall, replica: ReplicaId) -> None:
-        if not self._replicas[replica].run(call, self.clock()):
-            self._dispatcher.release(call.id, self.clock())
-            self._end(call, gone(call.request.method))
+    def _run(self, calls: Sequence[EngineCall], replica: ReplicaId) -> None:
+        """Run calls of one method, for which the dispatcher has made room."""
+        if not self._replicas[replica].run(calls, self.clock()):
+            self._dispatcher.release_all([call.id for call in calls], self.clock())
+            for call in calls:
+                self._end(call, gone(call.request.method))
 
     def _dispatch(self) -> None:
         for assignment in self._dispatcher.assign(self.clock()):
-            self._run(self._calls[assignment.call], assignment.replica)
+            self._run((self._calls[assignment.call],), assignment.replica)
         self._line.let_in()
 
     def _expire(self, call: EngineCall) -> None:
@@ -461,6 +501,21 @@ class Engine:
             self._observed.cancelled(now - call.abandoned)
         self._observed.calls_over(call.request.method.name, call.request.inputs, failed)
         self._forget(call)
+        self._freed(replica)
+
+    def calls_over(self, replica: Replica, calls: Sequence[EngineCall]) -> None:
+        """See `Watcher`."""
+        now = self.clock()
+        self._dispatcher.release_all([call.id for call in calls], now)
+        for call in calls:
+            if call.abandoned is not None:
+                self._observed.cancelled(now - call.abandoned)
+            self._forget(call)
+        self._observed.calls_over(calls[0].request.method.name, len(calls), 0)
+        self._freed(replica)
+
+    def _freed(self, replica: Replica) -> None:
+        """A replica has room again."""
         self._dispatch()
         if 0 < replica.place.max_calls <= replica.answered:
             self.replica_worn(replica, f"has answered {replica.answered} calls")
@@ -593,6 +648,17 @@ class Engine:
 def _settle(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
     if not future.done():
         future.set_result(outcome)
+
+
+def _end_of_alike(calls: Sequence[EngineCall], begin: int) -> int:
+    """Return where those end that are admitted as the one at `begin` is. All of one caller have the same bounds."""
+    first = calls[begin].request
+    method, caller, group = first.method, first.caller, first.group
+    for place in range(begin + 1, len(calls)):
+        request = calls[place].request
+        if request.method is not method or request.caller != caller or request.group != group:
+            return place
+    return len(calls)
 
 
 def _ticket(call: EngineCall) -> Ticket:

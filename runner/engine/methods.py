@@ -44,6 +44,10 @@ class Methods:
         for tell in self._followers:
             tell(self.all)
 
+    def has(self, method: Published) -> bool:
+        """Tell whether this is a method of the model as it is now."""
+        return self._by_name.get(method.name) is method
+
     def current(self, request: Request) -> Request:
         """Return a request with its method as it is now: the model may have been replaced since it was read.
 

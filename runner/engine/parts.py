@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from runner.dispatch.dispatcher import CallId
-from runner.engine.calls import End, Outcome, Request, UnaryCall
+from runner.engine.calls import End, Outcome, Request, ToldCall, UnaryCall
 from runner.processes.shared import MAX_SHARED
 from runner.wire import run
 from runner.wire.payload import Payload
@@ -61,7 +61,7 @@ def take_apart(call: UnaryCall, next_id: Callable[[], CallId]) -> Sequence[Unary
 
     singles: list[UnaryCall] = []
     for place, payload in enumerate(run.split(request.payload, request.inputs)):
-        single = UnaryCall(next_id(), request._replace(payload=payload, inputs=1), call.arrived, partial(told, place))
+        single = ToldCall(next_id(), request._replace(payload=payload, inputs=1), call.arrived, partial(told, place))
         single.deaths = call.deaths
         singles.append(single)
     call.singles = singles

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from runner.dispatch.dispatcher import ReplicaId
@@ -91,6 +91,9 @@ class Watcher(Protocol):
     def call_over(self, replica: Replica, call: EngineCall, *, failed: int) -> None:
         """The worker has said its last word about a call: the room is free. `failed`: inputs that ended badly."""
 
+    def calls_over(self, replica: Replica, calls: Sequence[EngineCall]) -> None:
+        """As `call_over`, of calls of one method that ended together, and well."""
+
     def first_answer(self, replica: Replica) -> None:
         """The worker has answered its first call."""
 
@@ -140,23 +143,27 @@ class Replica:
         self._link, self._journal = host.link, host.journal
         self._together = Together(host.link)
 
-    def run(self, call: EngineCall, now: float) -> bool:
-        """Start a call here; False if the model that is loaded here has no such method."""
-        assert self._link is not None
-        method = self._numbers.get(call.request.method.name)
-        if method is None or (call.request.inputs > 1 and self.methods[method].max_batch_size < 2):
+    def run(self, calls: Sequence[EngineCall], now: float) -> bool:
+        """Start calls of one method here; False if the model that is loaded here has no such method."""
+        link, together = self._link, self._together
+        assert link is not None
+        assert together is not None
+        published = calls[0].request.method
+        method = self._numbers.get(published.name)
+        if method is None or (calls[0].request.inputs > 1 and self.methods[method].max_batch_size < 2):
             return False
-        self._last_wire_id += 1
-        call.wire_id = self._last_wire_id
-        self._calls[call.wire_id] = call
+        idle = not self._calls
         self.idle.clear()
-        # The first one leaves at once: whatever else this turn brings will still be gathered behind it.
-        first = len(self._calls) == 1
-        if not first and self._together is not None and self._together.take(call, method, now):
-            call.dispatched(self._link)
-            return True
-        self._link.send(call.first_message(method, now))
-        call.dispatched(self._link)
+        number = self._last_wire_id
+        for call in calls:
+            number += 1
+            call.wire_id = self._last_wire_id = number
+            self._calls[number] = call
+            if not together.take(call, method, now):
+                link.send(call.first_message(method, now))
+            call.dispatched(link)
+        if idle:  # whatever else this turn brings will still be gathered behind these
+            together.flush()
         return True
 
     def draft(self, size: int) -> memoryview | None:
@@ -181,10 +188,7 @@ class Replica:
                     call.finish(message.payload, message.times)
                     self._watcher.call_over(self, call, failed=0)
             case Results():
-                for number, output in enumerate(run.split(message.payload, message.calls), message.id):
-                    if (call := self._pop(number)) is not None:
-                        call.finish(output, message.times)
-                        self._watcher.call_over(self, call, failed=0)
+                self._ended_together(message)
             case Mixed():
                 if (call := self._pop(message.id)) is not None:
                     call.mixed(message.ends, message.times)
@@ -217,6 +221,18 @@ class Replica:
                 self.settled.set_exception(LoadError(message.message, details=message.details))
             case _:
                 raise ValueError(f"a worker does not say {type(message).__name__}")
+
+    def _ended_together(self, results: Results) -> None:
+        calls, times = self._calls, results.times
+        ended: list[EngineCall] = []
+        for number, output in enumerate(run.split(results.payload, results.calls), results.id):
+            call = calls.pop(number, None)
+            if call is not None:
+                ended.append(call)
+                call.finish(output, times)
+        if ended:
+            self._count_answered(len(ended))
+            self._watcher.calls_over(self, ended)
 
     def on_closed(self) -> None:
         """See `link.Receiver`."""
@@ -255,13 +271,16 @@ class Replica:
     def _pop(self, wire_id: int) -> EngineCall | None:
         call = self._calls.pop(wire_id, None)
         if call is not None:
-            first = not self.answered
-            self.answered += call.request.inputs
-            if first:
-                self._watcher.first_answer(self)
+            self._count_answered(call.request.inputs)
+        return call
+
+    def _count_answered(self, inputs: int) -> None:
+        first = not self.answered
+        self.answered += inputs
+        if first:
+            self._watcher.first_answer(self)
         if not self._calls:
             self.idle.set()
-        return call
 
     def __repr__(self) -> str:
         return f"<Replica {self.name} on {self.label}: {self.state.value}, {len(self._calls)} calls>"

@@ -51,7 +51,7 @@ class Together:
             and len(request.payload) < VIEW_FROM
         )
         if self._calls and not (fits and self._goes_with(call, method)):
-            self._send()
+            self.flush()
         if not fits:
             return False
         call.sent = now
@@ -78,10 +78,12 @@ class Together:
 
     def _turn_ended(self) -> None:
         self._due = False
-        if self._calls:
-            self._send()
+        self.flush()
 
-    def _send(self) -> None:
+    def flush(self) -> None:
+        """Send what was taken."""
+        if not self._calls:
+            return
         calls, self._calls, self._bytes = self._calls, [], 0
         first = calls[0]
         if len(calls) == 1:

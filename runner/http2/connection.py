@@ -513,7 +513,8 @@ class Connection:
     def _answered(self, stream: Stream) -> None:
         """Our side of a stream has ended; called by the sender."""
         self._streams.pop(stream.id, None)
-        self.inflow.forget(stream)
+        if stream.unread:
+            self.inflow.forget(stream)
         if stream.remote_open:
             # The answer is complete without the rest of the request (8.1).
             stream.remote_open = False

@@ -128,9 +128,11 @@ class Sender:
         """End a stream behind what is queued, with a trailer section or without."""
         self._finish(stream, trailers)
 
-    def respond(self, stream: Stream, head: HeaderBlock, data: bytes, trailers: HeaderBlock) -> None:
+    def respond(
+        self, stream: Stream, block: HeaderBlock, data: bytes, trailers: HeaderBlock, head: bytes = b""
+    ) -> None:
         """Send a whole response of one piece: `begin`, `data` and `trailers` in one."""
-        size = len(data)
+        size = len(head) + len(data)
         if (
             size <= self._room
             and size <= stream.send_window
@@ -148,11 +150,12 @@ class Sender:
             self._out.append(
                 b"".join(
                     (
-                        head.start,
+                        block.start,
                         number,
-                        head.block,
+                        block.block,
                         (size << 16).to_bytes(5, "big"),  # the head of a DATA frame up to its stream
                         number,
+                        head,
                         data,
                         trailers.start,
                         number,
@@ -160,10 +163,11 @@ class Sender:
                     )
                 )
             )
-            self._end(stream)
+            stream.local_open = False
+            self._ended(stream)
         else:
-            self.begin(stream, head)
-            self.data(stream, data)
+            self.begin(stream, block)
+            self.data(stream, data, head)
             self._finish(stream, trailers)
 
     # What the connection sends, and what it learns from the peer.

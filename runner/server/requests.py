@@ -14,6 +14,7 @@ from runner.server.rpcs import CallInfo
 from runner.signature.dialect import Dialect
 from runner.signature.method import Cardinality
 from runner.signature.published import Published
+from runner.tuples import maker
 from runner.wire.envelope import Envelope, scan
 from runner.wire.payload import Payload
 
@@ -29,6 +30,8 @@ _RPCS = {
     Cardinality.BIDI: "StreamModelOutputs",
     Cardinality.CLIENT_STREAM: "CollectModelOutputs",
 }
+
+_new_request = maker(Request)
 
 _EARLY_SHARE = 0.02
 _EARLY_MOST = 0.02
@@ -79,17 +82,35 @@ class Requests:
         Raises:
             CallError: there is no such model or method, or no input.
         """
-        group = self._catalog.check(envelope.target)
-        method = self._find(dialect, envelope.method, cardinality)
+        method, group = self.wanted(dialect, envelope, cardinality)
         if not envelope.inputs:
             raise InvalidInput("the request has no inputs; send one for each call")
-        metadata = self._pack_metadata(call.metadata)
-        request_id, name = call.request_id, caller.name or call.peer
+        return self.made(envelope, method, group, call, caller, self.visible(call))
+
+    def wanted(self, dialect: Dialect, envelope: Envelope, cardinality: Cardinality) -> tuple[Published, str]:
+        """Return the method that is asked for, and the deployment that has to run it (see `Catalog.check`).
+
+        Raises:
+            CallError: there is no such model or method.
+        """
+        group = self._catalog.check(envelope.target)
+        return self._find(dialect, envelope.method, cardinality), group
+
+    def visible(self, call: CallInfo) -> bytes:
+        """Return what the model gets to see of a call's metadata."""
+        return self._pack_metadata(call.metadata)
+
+    def made(
+        self, envelope: Envelope, method: Published, group: str, call: CallInfo, caller: Caller, metadata: bytes
+    ) -> Request:
+        """Return a request of the first input, of which there is one."""
         deadline = call.deadline
         if deadline is not None or method.timeout is not None or method.max_timeout is not None:
             deadline = deadline_of(deadline, method, time.monotonic())
-        params = envelope.params
-        return Request(method, envelope.inputs[0], params, deadline, request_id, metadata, name, group, caller.limits)
+        payload, name = envelope.inputs[0], caller.name or call.peer
+        return _new_request(
+            (method, payload, envelope.params, deadline, call.request_id, metadata, name, group, caller.limits, 1)
+        )
 
     def _find(self, dialect: Dialect, name: str | None, cardinality: Cardinality) -> Published:
         if name is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from runner.errors import CallError, InternalError
 from runner.wire.payload import LongReply, Payload
@@ -32,12 +32,24 @@ class CallInfo(NamedTuple):
     that. None: the transport cannot send any."""
 
 
+class Arrival(Protocol):
+    """A unary call that has come, as a whole."""
+
+    request: Payload
+    info: CallInfo
+    stop: Callable[[], None] | None
+    """Set by the RPC that begins to answer it: cancels that."""
+
+    def told(self, reply: Payload | LongReply | CallError | RpcFailed) -> None:
+        """Take the reply, or the error that it failed with. Called once, perhaps at once; must not raise."""
+
+
 class UnaryRpc(NamedTuple):
     """One request, one reply."""
 
     answer: Callable[[bytes, CallInfo], Awaitable[bytes]]
-    begin: Callable[[Payload, CallInfo, TellReply], Callable[[], None] | None] | None = None
-    """Answers without a coroutine, as `Service.begin_unary` does; None: it cannot."""
+    begin: BeginUnary | None = None
+    """Answers without a coroutine; None: it cannot."""
     times: bool = False
     """It can say where its time went, in the trailing metadata."""
 
@@ -86,7 +98,11 @@ class RpcFailed(Exception):
 
 
 TellReply: TypeAlias = Callable[[Payload | LongReply | CallError | RpcFailed], None]
-"""Told the reply of a unary call, or the error it failed with, once. Must not raise."""
+"""Told the reply of a unary call, or the error that it failed with, once. Must not raise."""
+
+BeginUnary: TypeAlias = Callable[[Sequence[Arrival]], None]
+"""Begins to answer calls that have come together. Those that it neither tells nor gives a `stop` have to be answered
+by coroutines."""
 
 StatusOf: TypeAlias = Callable[[CallError], tuple[int, str, bytes]]
 """Returns an error of ours as a gRPC status: code, message, and details if there are any. As `status.rpc_status`."""

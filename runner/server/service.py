@@ -64,7 +64,7 @@ class Service:
     """Both services of one model.
 
     Attributes:
-        begin_unary: answers as `unary` does, without a coroutine where it can; see `UnaryCalls.begin`.
+        begin_unary: answers calls as `unary` does, without coroutines where it can; see `UnaryCalls.begin`.
     """
 
     def __init__(self, engine: Engine, catalog: Catalog, access: Access, options: ServiceOptions) -> None:

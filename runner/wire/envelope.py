@@ -21,6 +21,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import Struct
 
 from runner.errors import InvalidInput
+from runner.tuples import maker
 from runner.wire import varint
 from runner.wire.payload import VIEW_FROM, Payload
 from runner.wire.pb import inference_pb2 as pb
@@ -82,6 +83,9 @@ class Envelope(NamedTuple):
     """Several inputs as they stand in the request, if they stand side by side."""
 
 
+_new_envelope = maker(Envelope)
+
+
 def scan(request: Payload) -> Envelope:
     """Read the envelope of a serialized PostModelOutputsRequest.
 
@@ -91,32 +95,66 @@ def scan(request: Payload) -> Envelope:
         InvalidInput: the bytes are no such message as far as they were read, or hold more than the bounds allow.
     """
     try:
-        inputs, head, run = _split_request(request)
+        single = _single_of_latest(request)
+        if single is not None:
+            return _new_envelope((_latest.target, _latest.params, _method_of(_metadata_of(single)), [single], None))
+        inputs, before, after, run = _split_request(request)
         metadata = _metadata_of(inputs[0]) if inputs else b""
     except IndexError:  # the message ends inside a tag or a length
         raise InvalidInput(_MALFORMED) from None
     if len(inputs) > MAX_INPUTS:
         raise InvalidInput(f"more than {MAX_INPUTS} inputs in one request: send them in several")
+    head = before + after
     try:
         target, params = _targets[head]
     except KeyError:
         target, params = _remember(_targets, head, _read_head(head))
-    try:
-        method = _methods[metadata]
-    except KeyError:
-        method = _remember(_methods, metadata, _read_method(metadata))
+    method = _method_of(metadata)
+    if len(inputs) == 1 and len(head) <= _MAX_CACHED_BYTES:
+        _remember_layout(before, after, target, params)
     return Envelope(target, params, method, inputs, run)
 
 
-def _split_request(request: Payload) -> tuple[list[Payload], bytes, Payload | None]:
-    """Return the inputs, the head, and the run of several inputs. Those that are in several runs go to `_split`."""
+def _method_of(metadata: bytes) -> str | None:
+    try:
+        return _methods[metadata]
+    except KeyError:
+        return _remember(_methods, metadata, _read_method(metadata))
+
+
+def _single_of_latest(request: Payload) -> Payload | None:
+    """Return the input of a request that has one, and around it what the latest one had; None if it is not like that.
+
+    Most requests are: what a client says beside its inputs it says each time.
+    """
+    before, after, _, _ = _latest
+    position = len(before)
+    size = len(request) - len(after)
+    if position + 2 > size or request[position] != _INPUTS_TAG or (before and request[:position] != before):
+        return None
+    length = request[position + 1]
+    position += 2
+    if length > 0x7F:
+        length, position = varint.decode(request, position - 1)
+    if position + length != size or (after and request[size:] != after):
+        return None
+    if length >= VIEW_FROM:
+        return memoryview(request)[position:size]
+    return bytes(request[position:size])
+
+
+def _split_request(request: Payload) -> tuple[list[Payload], bytes, bytes, Payload | None]:
+    """Return the inputs, the head in two parts, what is before them and after them, and the run of several inputs.
+
+    Those that are in several runs go to `_split`.
+    """
     size = len(request)
     inputs: list[Payload] = []
     first = last = position = 0  # request[first:last] is the run of inputs
     while position < size:
         tag = request[position]
         if tag & _USUAL_TAG_MASK != _BYTES:
-            return *_split(request, _REQUEST_INPUTS), None
+            return *_split(request, _REQUEST_INPUTS), b"", None
         length = request[position + 1]
         start = position + 2
         if length > 0x7F:
@@ -127,7 +165,7 @@ def _split_request(request: Payload) -> tuple[list[Payload], bytes, Payload | No
             if not inputs:
                 first = position
             elif position != last:
-                return *_split(request, _REQUEST_INPUTS), None
+                return *_split(request, _REQUEST_INPUTS), b"", None
             else:
                 # Elements of a batch mostly have one length: then the next one starts with the same bytes.
                 gap = start - position
@@ -143,14 +181,14 @@ def _split_request(request: Payload) -> tuple[list[Payload], bytes, Payload | No
                 break
             last = end
         elif end - (last - first) > MAX_HEAD_BYTES:
-            return *_split(request, _REQUEST_INPUTS), None
+            return *_split(request, _REQUEST_INPUTS), b"", None
         position = end
     if position > size:
         raise InvalidInput(_MALFORMED)
     if not isinstance(request, bytes):
         inputs = [bytes(each) if len(each) < VIEW_FROM else each for each in inputs]
     run = memoryview(request)[first:last] if len(inputs) > 1 else None
-    return inputs, b"".join((request[:first], request[last:])), run
+    return inputs, bytes(request[:first]), bytes(request[last:]), run
 
 
 def _metadata_of(payload: Payload) -> bytes:
@@ -259,6 +297,23 @@ def _read_method(metadata: bytes) -> str | None:
     if value.WhichOneof("kind") != "string_value":
         raise InvalidInput("the name of a method is text", path=f"metadata.{_METHOD_KEY}")
     return value.string_value
+
+
+class _Layout(NamedTuple):
+    """What stands around the one input of a request, and means this."""
+
+    before: bytes
+    after: bytes
+    target: Target
+    params: bytes
+
+
+_latest = _Layout(b"", b"", Target(), b"")
+
+
+def _remember_layout(before: bytes, after: bytes, target: Target, params: bytes) -> None:
+    global _latest
+    _latest = _Layout(before, after, target, params)
 
 
 _targets: dict[bytes, tuple[Target, bytes]] = {}

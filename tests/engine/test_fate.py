@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runner.dispatch.dispatcher import CallId
-from runner.engine.calls import UnaryCall
+from runner.engine.calls import ToldCall
 from runner.engine.fate import Again, failing, fate_of, without_worker
 from runner.errors import ModelFailing, PoisonCall, WorkerLost
 from runner.execution.journal import Mark
@@ -17,8 +17,8 @@ from tests.engine.scripted import LOOK_UP, PREDICT, request
 REFUSAL = ModelFailing("not now", retry_after=1.0)
 
 
-def a_call(method: int = PREDICT, *, deaths: int = 0) -> UnaryCall:
-    call = UnaryCall(CallId(1), request(method), 0.0, lambda answer: None)
+def a_call(method: int = PREDICT, *, deaths: int = 0) -> ToldCall:
+    call = ToldCall(CallId(1), request(method), 0.0, lambda answer: None)
     call.wire_id, call.deaths = 7, deaths
     return call
 

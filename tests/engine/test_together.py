@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from runner.dispatch.dispatcher import CallId
-from runner.engine.calls import EngineCall, Outcome, UnaryCall
+from runner.engine.calls import EngineCall, Outcome, ToldCall
 from runner.engine.together import Together
 from runner.errors import Cancelled, DeadlineExceeded, ModelError
 from runner.wire import run
@@ -44,7 +44,7 @@ class Bench:
         self.last = 0
 
     def take(self, method: int = EMBED, payload: bytes = b"x", now: float = NOW, **fields: object) -> bool:
-        call: EngineCall = UnaryCall(CallId(1), request(method, payload, **fields), 0.0, lambda outcome: None)
+        call: EngineCall = ToldCall(CallId(1), request(method, payload, **fields), 0.0, lambda outcome: None)
         self.last += 1
         call.wire_id = self.last
         return self.under_test.take(call, method, now)

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple, Protocol, cast
 
-from runner.errors import CallError
 from runner.flow import Consumption, Window
 from runner.server.inbox import Inbox
 from runner.server.ingress.frames import new_item
@@ -20,7 +19,6 @@ from runner.server.rpcs import (
     CallInfo,
     ClientStreamRpc,
     Rpc,
-    RpcFailed,
     Rpcs,
     ServerStreamRpc,
     StatusOf,
@@ -172,46 +170,52 @@ class _Known(NamedTuple):
 class _Unary:
     """One request, one reply; no task where the RPC can do without."""
 
-    __slots__ = ("_answers", "_cancel", "_id", "_info", "_task")
+    __slots__ = ("_answers", "_id", "_over", "_task", "info", "request", "stop")
 
     def __init__(self, answers: Answers, call_id: int, info: CallInfo) -> None:
         self._answers = answers
         self._id = call_id
-        self._info = info
-        self._cancel: Callable[[], None] | None = None
+        self._over = False
         self._task: asyncio.Task[None] | None = None
+        self.info = info
+        self.request: Payload = b""  # until it was begun
+        self.stop: Callable[[], None] | None = None
 
     def begin(self, rpc: UnaryRpc, request: Payload) -> None:
         """Begin to answer."""
         if rpc.begin is not None:
+            self.request = request
             try:
-                self._cancel = rpc.begin(request, self._info, self._told)
+                rpc.begin([self])
             except Exception as exc:  # a bug, and this call's only
-                self._answers.failed(self._id, exc, self._info)
-                return
-        if self._cancel is None:
+                self.told(exc)
+            self.request = b""
+        if self.stop is None and not self._over:
             self._task = self._answers.start(self._run(rpc, bytes(request)))
 
-    def _told(self, reply: Payload | LongReply | CallError | RpcFailed) -> None:
+    def told(self, reply: Payload | LongReply | Exception) -> None:
+        """See `Arrival`."""
+        self._over = True
+        self.stop = None
         if isinstance(reply, Exception):
-            self._answers.failed(self._id, reply, self._info)
+            self._answers.failed(self._id, reply, self.info)
         else:
-            self._answers.result(self._id, reply, self._info)
+            self._answers.result(self._id, reply, self.info)
 
     async def _run(self, rpc: UnaryRpc, request: bytes) -> None:
         try:
-            reply = await rpc.answer(request, self._info)
+            reply = await rpc.answer(request, self.info)
         except Exception as exc:
-            self._answers.failed(self._id, exc, self._info)
+            self.told(exc)
         else:
-            self._answers.result(self._id, reply, self._info)
+            self.told(reply)
 
     def cancel(self) -> None:
         """See `_Open`."""
         if self._task is not None:
             self._task.cancel()
-        elif self._cancel is not None:
-            self._cancel()
+        elif self.stop is not None:
+            self.stop()
 
     def item(self, payload: Payload) -> None:
         """See `_Open`."""

@@ -26,6 +26,7 @@ from runner.server.ingress.messages import (
 )
 from runner.server.ingress.tunnel import Inlet
 from runner.server.rpcs import (
+    Arrival,
     BidiRpc,
     CallInfo,
     ClientStreamRpc,
@@ -134,11 +135,14 @@ class _RemoteUnary:
         self._remote = remote
         self._pack = pack
 
-    def begin(self, request: Payload, info: CallInfo, tell: TellReply) -> Callable[[], None]:
+    def begin(self, arrivals: Sequence[Arrival]) -> None:
         """See `UnaryRpc`."""
-        remote = self._remote
+        for arrival in arrivals:
+            arrival.stop = self._begin(arrival.request, arrival.info, arrival.told)
+
+    def _begin(self, request: Payload, info: CallInfo, tell: TellReply) -> Callable[[], None]:
         head = self._pack(info.peer, info.metadata)
-        return partial(remote.cancel, remote.ask(_AskedUnary(tell, info), head, info, request))
+        return partial(self._remote.cancel, self._remote.ask(_AskedUnary(tell, info), head, info, request))
 
     async def answer(self, request: bytes, info: CallInfo) -> bytes:
         """See `UnaryRpc`."""
@@ -148,7 +152,7 @@ class _RemoteUnary:
             if not told.done():
                 told.set_result(reply)
 
-        cancel = self.begin(request, info, tell)
+        cancel = self._begin(request, info, tell)
         try:
             reply = await told
         finally:

@@ -60,19 +60,31 @@ class Meaning:
 class Call(Stream):
     """What both kinds of calls share: their messages, and how they end."""
 
-    __slots__ = ("_arrived", "_begun", "_calls", "_meaning", "_peer", "_reader", "_task", "_timer", "_trailers")
+    __slots__ = (
+        "_arrived",
+        "_begun",
+        "_calls",
+        "_reader",
+        "_task",
+        "_timer",
+        "deadline",
+        "meaning",
+        "peer",
+        "trailers",
+    )
 
     def __init__(self, connection: Connection, stream_id: int, calls: Calls, meaning: Meaning, peer: str) -> None:
         super().__init__(connection, stream_id)
         self._calls = calls
-        self._meaning = meaning
-        self._peer = peer
+        self.meaning = meaning
+        self.peer = peer
         self._reader: MessageReader | None = None
         self._arrived = 0  # bytes of a message that is not whole, as `calls` knows them
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None  # of the deadline, where nobody else watches it
+        self.deadline: float | None = None  # its instant, if that is not what `meaning` says from now on
         self._begun = False  # the head of the response was sent
-        self._trailers: list[tuple[str, str]] | None = None  # what the RPC has to say of the call behind its end
+        self.trailers: list[tuple[str, str]] | None = None  # what the RPC has to say of the call behind its end
 
     def _feed(
         self, data: Received, start: int, stop: int, ended: bool, memory_for: MemoryFor | None = None
@@ -90,7 +102,7 @@ class Call(Stream):
         reader = self._reader
         if reader is None:
             reader = self._reader = MessageReader(
-                self._calls.max_message_bytes, self._meaning.head.decompress, memory_for
+                self._calls.max_message_bytes, self.meaning.head.decompress, memory_for
             )
         messages = reader.feed(data, start, stop)
         if ended and not reader.between:
@@ -111,7 +123,7 @@ class Call(Stream):
     def _send(self, *message: Message) -> None:
         """Send one message of the response, which may be in several pieces."""
         sender = self.connection.sender
-        meaning = self._meaning
+        meaning = self.meaning
         if not self._begun:
             self._begun = True
             sender.begin(self, meaning.begin)
@@ -154,7 +166,7 @@ class Call(Stream):
         """End the call with an error, unless it is over."""
         self._forget_request()
         if self.local_open:
-            self._end(self._calls.trailers(error, self._trailers or ()))
+            self._end(self._calls.trailers(error, self.trailers or ()))
             self.local_open = False
         if self._task is not None:
             self._task.cancel()

@@ -8,7 +8,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 from runner.grpc_protocol.compression import IDENTITY, choose
 from runner.grpc_protocol.messages import MemoryFor
@@ -23,6 +23,9 @@ from runner.server.native.call import JOIN_BELOW, Call, Meaning
 from runner.server.native.stream_call import StreamCall
 from runner.server.native.unary_call import UnaryCall
 from runner.server.rpcs import CallInfo, Rpcs, StatusOf, UnaryRpc, told_as
+from runner.tuples import maker
+
+_new_info = maker(CallInfo)
 
 _LIMIT_MARGIN = 2
 """A longer message than the service takes is received up to so many times its limit, and answered by the service: a
@@ -75,6 +78,8 @@ class Calls:
         self._idle: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._lasting: set[StreamCall] = set()
+        self._gathered: list[UnaryCall] = []  # calls that came in the piece that is read
+        self._rpc: UnaryRpc | None = None  # what they ask for
         self._expected: list[UnaryCall] = []  # with a deadline; their heads came in this turn of the loop
         self._opened: OrderedDict[Call, None] = OrderedDict()  # no request has come; who was heard of last is last
         self._arriving: OrderedDict[Call, int] = (
@@ -88,17 +93,17 @@ class Calls:
         Args:
             peer: the host that calls.
         """
+        opened = self._opened
 
         def open_stream(connection: Connection, stream_id: int, head: RequestHead) -> Stream:
-            meaning = head.meaning
+            meaning: Meaning | Refusal | None = head.meaning
             if meaning is None:
                 meaning = head.meaning = self._read(head)
-            if isinstance(meaning, Refusal):
+            if not isinstance(meaning, Meaning):
                 return _Refused(connection, stream_id, meaning.fields)
-            rpc = cast(Meaning, meaning).rpc
-            opened = self._opened
             if len(opened) >= MAX_OPENED:
                 next(iter(opened)).give_way("too many calls are open without a request")
+            rpc = meaning.rpc
             call: UnaryCall | StreamCall
             if isinstance(rpc, UnaryRpc):
                 call = UnaryCall(connection, stream_id, self, rpc, meaning, peer)
@@ -133,28 +138,13 @@ class Calls:
             return Refusal(trailers_only(response_trailers(StatusCode.UNIMPLEMENTED, message)), message)
         return Meaning(call, rpc, choose(call.accept_encoding) if self._compress_replies else IDENTITY)
 
-    def info(
-        self,
-        meaning: Meaning,
-        peer: str,
-        trailers: list[tuple[str, str]] | None,
-        deadline: float | None = None,
-    ) -> CallInfo:
-        """Return what the service is told of a call beside its bytes.
-
-        Args:
-            meaning, peer, trailers: the call's.
-            deadline: its instant, if the call's head came in another turn of the loop.
-        """
+    def info(self, call: Call) -> CallInfo:
+        """Return what the service is told of a call beside its bytes."""
+        meaning, deadline = call.meaning, call.deadline
         if deadline is None and meaning.timeout is not None:
             deadline = time.monotonic() + meaning.timeout
-        return CallInfo(
-            deadline,
-            meaning.metadata,
-            meaning.request_id or f"{self._id_prefix}-{next(self._id_count)}",
-            peer,
-            trailers,
-        )
+        request_id = meaning.request_id or f"{self._id_prefix}-{next(self._id_count)}"
+        return _new_info((deadline, meaning.metadata, request_id, call.peer, call.trailers))
 
     def start(self, run: Any) -> asyncio.Task[None]:
         """Start the task of a call."""
@@ -162,6 +152,33 @@ class Calls:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def gather(self, rpc: UnaryRpc, call: UnaryCall) -> None:
+        """Have an RPC begin with a call, and with others that come with it, when `begin` is called or before."""
+        self.active += 1
+        if rpc is not self._rpc:
+            self.begin()
+            self._rpc = rpc
+        self._gathered.append(call)
+
+    def begin(self) -> None:
+        """What there was to read has been read: have the calls begun that it brought."""
+        if not self._gathered:
+            return
+        gathered, self._gathered = self._gathered, []
+        rpc = self._rpc
+        assert rpc is not None
+        assert rpc.begin is not None
+        calls = [call for call in gathered if call.waits]
+        for call in calls:
+            call.info = self.info(call)
+        try:
+            rpc.begin(calls)
+        except Exception as exc:  # a bug, and these calls' only
+            for call in calls:
+                call.told(exc)
+        for call in calls:
+            call.begun(rpc)
 
     def count(self, calls: int) -> None:
         """So many calls more, or less."""

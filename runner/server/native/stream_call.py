@@ -46,12 +46,12 @@ class StreamCall(Call):
         """See `Stream`."""
         if ended:
             self._requests.end()
-        self._trailers = [] if self._rpc.times else None
-        info = self._calls.info(self._meaning, self._peer, self._trailers)
-        if self._meaning.timeout is not None:
+        self.trailers = [] if self._rpc.times else None
+        info = self._calls.info(self)
+        if self.meaning.timeout is not None:
             # The engine has the same deadline, and answers a little before it; this one is for a call that is not there
             # yet, because its first message has not come.
-            self._watch_deadline(self._meaning.timeout)
+            self._watch_deadline(self.meaning.timeout)
         self._task = self._calls.start(self._run(info))
 
     def on_data(self, data: Received, start: int, stop: int, ended: bool) -> None:
@@ -125,7 +125,7 @@ class StreamCall(Call):
             self._fail(exc)
         else:
             if self.local_open:
-                self._end(response_trailers(metadata=self._trailers) if self._trailers else WELL)
+                self._end(response_trailers(metadata=self.trailers) if self.trailers else WELL)
         finally:
             self._unwatch_deadline()
             self._calls.count(-counted)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from runner.errors import CallError
 from runner.grpc_protocol.compression import IDENTITY
 from runner.grpc_protocol.messages import HEAD as MESSAGE_HEAD
 from runner.grpc_protocol.messages import Message, plain
@@ -19,17 +18,20 @@ from runner.http2.connection import Connection
 from runner.http2.fields import Fields, RequestHead
 from runner.http2.stream import Received
 from runner.server.native.call import COMPRESSED, JOIN_BELOW, WELL, Call, Meaning
-from runner.server.rpcs import CallInfo, RpcFailed, UnaryRpc
-from runner.wire.payload import LongReply
+from runner.server.rpcs import CallInfo, UnaryRpc
+from runner.wire.payload import LongReply, Payload
 
 if TYPE_CHECKING:
     from runner.server.native.calls import Calls
 
 
+_UNKNOWN: Final = CallInfo()
+
+
 class UnaryCall(Call):
     """One request, one reply."""
 
-    __slots__ = ("_cancel", "_counted", "_deadline", "_rpc")
+    __slots__ = ("_counted", "_rpc", "_waits", "info", "request", "stop")
 
     def __init__(
         self,
@@ -41,16 +43,18 @@ class UnaryCall(Call):
         peer: str,
     ) -> None:
         super().__init__(connection, stream_id, calls, meaning, peer)
-        self._rpc: UnaryRpc | None = rpc  # None: the call runs
-        self._cancel: Callable[[], None] | None = None
-        self._deadline: float | None = None  # known if the message is long in coming
+        self._rpc: UnaryRpc | None = rpc  # None: the message is there
+        self._waits = False  # for an answer that does not come from a task
         self._counted = 0  # the read of the connection after which what is there of the message was counted
+        self.request: Payload = b""  # until it was begun
+        self.info = _UNKNOWN
+        self.stop: Callable[[], None] | None = None
 
     def on_request(self, head: RequestHead, ended: bool) -> None:
         """See `Stream`."""
         if ended:
             self._fail(CallFailure(StatusCode.INTERNAL, "the request has no message"))
-        elif self._meaning.timeout is not None:
+        elif self.meaning.timeout is not None:
             self._calls.expect_message(self)
 
     def watch(self, now: float) -> None:
@@ -58,9 +62,9 @@ class UnaryCall(Call):
 
         Once it has, the engine does, from the deadline that is set here.
         """
-        timeout = self._meaning.timeout
+        timeout = self.meaning.timeout
         if timeout is not None and self._rpc is not None and self.local_open:
-            self._deadline = now + timeout
+            self.deadline = now + timeout
             self._watch_deadline(timeout)
 
     def on_data(self, data: Received, start: int, stop: int, ended: bool) -> None:
@@ -73,8 +77,8 @@ class UnaryCall(Call):
             size = stop - start - MESSAGE_HEAD
             if (
                 0 <= size <= self._calls.max_short_bytes
-                and data[start] == 0
-                and int.from_bytes(data[start + 1 : start + MESSAGE_HEAD], "big") == size
+                and data[start : start + MESSAGE_HEAD]
+                == size.to_bytes(MESSAGE_HEAD, "big")  # a flag of 0, and the size
             ):
                 self._begin(rpc, bytes(data[start + MESSAGE_HEAD : stop]))
                 return
@@ -107,31 +111,37 @@ class UnaryCall(Call):
         self._rpc = None
         calls = self._calls
         calls.asked(self)
-        self._trailers = [] if rpc.times else None
-        self._unwatch_deadline()
-        info = calls.info(self._meaning, self._peer, self._trailers, self._deadline)
-        if rpc.begin is not None:
-            calls.count(1)
-            self._cancel = _nothing  # it may be told before it knows how to cancel
-            try:
-                cancel = rpc.begin(request, info, self._told)
-            except Exception as exc:  # a bug, and this call's only
-                self._cancel = None
-                calls.count(-1)
-                self._fail(exc)
-                return
-            if cancel is not None:
-                if self._cancel is not None:
-                    self._cancel = cancel
-                return
-            self._cancel = None
-            calls.count(-1)
-        self._task = calls.start(self._run(rpc, bytes(request), info))
+        if self._timer is not None:
+            self._unwatch_deadline()
+        if rpc.times:
+            self.trailers = []
+        self.request = request
+        if rpc.begin is None:
+            self.info = calls.info(self)
+            self._start(rpc)
+        else:
+            self._waits = True
+            calls.gather(rpc, self)
 
-    def _told(self, reply: Message | LongReply | CallError | RpcFailed) -> None:
-        if self._cancel is None:
-            return  # the caller has left
-        self._cancel = None
+    @property
+    def waits(self) -> bool:
+        """False once it was told, or its caller has left."""
+        return self._waits
+
+    def begun(self, rpc: UnaryRpc) -> None:
+        """The RPC was asked to begin."""
+        if self._waits and self.stop is None:
+            self._waits = False
+            self._calls.count(-1)
+            self._start(rpc)
+        self.request = b""
+
+    def told(self, reply: Message | LongReply | Exception) -> None:
+        """See `Arrival`. Nothing is answered if the caller has left."""
+        if not self._waits:
+            return
+        self._waits = False
+        self.stop = None
         self._calls.count(-1)
         if isinstance(reply, Exception):
             self._fail(reply)
@@ -141,11 +151,15 @@ class UnaryCall(Call):
     def on_reset(self, code: int) -> None:
         """See `Stream`."""
         super().on_reset(code)
-        cancel = self._cancel
-        if cancel is not None:
-            self._cancel = None
+        if self._waits:
+            self._waits = False
             self._calls.count(-1)
-            cancel()
+            stop, self.stop = self.stop, None
+            if stop is not None:
+                stop()
+
+    def _start(self, rpc: UnaryRpc) -> None:
+        self._task = self._calls.start(self._run(rpc, bytes(self.request), self.info))
 
     async def _run(self, rpc: UnaryRpc, request: bytes, info: CallInfo) -> None:
         # Counted here: a task that is cancelled before its first step never gets to its `finally`.
@@ -165,16 +179,12 @@ class UnaryCall(Call):
     def _answer(self, reply: Message | LongReply) -> None:
         if not self.local_open:
             return
-        pieces = reply if isinstance(reply, LongReply) else (reply,)
-        size, meaning = sum(map(len, pieces)), self._meaning
-        plain = meaning.coding is IDENTITY or size not in COMPRESSED
-        if plain and size < JOIN_BELOW - MESSAGE_HEAD and not self._trailers:
-            data = b"".join((b"\0", size.to_bytes(4, "big"), *pieces))
-            self.connection.sender.respond(self, meaning.begin, data, WELL)
-        else:
-            self._send(*pieces)
-            self._end(response_trailers(metadata=self._trailers) if self._trailers else WELL)
-
-
-def _nothing() -> None:
-    """Cancel a call that is not there yet."""
+        trailers = self.trailers
+        if type(reply) is bytes and not trailers and (size := len(reply)) < JOIN_BELOW - MESSAGE_HEAD:
+            meaning = self.meaning
+            if meaning.coding is IDENTITY or size not in COMPRESSED:
+                head = size.to_bytes(MESSAGE_HEAD, "big")  # a flag of 0, and the length in four bytes
+                self.connection.sender.respond(self, meaning.begin, reply, WELL, head)
+                return
+        self._send(*(reply if isinstance(reply, LongReply) else (reply,)))
+        self._end(response_trailers(metadata=trailers) if trailers else WELL)

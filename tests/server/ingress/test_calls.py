@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,8 +15,8 @@ import pytest
 from runner.errors import ErrorKind, InvalidInput
 from runner.server.ingress import answers
 from runner.server.ingress.messages import WINDOW, WINDOW_BYTES, Call, Cancel, Credit, EndInput, Failed, Item
-from runner.server.rpcs import CallInfo, RpcFailed, TellReply, UnaryRpc
-from runner.wire.payload import LongReply, Payload
+from runner.server.rpcs import Arrival, CallInfo, RpcFailed, UnaryRpc
+from runner.wire.payload import LongReply
 from runner.wire.pb import inference_pb2 as pb
 from tests.running import on_loop, turns
 from tests.server.ingress.hop import Hop, hop
@@ -34,7 +35,9 @@ def begin(under_test: Hop, path: str, request: bytes) -> tuple[Callable[[], None
     """Begin a unary call; return how to cancel it, and its reply."""
     told = asyncio.get_running_loop().create_future()
     rpc: Any = under_test.remote.rpcs[path]
-    return rpc.begin(request, INFO, told.set_result), told
+    arrival: Any = SimpleNamespace(request=request, info=INFO, stop=None, told=told.set_result)
+    rpc.begin([arrival])
+    return arrival.stop, told
 
 
 def replies(under_test: Hop, path: str, *request: Any, info: CallInfo = INFO) -> Any:
@@ -162,9 +165,10 @@ async def test_a_cancel_does_not_overtake_its_call():
     rpcs = Rpcs()
     sizes: list[int] = []
 
-    def later(request: Payload, call: CallInfo, tell: TellReply) -> Callable[[], None]:
-        sizes.append(len(request))
-        return rpcs.cancel
+    def later(arrivals: Sequence[Arrival]) -> None:
+        for arrival in arrivals:
+            sizes.append(len(arrival.request))
+            arrival.stop = rpcs.cancel
 
     async with hop({"/t/Later": UnaryRpc(rpcs.echo, later)}) as under_test:
         cancel, _ = begin(under_test, "/t/Later", bytes(10_000_000))

@@ -17,7 +17,17 @@ from runner.server.fitness import Fitness
 from runner.server.http_app import HttpApp
 from runner.server.http_protocol import HttpProtocol
 from runner.server.native.transport import NativeTransport
-from runner.server.rpcs import BidiRpc, CallInfo, ClientStreamRpc, Rpc, RpcFailed, ServerStreamRpc, TellReply, UnaryRpc
+from runner.server.rpcs import (
+    Arrival,
+    BidiRpc,
+    CallInfo,
+    ClientStreamRpc,
+    Rpc,
+    RpcFailed,
+    ServerStreamRpc,
+    TellReply,
+    UnaryRpc,
+)
 from runner.server.status import rpc_status
 from runner.wire.payload import VIEW_FROM, LongReply, Payload
 from tests.http2.peer import Frame, split
@@ -65,7 +75,11 @@ class Rpcs:
     async def by_a_coroutine(self, request: bytes, call: CallInfo) -> bytes:
         return b"by a coroutine"
 
-    def begin(self, request: Payload, call: CallInfo, tell: TellReply) -> Callable[[], None] | None:
+    def begin(self, arrivals: Sequence[Arrival]) -> None:
+        for arrival in arrivals:
+            arrival.stop = self.begin_one(arrival.request, arrival.told)
+
+    def begin_one(self, request: Payload, tell: TellReply) -> Callable[[], None] | None:
         match bytes(request):
             case b"cannot":
                 return None
