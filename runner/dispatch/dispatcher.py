@@ -174,12 +174,11 @@ class Dispatcher:
         if self._queues.get((lane, group)):
             return []
         taken, count = 0, len(calls)
+        share = -(-count // max(len(self._replicas), 1))  # in one piece for each: what goes together costs less
         placed: list[tuple[ReplicaId, int]] = []
         while taken < count and (name := self._least_busy(lane, group)) is not None:
             replica = self._replicas[name]
-            # Each gets its share of what is left, in one piece: what goes together costs less.
-            share = -(-(count - taken) // len(self._replicas))
-            size = min(share, replica.room[lane] - replica.running[lane])
+            size = min(share, count - taken, replica.room[lane] - replica.running[lane])
             replica.running[lane] += size
             self._running.update(dict.fromkeys(calls[taken : taken + size], _Running(name, lane, now, 1)))
             placed.append((name, size))

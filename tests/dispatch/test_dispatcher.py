@@ -211,6 +211,30 @@ def test_a_new_caller_is_not_refused_for_what_another_one_queued() -> None:
     assert under_test.offer(ticket(50)._replace(caller="new"), 1.6) is None
 
 
+def test_calls_that_come_together_are_shared_out_in_one_piece_each() -> None:
+    under_test = dispatcher()
+    for name in (1, 2):
+        under_test.join(ReplicaId(name), {Lane.THREADS: 4})
+    some = [CallId(number) for number in range(10)]
+    assert under_test.run_at_once(some[:5], Lane.THREADS, "", "a", NOW) == [(1, 3), (2, 2)]
+    assert under_test.run_at_once(some[5:], Lane.THREADS, "", "a", NOW) == [(2, 2), (1, 1)]
+    assert under_test.run_at_once(some[9:], Lane.THREADS, "", "a", NOW) == []  # there is no room
+    assert under_test.offer(ticket(20), NOW) is None
+    under_test.release_all([*some[:3], CallId(99)], NOW)
+    assert under_test.run_at_once(some[9:], Lane.THREADS, "", "a", NOW) == []  # one waits, and goes first
+    assert ids(under_test.assign(NOW)) == [20]
+
+
+def test_calls_that_ran_at_once_count_for_their_caller() -> None:
+    under_test = dispatcher()
+    under_test.join(ReplicaId(1), {Lane.THREADS: 2})
+    under_test.run_at_once([CallId(1), CallId(2)], Lane.THREADS, "", "greedy", NOW)
+    for number, caller in ((3, "greedy"), (4, "modest")):
+        under_test.offer(ticket(number)._replace(caller=caller), NOW)
+    under_test.release(CallId(1), NOW)
+    assert ids(under_test.assign(NOW)) == [4]
+
+
 class AnyOrder(RuleBasedStateMachine):
     """No call is lost or sent twice, no lane holds more than its room, and nothing waits while there is room."""
 
@@ -260,6 +284,40 @@ class AnyOrder(RuleBasedStateMachine):
             assert not group or self.groups[replica] == group
             self.running[self.last] = (replica, lane)
         return new
+
+    @rule(
+        target=calls,
+        count=st.integers(1, 6),
+        lane=st.sampled_from(LANES),
+        caller=st.sampled_from("abc"),
+        group=st.sampled_from(["", "g"]),
+    )
+    def run_at_once(self, count: int, lane: Lane, caller: str, group: str) -> object:
+        numbers = [CallId(self.last + place) for place in range(1, count + 1)]
+        self.last += count
+        queued = [t for t in self.waiting.values() if t.id not in self.alone and (t.lane, t.group) == (lane, group)]
+        free = {
+            name: room[lane] - self.load(name, lane)
+            for name, room in self.rooms.items()
+            if (not group or self.groups[name] == group) and not self.occupied(name)
+        }
+        placed = self.under_test.run_at_once(numbers, lane, group, caller, self.now)
+        taken = [where for where, size in placed for _ in range(size)]
+        # As many as there is room for; nobody who waits is overtaken.
+        assert len(taken) == (0 if queued else min(count, sum(max(room, 0) for room in free.values())))
+        assert all(taken.count(where) <= free[where] for where in taken)
+        new: list[Ticket] = []
+        for number, where in zip(numbers, taken, strict=False):
+            self.tickets[number] = Ticket(number, lane, 0, caller, 0, None, group)
+            self.running[number] = (where, lane)
+            new.append(self.tickets[number])
+        return multiple(*new)
+
+    @rule(some=st.lists(calls, max_size=5, unique_by=lambda ticket: ticket.id))
+    def release_all(self, some: list[Ticket]) -> None:
+        self.under_test.release_all([call.id for call in some], self.now)
+        for call in some:
+            self.running.pop(call.id, None)
 
     @rule(call=calls)
     def withdraw(self, call: Ticket) -> None:

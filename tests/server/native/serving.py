@@ -34,11 +34,15 @@ from tests.http2.peer import Frame, split
 
 
 class Rpcs:
-    """What is served. `infos`: of each call, in order. `cancelled`: names of those that were."""
+    """What is served.
+
+    `infos`: of each call, in order. `cancelled`: names of those that were. `begun`: requests that were begun together.
+    """
 
     def __init__(self) -> None:
         self.infos: list[CallInfo] = []
         self.cancelled: list[str] = []
+        self.begun: list[list[bytes]] = []
         self.stopped = asyncio.Event()
         self.started = asyncio.Event()
         self.release = asyncio.Event()
@@ -51,6 +55,7 @@ class Rpcs:
             "/t/Wait": UnaryRpc(self.wait),
             "/t/Fail": UnaryRpc(self.fail),
             "/t/Begun": UnaryRpc(self.by_a_coroutine, self.begin),
+            "/t/AlsoBegun": UnaryRpc(self.by_a_coroutine, self.begin),
             "/t/Repeat": ServerStreamRpc(self.repeat),
             "/t/Forever": ServerStreamRpc(self.forever),
             "/t/Watch": ServerStreamRpc(self.forever, lasting=True),
@@ -76,6 +81,7 @@ class Rpcs:
         return b"by a coroutine"
 
     def begin(self, arrivals: Sequence[Arrival]) -> None:
+        self.begun.append([bytes(arrival.request) for arrival in arrivals])
         for arrival in arrivals:
             arrival.stop = self.begin_one(arrival.request, arrival.told)
 
