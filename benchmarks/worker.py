@@ -1,7 +1,8 @@
 """What a worker costs without a transport before it: calls straight over its link, so many of them at any time.
 
 Each line is one method: calls per second, and the CPU that the driver and the worker spend on one. The driver is this
-process, with the server's own link and nothing else.
+process, with the server's own link and what gathers calls for it. Each answer is followed by another call at once, so
+that calls travel together as answers do.
 
     python benchmarks/worker.py [--seconds 3] [--in-flight 64] [--only echo,arrays,mlp] [--shared-bytes 0]
 """
@@ -19,8 +20,13 @@ import uvloop
 from bench import machine
 from processes import Server
 
+from runner.dispatch.dispatcher import CallId
+from runner.engine import Request
+from runner.engine.calls import UnaryCall
+from runner.engine.together import Together
+from runner.signature.published import Published
 from runner.wire.pb import inference_pb2 as pb
-from runner.workers.messages import Call, Failed, Load, LoadFailed, Message, Ready, Result
+from runner.workers.messages import Failed, Load, LoadFailed, Message, Ready, Result, Results
 from runner.workers.process import WorkerProcess
 
 HERE = Path(__file__).parent
@@ -53,7 +59,7 @@ def _cases(array_bytes: int) -> list[Case]:
 
 
 class _Driver:
-    """Keeps so many calls under way, and counts the answers."""
+    """Keeps so many calls under way, as an engine would send them, and counts the answers."""
 
     def __init__(self) -> None:
         self.ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
@@ -61,15 +67,17 @@ class _Driver:
         self.answered = 0
         self._until = 0.0
         self._method = 0
+        self._published: Published
         self._payload = b""
         self._last = 0
         self._under_way = 0
 
     def attach(self, worker: WorkerProcess) -> None:
         self._link = worker.link
+        self._together = Together(worker.link)
 
-    def begin(self, method: int, payload: bytes, in_flight: int, seconds: float) -> None:
-        self._method, self._payload = method, payload
+    def begin(self, method: int, published: Published, payload: bytes, in_flight: int, seconds: float) -> None:
+        self._method, self._published, self._payload = method, published, payload
         self._until = time.monotonic() + seconds
         for _ in range(in_flight):
             self._call()
@@ -77,17 +85,28 @@ class _Driver:
     def _call(self) -> None:
         self._last += 1
         self._under_way += 1
-        self._link.send(Call(self._last, self._method, self._payload, b"", None, f"{self._last:x}", b""))
+        now = time.monotonic()
+        request = Request(self._published, self._payload, request_id=f"{self._last:x}")
+        call = UnaryCall(CallId(self._last), request, now, lambda outcome: None)
+        call.wire_id = self._last
+        if not self._together.take(call, self._method, now):
+            self._link.send(call.first_message(self._method, now))
+
+    def _ended(self, calls: int) -> None:
+        self._under_way -= calls
+        self.answered += calls
+        if time.monotonic() < self._until:
+            for _ in range(calls):
+                self._call()
+        elif not self._under_way and not self.over.done():
+            self.over.set_result(None)
 
     def on_message(self, message: Message) -> None:
         match message:
             case Result():
-                self._under_way -= 1
-                self.answered += 1
-                if time.monotonic() < self._until:
-                    self._call()
-                elif not self._under_way and not self.over.done():
-                    self.over.set_result(None)
+                self._ended(1)
+            case Results():
+                self._ended(message.calls)
             case Ready():
                 self.ready.set_result(message)
             case LoadFailed() | Failed():
@@ -118,15 +137,16 @@ async def _measure(case: Case, in_flight: int, seconds: float, shared_bytes: int
             )
         )
         ready = await driver.ready
-        method = [method.name for method in ready.methods].index(case.method)
+        method, published = next((n, each) for n, each in enumerate(ready.methods) if each.name == case.method)
         payload = pb.Input(data=pb.Data(parts=[pb.Part(id=case.argument, data=case.data)]))
         payload.data.metadata["_method_name"] = case.method
+        serialized = payload.SerializeToString()
         server = Server(worker.pid, 0)
-        driver.begin(method, payload.SerializeToString(), in_flight, 0.5)
+        driver.begin(method, published, serialized, in_flight, 0.5)
         await driver.over
         driver.over, driver.answered = asyncio.get_running_loop().create_future(), 0
         ours, theirs, started = time.process_time(), server.cpu_seconds(), time.perf_counter()
-        driver.begin(method, payload.SerializeToString(), in_flight, seconds)
+        driver.begin(method, published, serialized, in_flight, seconds)
         await driver.over
         passed, calls = time.perf_counter() - started, driver.answered
         ours, theirs = time.process_time() - ours, server.cpu_seconds() - theirs

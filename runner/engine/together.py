@@ -1,6 +1,6 @@
-"""Calls that go to a replica in one turn of the loop, sent as one message where they may run as one batch.
+"""Calls that go to a replica in one turn of the loop, sent as one message.
 
-What a message costs is paid once for all of them, and the worker reads them at once.
+What a message costs is paid once for all of them, and the worker reads and runs them together.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MOST: Final = 64
 """Calls in a message: beyond, the worker has enough to begin with."""
 
 _MOST_BYTES: Final = 128 * 1024
-"""Of a message, so that it goes in one piece."""
+"""Of inputs and metadata in a message, so that it goes in one piece."""
 
 
 class Together:
@@ -43,21 +43,24 @@ class Together:
             now: instant.
         """
         request = call.request
+        size = len(request.payload)
         fits = (
-            request.method.max_batch_size > 1
+            size < VIEW_FROM
             and request.inputs == 1
             and request.method.cardinality is Cardinality.UNARY
             and not request.params
-            and len(request.payload) < VIEW_FROM
         )
-        if self._calls and not (fits and self._goes_with(call, method)):
+        size += len(request.metadata)
+        if self._calls and not (
+            fits and method == self._method and len(self._calls) < _MOST and self._bytes + size <= _MOST_BYTES
+        ):
             self.flush()
         if not fits:
             return False
         call.sent = now
         self._calls.append(call)
         self._method = method
-        self._bytes += len(request.payload)
+        self._bytes += size
         if not self._due:
             self._due = True
             self._loop.call_soon(self._turn_ended)
@@ -66,15 +69,6 @@ class Together:
     def close(self) -> None:
         """Forget what was not sent: the replica is gone."""
         self._calls.clear()
-
-    def _goes_with(self, call: EngineCall, method: int) -> bool:
-        first, request = self._calls[0].request, call.request
-        return (
-            method == self._method
-            and request.metadata == first.metadata
-            and len(self._calls) < _MOST
-            and self._bytes + len(request.payload) <= _MOST_BYTES
-        )
 
     def _turn_ended(self) -> None:
         self._due = False
@@ -90,6 +84,9 @@ class Together:
             self._link.send(first.first_message(self._method, first.sent))
             return
         requests = [call.request for call in calls]
+        metadata = [request.metadata for request in requests]
+        if metadata.count(metadata[0]) == len(metadata):
+            metadata = metadata[:1]
         times_left = [None if call.request.deadline is None else call.request.deadline - call.sent for call in calls]
         self._link.send(
             Calls(
@@ -98,7 +95,7 @@ class Together:
                 b"".join(run.pieces(run.INPUT_TAG, [request.payload for request in requests])),
                 tuple(times_left),
                 tuple([request.request_id for request in requests]),
-                first.request.metadata,
+                tuple(metadata),
             )
         )
 

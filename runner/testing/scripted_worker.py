@@ -268,9 +268,10 @@ def _apart(message: Message) -> Sequence[Message]:
     """Return the calls of one message by themselves, as a test thinks of them."""
     if not isinstance(message, Calls):
         return (message,)
-    inputs = run.split(message.payload, len(message.request_ids))
-    members = zip(inputs, message.times_left, message.request_ids, strict=True)
+    count = len(message.request_ids)
+    metadata = message.metadata * count if len(message.metadata) < count else message.metadata
+    members = zip(run.split(message.payload, count), message.times_left, message.request_ids, metadata, strict=True)
     return [
-        Call(number, message.method, payload, b"", left, request_id, message.metadata)
-        for number, (payload, left, request_id) in enumerate(members, message.id)
+        Call(number, message.method, payload, b"", left, request_id, packed)
+        for number, (payload, left, request_id, packed) in enumerate(members, message.id)
     ]

@@ -45,8 +45,7 @@ Pairs: TypeAlias = tuple[tuple[str, str], ...]
 _ID = struct.Struct("<IBQ")
 _CALL = struct.Struct("<IBQHdHIIH")
 _COUNT = struct.Struct("<IBQIQ")
-_CALLS = struct.Struct("<IBQHHII")
-_TIME_LEFT = struct.Struct("<d")
+_CALLS = struct.Struct("<IBQHHIH")
 _RESULT = struct.Struct("<IBQffffH")
 _RESULTS = struct.Struct("<IBQHffffH")
 _END = struct.Struct("<I?")  # of one input: how many bytes, and whether they are an error
@@ -98,18 +97,19 @@ def pack(message: Message, out: list[Payload], shared: SharedWriter | None = Non
             count = len(message.request_ids)
             request_ids = _BETWEEN.join(message.request_ids).encode()
             left = [NO_DEADLINE if each is None else max(each, 0.0) for each in message.times_left]
-            variable = count * _TIME_LEFT.size + len(request_ids) + len(message.metadata)
+            blocks = message.metadata
+            numbers = struct.pack(f"<{count}d{len(blocks)}I", *left, *map(len, blocks))
+            metadata = b"".join(blocks)
             head = _CALLS.pack(
-                _CALLS.size - 4 + variable + len(message.payload),
+                _CALLS.size - 4 + len(numbers) + len(request_ids) + len(metadata) + len(message.payload),
                 Calls.TAG,
                 message.id,
                 message.method,
                 count,
                 len(request_ids),
-                len(message.metadata),
+                len(blocks),
             )
-            head = b"".join((head, struct.pack(f"<{count}d", *left), request_ids, message.metadata))
-            return append(out, head, message.payload, shared)
+            return append(out, b"".join((head, numbers, request_ids, metadata)), message.payload, shared)
         case Results():
             payload = message.payload
             head = _RESULTS.pack(
@@ -233,16 +233,19 @@ def _read_result(frame: memoryview) -> Message:
 
 
 def _read_calls(frame: memoryview) -> Message:
-    _, _, call_id, method, count, ids_size, metadata_size = _CALLS.unpack_from(frame)
-    left = struct.unpack_from(f"<{count}d", frame, _CALLS.size)
-    start = _CALLS.size + count * _TIME_LEFT.size
+    _, _, call_id, method, count, ids_size, blocks = _CALLS.unpack_from(frame)
+    numbers = struct.unpack_from(f"<{count}d{blocks}I", frame, _CALLS.size)
+    start = _CALLS.size + 8 * count + 4 * blocks
     request_ids = str(frame[start : start + ids_size], "utf-8").split(_BETWEEN)
-    if len(request_ids) != count:
-        raise ValueError(f"{len(request_ids)} ids of {count} calls")
+    if len(request_ids) != count or blocks not in (1, count):
+        raise ValueError(f"{len(request_ids)} ids and {blocks} blocks of metadata of {count} calls")
     start += ids_size
-    metadata = bytes(frame[start : start + metadata_size])
-    times_left = tuple([None if each < 0 else each for each in left])
-    return Calls(call_id, method, rest(frame, start + metadata_size), times_left, tuple(request_ids), metadata)
+    metadata: list[bytes] = []
+    for size in numbers[count:]:
+        metadata.append(bytes(frame[start : start + size]))
+        start += size
+    times_left = tuple([None if each < 0 else each for each in numbers[:count]])
+    return Calls(call_id, method, rest(frame, start), times_left, tuple(request_ids), tuple(metadata))
 
 
 def _read_results(frame: memoryview) -> Message:

@@ -88,8 +88,8 @@ class Calls(NamedTuple):
     times_left: tuple[float | None, ...]
     """Of each, as `Call.time_left`."""
     request_ids: tuple[str, ...]
-    metadata: bytes
-    """The same for all."""
+    metadata: tuple[bytes, ...]
+    """Of each, as `Call.metadata`; or one, which is the same for all."""
 
     TAG = 7
     CONTROL = False

@@ -161,15 +161,19 @@ class Worker:
         else:
             self._overtaken.difference_update(range(first, first + count))
         now = time.monotonic()
-        metadata = partial(self._metadata_of, calls.metadata) if calls.metadata else NO_METADATA
+        metadata = [partial(self._metadata_of, packed) if packed else NO_METADATA for packed in calls.metadata]
+        if len(metadata) < count:
+            metadata *= count
         contexts = [
             CallContext(
                 request_id=request_id,
                 deadline=None if left is None else now + left,
-                metadata=metadata,
+                metadata=each,
                 member=number,
             )
-            for number, (request_id, left) in enumerate(zip(calls.request_ids, calls.times_left, strict=True), first)
+            for number, request_id, left, each in zip(
+                range(first, first + count), calls.request_ids, calls.times_left, metadata, strict=True
+            )
         ]
         self._executor.start_together(first, calls.method, calls.payload, contexts)
         if self._cancelled_early:

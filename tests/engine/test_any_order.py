@@ -387,13 +387,15 @@ class AnyOrder(RuleBasedStateMachine):
         send = worker.send
 
         def noting(message: Message) -> None:
+            before = len(worker.heard)
             send(message)
-            if isinstance(message, Call) and not worker.dead:
-                caller = self.callers[int(bytes(message.payload))]
-                assert not caller.over, f"it runs for nobody: {caller}"
-                assert worker not in self.superseded, caller
-                caller.runs.append(Run(worker, message))
-                self.runs.append(caller.runs[-1])
+            for call in worker.heard[before:]:  # those of one message by themselves
+                if isinstance(call, Call):
+                    caller = self.callers[int(bytes(call.payload))]
+                    assert not caller.over, f"it runs for nobody: {caller}"
+                    assert worker not in self.superseded, caller
+                    caller.runs.append(Run(worker, call))
+                    self.runs.append(caller.runs[-1])
 
         worker.begins = False
         worker.send = noting  # type: ignore[method-assign]

@@ -308,6 +308,7 @@ async def test_a_list_is_answered_in_order_with_errors_in_their_places():
         await turns()
         worker.fail(worker.calls[1], ModelError("ValueError: no"))
         worker.answer(worker.calls[0], b"zero")
+        await turns()
         worker.answer(worker.calls[3], b"three")
         worker.answer(worker.calls[2], b"two")
         parts, outcomes = await task

@@ -62,9 +62,11 @@ async def test_more_calls_than_threads_wait_their_turn():
         assert [call.payload for call in worker.calls] == [b"1", b"2"]
         assert under_test.engine.statistics().waiting_calls == 2
         worker.answer(worker.calls[1])
+        await turns()
         assert [call.payload for call in worker.calls] == [b"1", b"2", b"3"]
         for index in (0, 2, 3):
             worker.answer(worker.calls[index])
+            await turns()
         await asyncio.gather(*tasks)
         under_test.idle()
 
@@ -105,6 +107,7 @@ async def test_calls_that_came_while_loading_go_out_in_order():
         assert worker.calls == []
         assert not under_test.engine.ready
         worker.ready()
+        await turns()
         assert [call.payload for call in worker.calls] == [b"1", b"2"]
         for call in worker.calls:
             worker.answer(call)
@@ -126,6 +129,7 @@ async def test_beyond_the_bound_calls_are_refused_at_once():
         worker = under_test.workers[0]
         for call in worker.calls[:2]:
             worker.answer(call)
+        await turns()
         for call in worker.calls[2:]:
             worker.answer(call)
         await asyncio.gather(*tasks)
@@ -142,6 +146,7 @@ async def test_more_bytes_than_the_bound_are_refused_at_once():
         worker = under_test.workers[0]
         for index in range(3):
             worker.answer(worker.calls[index])
+            await turns()
         await asyncio.gather(*tasks)
         under_test.idle()
 
@@ -226,6 +231,7 @@ async def test_a_cancelled_running_call_keeps_its_room_until_the_worker_has_spok
         assert worker.of(Cancel) == [Cancel(worker.calls[0].id)]
         assert len(worker.calls) == 2
         worker.fail(worker.calls[0], Cancelled("stopped"))
+        await turns()
         assert len(worker.calls) == 3
         for call in worker.calls[1:]:
             worker.answer(call)

@@ -126,6 +126,7 @@ async def test_those_that_were_out_go_before_those_that_wait():
         assert [call.payload for call in successor.calls] == [b"0", b"1"]
         for index in range(3):
             successor.answer(successor.calls[index])
+            await turns()
         await asyncio.gather(*tasks)
         under_test.idle()
 

@@ -1,4 +1,4 @@
-"""Calls of one turn for one replica go in one message, where they may run as one batch."""
+"""Calls of one turn for one replica go in one message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runner.errors import Cancelled, DeadlineExceeded, ModelError
 from runner.wire import run
 from runner.wire.payload import VIEW_FROM, Payload
 from runner.workers.messages import Call, Calls, Cancel, Message, Results
-from tests.engine.scripted import EMBED, PREDICT, request, scripted
+from tests.engine.scripted import COLLECT, EMBED, GENERATE, PREDICT, request, scripted
 from tests.running import on_loop, turns
 
 NOW = 100.0
@@ -58,7 +58,7 @@ async def test_calls_of_a_turn_leave_at_its_end():
     assert not bench.sent.messages
     await turns()
     payload = b"".join(run.pieces(run.INPUT_TAG, [b"one", b"two"]))
-    assert bench.sent.messages == [Calls(1, EMBED, payload, (2.0, None), ("r1", "r2"), b"")]
+    assert bench.sent.messages == [Calls(1, EMBED, payload, (2.0, None), ("r1", "r2"), (b"",))]
     assert bench.take(payload=b"three", deadline=NOW + 2, request_id="r3")
     await turns()
     assert bench.sent.messages[1:] == [Call(3, EMBED, b"three", b"", 2.0, "r3", b"")]
@@ -69,19 +69,31 @@ async def test_numbers_follow_each_other():
     bench = Bench()
     assert bench.take()
     assert bench.take()
-    assert not bench.take(PREDICT)  # which is sent by itself now, and after these
+    assert not bench.take(GENERATE)  # which is sent by itself now, and after these
     assert [type(message) for message in bench.sent.messages] == [Calls]
     bench.last += 1
     assert bench.take()
-    assert bench.take(metadata=b"other")
+    assert bench.take(PREDICT)  # of another method
     await turns()
     assert [message.id for message in bench.sent.messages] == [1, 5, 6]
 
 
+@on_loop
+async def test_each_brings_its_metadata():
+    bench = Bench()
+    for metadata in (b"one", b"", b"one"):
+        assert bench.take(PREDICT, metadata=metadata)
+    await turns()
+    for _ in range(3):
+        assert bench.take(PREDICT, metadata=b"one")
+    await turns()
+    assert [message.metadata for message in bench.sent.messages] == [(b"one", b"", b"one"), (b"one",)]
+
+
 @pytest.mark.parametrize(
     "fields",
-    [{"payload": bytes(VIEW_FROM)}, {"params": b"p"}, {"inputs": 2}, {"method": PREDICT}],
-    ids=["long", "old style", "a list", "no batches"],
+    [{"payload": bytes(VIEW_FROM)}, {"params": b"p"}, {"inputs": 2}, {"method": GENERATE}, {"method": COLLECT}],
+    ids=["long", "old style", "a list", "a stream of outputs", "a stream of inputs"],
 )
 @on_loop
 async def test_what_goes_by_itself(fields):
@@ -101,6 +113,11 @@ async def test_a_message_has_its_bounds():
     bench.sent.messages.clear()
     for _ in range(10):
         assert bench.take(payload=bytes(VIEW_FROM - 1))
+    await turns()
+    assert [len(message.request_ids) for message in bench.sent.messages] == [8, 2]
+    bench.sent.messages.clear()
+    for number in range(10):
+        assert bench.take(metadata=bytes([number]) * (VIEW_FROM - 1))
     await turns()
     assert [len(message.request_ids) for message in bench.sent.messages] == [8, 2]
 

@@ -94,6 +94,7 @@ async def test_a_models_own_words_can_be_hidden():
         await under_test.worker.hears(Call, 2)
         under_test.worker.fail(under_test.worker.calls[0], ModelError("ValueError: secret"))
         under_test.worker.fail(under_test.worker.calls[1], ModelError("ValueError: secret"))
+        await under_test.worker.hears(Call, 3)
         under_test.worker.answer(under_test.worker.calls[2], output("y"))
         for reply in (await one, await both):
             assert "secret" not in f"{reply!r} {reply.details}"
@@ -364,6 +365,7 @@ async def test_a_list_runs_at_once_and_is_answered_in_order(dialect):
         worker = under_test.worker
         assert [text_of(call) for call in worker.calls] == ["a", "b"]
         worker.answer(worker.calls[1], output("B"))
+        await worker.hears(Call, 3)
         worker.answer(worker.calls[2], output("C"))
         worker.answer(worker.calls[0], output("A"))
         reply = await task
@@ -380,6 +382,7 @@ async def test_a_failed_input_fails_in_its_place(dialect):
         await worker.hears(Call, 2)
         worker.fail(worker.calls[0], InvalidInput("bad", path="text"))
         worker.fail(worker.calls[1], FetchFailed("gone"))
+        await worker.hears(Call, 3)
         worker.answer(worker.calls[2], output("C"))
         reply = await task
         assert reply.code == Code.MIXED_STATUS
@@ -417,6 +420,7 @@ async def test_a_list_is_admitted_whole_or_not_at_all(dialect):
             assert (await third).code == Code.MODEL_BUSY_PLEASE_RETRY
         worker = under_test.worker
         for number in range(5):
+            await worker.hears(Call, number + 1)
             worker.answer(worker.calls[number], output(text_of(worker.calls[number])))
         assert (await first).texts == ["a", "b", "c"]
         assert (await second).texts == ["d", "d"]

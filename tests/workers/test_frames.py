@@ -68,15 +68,19 @@ messages = st.one_of(
         st.binary(max_size=50),
         st.integers(1, 1024),
     ),
-    st.lists(st.tuples(times, texts.map(lambda text: text.replace("\n", " "))), min_size=1, max_size=5).flatmap(
+    st.lists(
+        st.tuples(times, texts.map(lambda text: text.replace("\n", " ")), st.binary(max_size=50)),
+        min_size=1,
+        max_size=5,
+    ).flatmap(
         lambda calls: st.builds(
             Calls,
             ids,
             st.integers(0, 65535),
             payloads,
-            st.just(tuple(left for left, _ in calls)),
-            st.just(tuple(request_id for _, request_id in calls)),
-            st.binary(max_size=50),
+            st.just(tuple(left for left, _, _ in calls)),
+            st.just(tuple(request_id for _, request_id, _ in calls)),
+            st.just(tuple(metadata for _, _, metadata in calls)) | st.just((calls[0][2],)),
         )
     ),
     st.builds(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -154,7 +155,20 @@ class Bench:
         payload = self.methods[index].codec.encode_call(given)
         self.worker.on_message(Call(call_id, index, payload, b"", left, f"r{call_id}", metadata))
 
-    async def result(self, call_id: int, method: str) -> object:
+    def calls(
+        self,
+        first_id: int,
+        method: str,
+        given: Sequence[dict[str, object]],
+        metadata: tuple[bytes, ...] = (b"",),
+    ) -> None:
+        """Say one message for several calls, each by its arguments."""
+        index = self.names.index(method)
+        payload = b"".join(run.pieces(run.INPUT_TAG, map(self.methods[index].codec.encode_call, given)))
+        ids = tuple(f"r{number}" for number in range(first_id, first_id + len(given)))
+        self.worker.on_message(Calls(first_id, index, payload, (None,) * len(given), ids, metadata))
+
+    async def result(self, call_id: int, method: str) -> Any:
         message = await self.server.last(call_id)
         if isinstance(message, Failed):
             raise message.error
@@ -231,6 +245,26 @@ async def test_a_cancel_that_overtakes_its_call_stops_it_before_it_starts():
 
 
 @on_loop
+async def test_calls_that_come_together_bring_their_own_or_the_same_metadata():
+    async with Bench() as bench:
+        blocks = [pack_pairs([("number", str(number))]) for number in range(3)]
+        bench.calls(1, "about", [{}] * 3, metadata=(blocks[0], b"", blocks[2]))
+        bench.calls(4, "about", [{}] * 2, metadata=(blocks[1],))
+        found = [await bench.result(number, "about") for number in range(1, 6)]
+        assert [each["request"] for each in found] == ["r1", "r2", "r3", "r4", "r5"]
+        assert [each["metadata"].get("number") for each in found] == ["0", None, "2", "1", "1"]
+
+
+@on_loop
+async def test_plain_functions_that_come_together_have_a_thread_each():
+    async with Bench() as bench:
+        bench.calls(1, "hold", [{}] * 2)
+        await bench.model.entered.wait(2)
+        bench.model.latch.open()
+        assert [await bench.result(number, "hold") for number in (1, 2)] == ["held", "held"]
+
+
+@on_loop
 async def test_a_cancel_that_overtakes_calls_that_come_together_stops_one_of_them():
     class Batched(ModelClass):
         @ModelClass.method
@@ -238,11 +272,8 @@ async def test_a_cancel_that_overtakes_calls_that_come_together_stops_one_of_the
             return [each.upper() for each in text]
 
     async with Bench(instantiate(Batched, "cpu")) as bench:
-        index = bench.names.index("shout")
-        payloads = [bench.methods[index].codec.encode_call({"text": text}) for text in ("a", "b")]
         bench.worker.on_message(Cancel(2))
-        payload = b"".join(run.pieces(run.INPUT_TAG, payloads))
-        bench.worker.on_message(Calls(1, index, payload, (None, 60.0), ("r1", "r2"), b""))
+        bench.calls(1, "shout", [{"text": "a"}, {"text": "b"}])
         assert await bench.result(1, "shout") == "A"
         with pytest.raises(Cancelled):
             await bench.result(2, "shout")
