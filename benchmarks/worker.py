@@ -87,7 +87,7 @@ class _Driver:
         self._under_way += 1
         now = time.monotonic()
         request = Request(self._published, self._payload, request_id=f"{self._last:x}")
-        call = UnaryCall(CallId(self._last), request, now, lambda outcome: None)
+        call = UnaryCall(CallId(self._last), request, now)
         call.wire_id = self._last
         if not self._together.take(call, self._method, now):
             self._link.send(call.first_message(self._method, now))

@@ -225,11 +225,11 @@ class Replica:
     def _ended_together(self, results: Results) -> None:
         calls, times = self._calls, results.times
         ended: list[EngineCall] = []
-        for number, output in enumerate(run.split(results.payload, results.calls), results.id):
-            call = calls.pop(number, None)
+        for number, output in enumerate(run.split(results.payload, results.calls)):
+            call = calls.pop(results.id + number, None)
             if call is not None:
                 ended.append(call)
-                call.finish(output, times)
+                call.finish(output, times[number % len(times)])
         if ended:
             self._count_answered(len(ended))
             self._watcher.calls_over(self, ended)

@@ -110,7 +110,7 @@ class BlockingCall(RunningCall):
         if error is None:
             run, ended = self._returned - self._decoded, time.perf_counter()
             times = Times(began - self._arrived, self._decoded - began, run, ended - self._returned)
-            mailbox.post(self._executor.end, call.id, output, times)
+            mailbox.post(self._executor.end_soon, call.id, output, times)
         else:
             times = Times(began - self._arrived, self._decoded - began, run)
             mailbox.post(self._executor.fail, call.id, error, times)

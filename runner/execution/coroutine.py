@@ -1,4 +1,4 @@
-"""A call of an `async def` method or an async generator: one task on the worker's loop, for the call's whole life."""
+"""A call of an `async def` method or an async generator: a task on the worker's loop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 
 class CoroutineCall(RunningCall):
-    """One call on the loop. Cancelling it cancels the coroutine at its next `await`."""
+    """One call on the loop. Cancelling it cancels the coroutine at its next `await`.
+
+    It has a task of its own from its `start`, or from when it first waits: see `CoroutinesTogether`, which takes
+    `steps` instead.
+    """
 
     def __init__(self, executor: Executor, method: LoadedMethod, call: Incoming) -> None:
         self._gate = AsyncGate() if method.streams_output else None
@@ -34,22 +38,28 @@ class CoroutineCall(RunningCall):
 
     def start(self) -> None:
         """See `RunningCall`."""
-        self.task = self._executor.loop.create_task(self._run(), name=self._method.name)
+        self.task = self._executor.loop.create_task(self.steps(), name=self._method.name)
 
     def cancel(self) -> None:
         """See `RunningCall`."""
         super().cancel()
         if self.task is not None:
             self.task.cancel()
-            if not self._entered:  # nor will it be: a task that is cancelled before its first step has none
-                self.task = None  # it keeps the exception, whose traceback leads to this call and what it was sent
-                self._executor.fail(self._call.id, Cancelled("the call was cancelled"))
+        if not self._entered:  # nor will it be: a task that is cancelled before its first step has none
+            self.task = None  # it keeps the exception, whose traceback leads to this call and what it was sent
+            self._executor.fail(self._call.id, Cancelled("the call was cancelled"))
 
-    async def _run(self) -> None:
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was told to stop."""
+        return self._call.context.cancelled
+
+    async def steps(self) -> None:
+        """Run it, from its arguments to its end. In a context that nothing else sees."""
         # In one piece, since every `await` of a function of our own is one more frame in each step of the model's.
         self._entered = True
         call, executor, method = self._call, self._executor, self._method
-        context.current.set(call.context)  # a task has a context of its own, so there is nothing to put back
+        context.current.set(call.context)  # nothing comes after it there, so there is nothing to put back
         began = time.perf_counter()
         executor.journal.mark(call.id, Mark.RUNS)
         try:
@@ -86,7 +96,10 @@ class CoroutineCall(RunningCall):
         else:
             encode = time.perf_counter() - returned
             times = Times(began - self._arrived, decoded_at - began, returned - decoded_at, encode)
-            executor.end(call.id, output, times)
+            if self.task is None:  # nor will it have one: it has waited for nothing
+                executor.end_soon(call.id, output, times)
+            else:
+                executor.end(call.id, output, times)
 
     def _check_caller(self) -> None:
         """Refuse to start for nobody."""

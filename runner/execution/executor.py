@@ -17,9 +17,11 @@ from runner.batching.tally import Ran
 from runner.context import CallContext
 from runner.errors import CallError, MethodNotFound
 from runner.execution import torch_threads
+from runner.execution.answers import Answers
 from runner.execution.batches import Batches
 from runner.execution.blocking import BlockingCall
 from runner.execution.coroutine import CoroutineCall
+from runner.execution.coroutines_together import CoroutinesTogether
 from runner.execution.fetch import Fetcher
 from runner.execution.journal import Journal
 from runner.execution.mailbox import Mailbox
@@ -68,8 +70,11 @@ class Outlet(Protocol):
     def failed(self, call_id: int, error: CallError, times: Times) -> None:
         """The call ended badly. Nothing more is said of it."""
 
-    def ended_together(self, first_id: int, calls: int, outputs: Payload, times: Times) -> None:
-        """So many calls, whose numbers follow each other, ended well; their outputs are a run."""
+    def ended_together(self, first_id: int, calls: int, outputs: Payload, times: tuple[Times, ...]) -> None:
+        """So many calls, whose numbers follow each other, ended well; their outputs are a run.
+
+        `times`: of each, or one for all.
+        """
 
     def mixed(self, call_id: int, ends: Sequence[Payload | CallError], times: Times) -> None:
         """Of a call of several inputs some failed: how each ended. Nothing more is said of it."""
@@ -120,6 +125,13 @@ class Executor:
         }
         self._openers: ThreadPoolExecutor | None = None
         self._batches = Batches(self, model, methods, device, outlet.ran)
+        self._answers = Answers(outlet)
+        mailbox.emptied = self._answers.tell
+        self._coroutines = {
+            index: CoroutinesTogether(self, method)
+            for index, method in enumerate(methods)
+            if method.plan is None and method.awaited and method.streamed is None
+        }
         self._calls: dict[int, RunningCall] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -160,9 +172,20 @@ class Executor:
             self._calls.update(dict.fromkeys(range(first_id, first_id + len(contexts)), calls))
             calls.start()
             return
-        inputs = run.split(payload, len(contexts))
-        for number, (each, context) in enumerate(zip(inputs, contexts, strict=True), first_id):
-            self.start(Incoming(number, method, each, b"", context))
+        calls = [
+            Incoming(number, method, each, b"", context)
+            for number, (each, context) in enumerate(
+                zip(run.split(payload, len(contexts)), contexts, strict=True), first_id
+            )
+        ]
+        together = self._coroutines.get(method)
+        if loaded is None or together is None:
+            for call in calls:
+                self.start(call)
+            return
+        running = [CoroutineCall(self, loaded, call) for call in calls]
+        self._calls.update(zip(range(first_id, first_id + len(calls)), running, strict=True))
+        together.start(running)
 
     def item(self, call_id: int, payload: Payload) -> None:
         """One more input of a call; dropped if the call is over."""
@@ -190,7 +213,7 @@ class Executor:
         calls = list(self._calls.values())
         for call in calls:
             call.cancel()
-        tasks = [*self._tasks, *(call.task for call in calls if call.task is not None)]
+        tasks = {*self._tasks, *(call.task for call in calls if call.task is not None)}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -220,10 +243,13 @@ class Executor:
         return self.journal.running(*calls) if method.limited else _UNLIMITED
 
     def spawn(
-        self, coroutine: Coroutine[Any, Any, None], ended: Callable[[asyncio.Task[None]], None]
+        self,
+        coroutine: Coroutine[Any, Any, None],
+        ended: Callable[[asyncio.Task[None]], None],
+        name: str | None = None,
     ) -> asyncio.Task[None]:
         """Run a coroutine; `ended` is told of its end, however it came, and `close` waits for it."""
-        task = self.loop.create_task(coroutine)
+        task = self.loop.create_task(coroutine, name=name)
         self._tasks.add(task)
 
         def forget(task: asyncio.Task[None]) -> None:
@@ -250,6 +276,20 @@ class Executor:
             self._batches.ended(call_id)
             self._outlet.ended(call_id, output, times)
 
+    def end_soon(self, call_id: int, output: Payload, times: Times) -> None:
+        """Note that a call ended well: whoever runs calls one after the other says so with `tell`.
+
+        What is posted to the mailbox need not.
+        """
+        if (call := self._calls.pop(call_id, None)) is not None:
+            call.ended()
+            self._batches.ended(call_id)
+            self._answers.add(call_id, output, times)
+
+    def tell(self) -> None:
+        """Say which calls have ended."""
+        self._answers.tell()
+
     def fail(self, call_id: int, error: CallError, times: Times = UNTIMED) -> None:
         """Say that a call ended badly."""
         if (call := self._calls.pop(call_id, None)) is not None:
@@ -258,11 +298,11 @@ class Executor:
             self._outlet.failed(call_id, error, times)
 
     def end_together(self, first_id: int, calls: int, outputs: Payload, times: Times) -> None:
-        """Say that several calls ended well, whose numbers follow each other."""
+        """Say that several calls ended well, whose numbers follow each other, and whose times are the same."""
         for number in range(first_id, first_id + calls):
             del self._calls[number]
             self._batches.ended(number)
-        self._outlet.ended_together(first_id, calls, outputs, times)
+        self._outlet.ended_together(first_id, calls, outputs, (times,))
 
     def mixed(self, call_id: int, ends: Sequence[Payload | CallError], times: Times = UNTIMED) -> None:
         """Say how each input of a call ended, some of them badly."""

@@ -13,9 +13,14 @@ from typing import Any
 
 
 class Mailbox:
-    """Callables posted by any thread run on the loop, in the order in which they were posted."""
+    """Callables posted by any thread run on the loop, in the order in which they were posted.
+
+    Attributes:
+        emptied: called on the loop whenever some of them have run.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.emptied: Callable[[], None] = _nothing
         self._loop = loop
         self._letters: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._woken = False
@@ -38,6 +43,11 @@ class Mailbox:
         for _ in range(len(self._letters)):
             function, args = self._letters.popleft()
             function(*args)
+        self.emptied()
         if self._letters and not self._woken:
             self._woken = True
             self._loop.call_soon(self._drain)
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

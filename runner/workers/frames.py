@@ -11,6 +11,7 @@ import json
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from typing import Any, TypeAlias, cast
 
 from runner.errors import CallError, ErrorKind, call_error
@@ -47,7 +48,8 @@ _CALL = struct.Struct("<IBQHdHIIH")
 _COUNT = struct.Struct("<IBQIQ")
 _CALLS = struct.Struct("<IBQHHIH")
 _RESULT = struct.Struct("<IBQffffH")
-_RESULTS = struct.Struct("<IBQHffffH")
+_RESULTS = struct.Struct("<IBQHH")
+_TIMES = struct.Struct("<ffffH")
 _END = struct.Struct("<I?")  # of one input: how many bytes, and whether they are an error
 _PAIR = struct.Struct("<II")
 NO_DEADLINE = -1.0
@@ -57,6 +59,8 @@ _BETWEEN = "\n"
 _ITEM = Item.TAG
 new_item = cast(Callable[[tuple[int, Payload]], Item], functools.partial(tuple.__new__, Item))  # pyright: ignore[reportUnknownMemberType]: the items of tuples are open
 """Makes an item in half of the time that its class takes."""
+
+_new_times = cast(Callable[[tuple[Any, ...]], Times], functools.partial(tuple.__new__, Times))  # pyright: ignore[reportUnknownMemberType]: as above
 
 
 def pack(message: Message, out: list[Payload], shared: SharedWriter | None = None) -> int:
@@ -111,11 +115,12 @@ def pack(message: Message, out: list[Payload], shared: SharedWriter | None = Non
             )
             return append(out, b"".join((head, numbers, request_ids, metadata)), message.payload, shared)
         case Results():
-            payload = message.payload
-            head = _RESULTS.pack(
-                _RESULTS.size - 4 + len(payload), Results.TAG, message.id, message.calls, *message.times
-            )
-            return append(out, head, payload, shared)
+            payload, times = message.payload, message.times
+            count = len(times)
+            size = _RESULTS.size - 4 + count * _TIMES.size + len(payload)
+            head = _RESULTS.pack(size, Results.TAG, message.id, message.calls, count)
+            times = _times_of(count).pack(*chain.from_iterable(times))
+            return append(out, head + times, payload, shared)
         case Result():
             payload = message.payload
             head = _RESULT.pack(_RESULT.size - 4 + len(payload), Result.TAG, message.id, *message.times)
@@ -249,8 +254,18 @@ def _read_calls(frame: memoryview) -> Message:
 
 
 def _read_results(frame: memoryview) -> Message:
-    _, _, call_id, calls, *times = _RESULTS.unpack_from(frame)
-    return Results(call_id, calls, rest(frame, _RESULTS.size), Times(*times))
+    _, _, call_id, calls, count = _RESULTS.unpack_from(frame)
+    start = _RESULTS.size + count * _TIMES.size
+    if start > len(frame) or count not in (1, calls):
+        raise ValueError(f"{count} times of {calls} calls")
+    times = tuple(map(_new_times, _TIMES.iter_unpack(frame[_RESULTS.size : start])))
+    return Results(call_id, calls, rest(frame, start), times)
+
+
+@functools.cache
+def _times_of(count: int) -> struct.Struct:
+    """Return what packs the times of so many calls, which are few enough to be told together."""
+    return struct.Struct("<" + count * "ffffH")
 
 
 def _end_pieces(end: Payload | CallError) -> tuple[Payload, Payload]:

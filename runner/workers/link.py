@@ -29,9 +29,10 @@ part of sending. The server's calls trickle in over several turns of a loop that
 come together in one turn, and an empty one costs it about as much as an answer."""
 
 _ENOUGH = 16
-"""pieces before a call, or before an answer, that leave with it and wait for no more: the other process begins with
-them while this one goes on. With 64 calls in flight that keeps both busy, where they would take turns. The chunks of
-streams do wait for each other: a write for each few of them would cost more than it gives."""
+"""pieces before a call, or before an answer, that leave with it and wait for no more; and as many calls or answers in
+one message. The other process begins with them while this one goes on: with 64 calls in flight that keeps both busy,
+where they would take turns. The chunks of streams do wait for each other: a write for each few of them would cost more
+than it gives."""
 
 _ENOUGH_BYTES = 512 * 1024
 """bytes of calls or answers that are told of in this very turn. What is read or written for each of them takes long
@@ -158,7 +159,7 @@ class SocketLink:
         long = size > PIECE_BYTES or channel.cutter.calls
         if long and isinstance(message, _OF_CALLS) and channel.cut(message.id, begin, size):
             return
-        enough = begin >= _ENOUGH or (type(message) is Calls and len(message.request_ids) >= _ENOUGH)
+        enough = begin >= _ENOUGH or _calls_in(message) >= _ENOUGH
         if enough and type(message) is not Item:
             channel.flush()
         elif not (channel.announced >= _ENOUGH_BYTES and channel.flush_now()) and not begin:
@@ -202,3 +203,10 @@ class SocketLink:
                 None  # memory that goes with its last payload, and not when garbage is collected
             )
             self._receiver.on_closed()
+
+
+def _calls_in(message: Message) -> int:
+    """Return how many calls a message is about that is about several."""
+    if type(message) is Calls:
+        return len(message.request_ids)
+    return message.calls if type(message) is Results else 0

@@ -184,7 +184,7 @@ class Failed:
 
 
 class Results(NamedTuple):
-    """The last message of several calls that came with one `Calls` and all went well."""
+    """The last message of several calls of which all went well."""
 
     id: int
     """Of the first; those of the others follow it."""
@@ -192,7 +192,8 @@ class Results(NamedTuple):
     """How many."""
     payload: Payload
     """A run of their outputs."""
-    times: Times = UNTIMED
+    times: tuple[Times, ...] = (UNTIMED,)
+    """Of each; or one, which is the same for all."""
 
     TAG = 23
     CONTROL = False

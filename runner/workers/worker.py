@@ -203,7 +203,7 @@ class Worker:
         """Send a call's last message."""
         self._link.send(Result(call_id, output, times))
 
-    def ended_together(self, first_id: int, calls: int, outputs: Payload, times: Times) -> None:
+    def ended_together(self, first_id: int, calls: int, outputs: Payload, times: tuple[Times, ...]) -> None:
         """Send the last message of several calls."""
         self._link.send(Results(first_id, calls, outputs, times))
 

@@ -189,10 +189,11 @@ class Stage:
             return
         self._end(call_id, self._decode(call_id, output) if output else None)
 
-    def ended_together(self, first_id: int, calls: int, outputs: Payload, times: Times) -> None:
+    def ended_together(self, first_id: int, calls: int, outputs: Payload, times: tuple[Times, ...]) -> None:
         self.together.append((first_id, calls))
-        for number, output in enumerate(run.split(outputs, calls), first_id):
-            self.ended(number, output, times)
+        assert len(times) in (1, calls)
+        for number, output in enumerate(run.split(outputs, calls)):
+            self.ended(first_id + number, output, times[number % len(times)])
 
     def mixed(self, call_id: int, ends: Sequence[Payload | CallError], times: Times) -> None:
         self.times[call_id] = times

@@ -30,6 +30,17 @@ async def test_letters_of_a_thread_arrive_in_order_and_on_the_loop():
 
 
 @on_loop
+async def test_who_wants_to_know_is_told_when_letters_have_run():
+    mailbox = Mailbox(asyncio.get_running_loop())
+    arrived: list[object] = []
+    mailbox.emptied = lambda: arrived.append("emptied")
+    for number in range(3):
+        mailbox.post(arrived.append, number)
+    await turns()
+    assert arrived == [0, 1, 2, "emptied"]
+
+
+@on_loop
 async def test_no_letter_is_lost_between_threads():
     mailbox = Mailbox(asyncio.get_running_loop())
     done = Signal()

@@ -83,12 +83,15 @@ messages = st.one_of(
             st.just(tuple(metadata for _, _, metadata in calls)) | st.just((calls[0][2],)),
         )
     ),
+    st.lists(
+        st.builds(Times, seconds, seconds, seconds, seconds, st.integers(0, 65535)), min_size=1, max_size=5
+    ).flatmap(lambda each: st.builds(Results, ids, st.just(len(each)), payloads, st.just(tuple(each)))),
     st.builds(
         Results,
         ids,
-        st.integers(0, 65535),
+        st.integers(1, 65535),
         payloads,
-        st.builds(Times, seconds, seconds, seconds, seconds, st.integers(0, 65535)),
+        st.builds(Times, seconds, seconds, seconds, seconds, st.integers(0, 65535)).map(lambda each: (each,)),
     ),
     st.builds(Item, ids, payloads),
     st.builds(Result, ids, payloads, st.builds(Times, seconds, seconds, seconds, seconds, st.integers(0, 65535))),

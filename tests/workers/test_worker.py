@@ -32,6 +32,7 @@ from runner.workers.messages import (
     Message,
     Ready,
     Result,
+    Results,
 )
 from runner.workers.worker import Worker
 from tests.running import TOO_LONG, Latch, Signal, on_loop, turns
@@ -114,6 +115,9 @@ class Server:
             for message in self.messages:
                 if isinstance(message, Result | Failed) and message.id == call_id:
                     return message
+                if isinstance(message, Results) and call_id in range(message.id, message.id + message.calls):
+                    place = call_id - message.id
+                    return Result(call_id, run.split(message.payload, message.calls)[place])
             self._changed.clear()
             await self._changed.wait()
 
