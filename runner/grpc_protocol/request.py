@@ -64,13 +64,21 @@ class CallHead:
 
     __slots__ = ("accept_encoding", "content_type", "decompress", "metadata", "path", "timeout")
 
-    def __init__(self, path: str) -> None:
+    def __init__(
+        self,
+        path: str,
+        timeout: float | None = None,
+        metadata: Sequence[Pair] = (),
+        content_type: bytes = CONTENT_TYPE,
+        decompress: Decompress | None = None,
+        accept_encoding: str = "",
+    ) -> None:
         self.path = path
-        self.timeout: float | None = None
-        self.metadata: Sequence[Pair] = ()
-        self.content_type = CONTENT_TYPE
-        self.decompress: Decompress | None = None
-        self.accept_encoding = ""
+        self.timeout = timeout
+        self.metadata = metadata
+        self.content_type = content_type
+        self.decompress = decompress
+        self.accept_encoding = accept_encoding
 
 
 class Refusal(Exception):
@@ -155,13 +163,9 @@ def read_own(common: CallHead, own: Sequence[Field]) -> CallHead | None:
                 return None
     except CallFailure as failure:
         raise _refused(200, failure.code, failure.message) from None
-    call = CallHead(common.path)
-    call.timeout = timeout
-    call.metadata = tuple(metadata)
-    call.content_type = common.content_type
-    call.decompress = common.decompress
-    call.accept_encoding = common.accept_encoding
-    return call
+    return CallHead(
+        common.path, timeout, tuple(metadata), common.content_type, common.decompress, common.accept_encoding
+    )
 
 
 def _learn(name: bytes) -> tuple[int, str]:

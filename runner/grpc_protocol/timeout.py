@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 from runner.grpc_protocol.status import CallFailure, StatusCode
 
 _SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _NANOSECONDS = ((b"n", 1), (b"u", 1000), (b"m", 10**6), (b"S", 10**9), (b"M", 60 * 10**9), (b"H", 3600 * 10**9))
-_LIMIT = 10**8
-
-_timeout = re.compile(rb"([0-9]{1,8})([HMSmun])").fullmatch
+_DIGITS = 8
+_LIMIT = 10**_DIGITS
 
 
 def parse_timeout(value: bytes) -> float:
@@ -19,10 +16,10 @@ def parse_timeout(value: bytes) -> float:
     Raises:
         CallFailure: it is no time.
     """
-    match = _timeout(value)
-    if match is None:
+    digits, seconds = value[:-1], _SECONDS.get(value[-1:])
+    if seconds is None or not digits.isdigit() or len(digits) > _DIGITS:
         raise CallFailure(StatusCode.INTERNAL, f"grpc-timeout: {value.decode('latin-1')!r} is no time")
-    return int(match[1]) * _SECONDS[match[2]]
+    return int(digits) * seconds
 
 
 def format_timeout(seconds: float) -> bytes:
