@@ -157,13 +157,13 @@ class Replica:
         number = self._last_wire_id
         for call in calls:
             number += 1
-            call.wire_id = self._last_wire_id = number
+            call.wire_id = number
             self._calls[number] = call
-            if not together.take(call, method, now):
-                link.send(call.first_message(method, now))
+        self._last_wire_id = number
+        # The first ones leave at once: whatever else this turn brings will still be gathered behind them.
+        together.send(calls, method, now, wait=not idle)
+        for call in calls:
             call.dispatched(link)
-        if idle:  # whatever else this turn brings will still be gathered behind these
-            together.flush()
         return True
 
     def draft(self, size: int) -> memoryview | None:

@@ -6,6 +6,7 @@ What a message costs is paid once for all of them, and the worker reads and runs
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from runner.engine.calls import EngineCall
@@ -34,37 +35,38 @@ class Together:
         self._bytes = 0
         self._due = False
 
-    def take(self, call: EngineCall, method: int, now: float) -> bool:
-        """Take a call that has its number; False if it is to be sent by itself, and what was taken has been sent.
+    def send(self, calls: Sequence[EngineCall], method: int, now: float, *, wait: bool) -> None:
+        """Send calls of one method: together where they may, and each that may not by itself, in order.
 
         Args:
-            call: the next one on this link.
-            method: the number of its method there.
+            calls: the next ones on this link; they have their numbers.
+            method: the number of their method there.
             now: instant.
+            wait: for what else this turn brings.
         """
-        request = call.request
-        size = len(request.payload)
-        fits = (
-            size < VIEW_FROM
-            and request.inputs == 1
-            and request.method.cardinality is Cardinality.UNARY
-            and not request.params
-        )
-        size += len(request.metadata)
-        if self._calls and not (
-            fits and method == self._method and len(self._calls) < _MOST and self._bytes + size <= _MOST_BYTES
-        ):
+        published = calls[0].request.method
+        unary = published.cardinality is Cardinality.UNARY
+        if method != self._method:
             self.flush()
-        if not fits:
-            return False
-        call.sent = now
-        self._calls.append(call)
-        self._method = method
-        self._bytes += size
-        if not self._due:
+            self._method = method
+        for call in calls:
+            request = call.request
+            size = len(request.payload)
+            if not unary or size >= VIEW_FROM or request.inputs > 1 or request.params:
+                self.flush()
+                self._link.send(call.first_message(method, now))
+                continue
+            self._bytes += size + len(request.metadata)
+            if self._bytes > _MOST_BYTES or len(self._calls) >= _MOST:
+                self.flush()
+                self._bytes = size + len(request.metadata)
+            call.sent = now
+            self._calls.append(call)
+        if not wait:
+            self.flush()
+        elif self._calls and not self._due:
             self._due = True
             self._loop.call_soon(self._turn_ended)
-        return True
 
     def close(self) -> None:
         """Forget what was not sent: the replica is gone."""
@@ -75,7 +77,7 @@ class Together:
         self.flush()
 
     def flush(self) -> None:
-        """Send what was taken."""
+        """Send what waits."""
         if not self._calls:
             return
         calls, self._calls, self._bytes = self._calls, [], 0
