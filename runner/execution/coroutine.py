@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from runner import context
 from runner.errors import Cancelled, DeadlineExceeded
@@ -15,11 +15,16 @@ from runner.execution.method import LoadedMethod
 from runner.execution.running import RunningCall
 from runner.execution.streams import AsyncGate, AsyncInputs
 from runner.execution.times import Times
+from runner.tuples import maker
 from runner.wire.call import EncodeError
 from runner.wire.payload import Payload
 
 if TYPE_CHECKING:
     from runner.execution.executor import Executor, Incoming
+
+
+_RUNS: Final = Mark.RUNS
+_new_times = maker(Times)
 
 
 class CoroutineCall(RunningCall):
@@ -29,12 +34,25 @@ class CoroutineCall(RunningCall):
     `steps` instead.
     """
 
-    def __init__(self, executor: Executor, method: LoadedMethod, call: Incoming) -> None:
-        self._gate = AsyncGate() if method.streams_output else None
-        inputs = AsyncInputs(self._decode_item, self._give_back) if method.streamed is not None else None
-        super().__init__(executor, method, call, inputs, self._gate)
-        self._entered = False
-        self._arrived = time.perf_counter()
+    _gate: AsyncGate | None = None
+    _entered = False
+    dropped = False  # before it has begun: it never will
+
+    def __init__(self, executor: Executor, method: LoadedMethod, call: Incoming, arrived: float) -> None:
+        """Take a call.
+
+        Args:
+            executor: told what it has to say.
+            method: what is called.
+            call: what it is called with.
+            arrived: when, on the `time.perf_counter` clock.
+        """
+        super().__init__(executor, method, call)
+        self._arrived = arrived
+        if method.streams_output:
+            self._gated = self._gate = AsyncGate()
+        if method.streamed is not None:
+            self._fed = AsyncInputs(self._decode_item, self._give_back)
 
     def start(self) -> None:
         """See `RunningCall`."""
@@ -47,46 +65,49 @@ class CoroutineCall(RunningCall):
             self.task.cancel()
         if not self._entered:  # nor will it be: a task that is cancelled before its first step has none
             self.task = None  # it keeps the exception, whose traceback leads to this call and what it was sent
+            self.dropped = True
             self._executor.fail(self._call.id, Cancelled("the call was cancelled"))
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether it was told to stop."""
-        return self._call.context.cancelled
 
     async def steps(self) -> None:
         """Run it, from its arguments to its end. In a context that nothing else sees."""
         # In one piece, since every `await` of a function of our own is one more frame in each step of the model's.
         self._entered = True
         call, executor, method = self._call, self._executor, self._method
+        codec = method.codec
         context.current.set(call.context)  # nothing comes after it there, so there is nothing to put back
         began = time.perf_counter()
-        executor.journal.mark(call.id, Mark.RUNS)
+        executor.journal.mark(call.id, _RUNS)
         try:
             if call.context.cancelled or call.context.deadline is not None:
                 self._check_caller()
-            decoded = method.codec.decode_call(call.payload, call.params)
-            codec = method.codec
+            decoded = codec.decode_call(call.payload, call.params)
             if (codec.carries_media or decoded.old_style) and (missing := codec.unresolved(decoded)):
                 await executor.fetcher.resolve(missing)
-            self._old_style = decoded.old_style
-            arguments = method.codec.finish(decoded)
-            self._bind_inputs(arguments)
+            old_style = decoded.old_style
+            arguments = codec.finish(decoded)
+            if method.streamed is not None:
+                self._bind_inputs(arguments)
         except (Exception, asyncio.CancelledError) as exc:
             times = Times(began - self._arrived, time.perf_counter() - began)
             executor.fail(call.id, failure.of_ours(exc, "reading the arguments"), times)
             return
         decoded_at = time.perf_counter()
         try:
-            with executor.limit(method, call.id):
-                result: Any = method.function(**arguments)
+            result: Any
+            if method.limited:
+                with executor.limit(method, call.id):
+                    result = method.function(**arguments)
+                    if method.awaited:
+                        result = await result
+            else:  # what does nothing would cost as much as the method may
+                result = method.function(**arguments)
                 if method.awaited:
                     result = await result
             returned = time.perf_counter()
             if self._gate is None:
-                output = method.codec.encode_output(result, call.context.take_usage(), old_style=self._old_style)
+                output = codec.encode_output(result, call.context.take_usage(), old_style=old_style)
             else:
-                await self._stream(_iterator(result, method), self._gate)
+                await self._stream(_iterator(result, method), self._gate, old_style)
                 output = b""
                 returned = time.perf_counter()
         except BaseException as exc:
@@ -95,7 +116,7 @@ class CoroutineCall(RunningCall):
             executor.fail(call.id, failure.of_model(exc, method.name, cancelled=call.context.cancelled), times)
         else:
             encode = time.perf_counter() - returned
-            times = Times(began - self._arrived, decoded_at - began, returned - decoded_at, encode)
+            times = _new_times((began - self._arrived, decoded_at - began, returned - decoded_at, encode, 0))
             if self.task is None:  # nor will it have one: it has waited for nothing
                 executor.end_soon(call.id, output, times)
             else:
@@ -108,7 +129,7 @@ class CoroutineCall(RunningCall):
         if (left := self._call.context.time_left) is not None and left <= 0:
             raise DeadlineExceeded("the caller's deadline passed before the method could start")
 
-    async def _stream(self, outputs: AsyncIterator[object], gate: AsyncGate) -> None:
+    async def _stream(self, outputs: AsyncIterator[object], gate: AsyncGate, old_style: bool) -> None:
         codec, call, executor = self._method.codec, self._call, self._executor
         limit = executor.limit(self._method, call.id) if self._method.limited else None
         try:
@@ -124,7 +145,7 @@ class CoroutineCall(RunningCall):
                             value = await anext(outputs)
                 except StopAsyncIteration:
                     return
-                output = codec.encode_output(value, call.context.take_usage(), old_style=self._old_style)
+                output = codec.encode_output(value, call.context.take_usage(), old_style=old_style)
                 gate.spend(len(output))
                 executor.emit(call.id, output)
         finally:

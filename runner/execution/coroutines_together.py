@@ -53,7 +53,7 @@ class CoroutinesTogether:
         try:
             while calls:
                 call = calls.popleft()
-                if call.cancelled:  # it was told so already
+                if call.dropped:
                     continue
                 steps = call.steps()
                 # What the last one sets is seen by nobody after it.
@@ -62,7 +62,9 @@ class CoroutinesTogether:
                     awaited = run(steps.send, None)
                 except StopIteration:
                     self._in_a_row += 1
-                    if _to_be_cancelled(task):  # which is not to hit the next one
+                    # A cancellation that nobody waited for is not to hit the next one. One that was taken back is
+                    # still delivered before Python 3.13.
+                    if task.cancelling() or getattr(task, "_must_cancel", False):
                         return
                     continue
                 self._in_a_row = 0
@@ -104,12 +106,6 @@ def _rest(run: Callable[..., Any], steps: Coroutine[Any, Any, None], awaited: An
 
 def _here(function: Callable[..., Any], *args: Any) -> Any:
     return function(*args)
-
-
-def _to_be_cancelled(task: asyncio.Task[None]) -> bool:
-    """Tell whether a task that runs will be cancelled where it waits next."""
-    # A cancellation that was taken back is still delivered before Python 3.13.
-    return task.cancelling() > 0 or bool(getattr(task, "_must_cancel", False))
 
 
 def _over(task: asyncio.Task[None]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -32,6 +33,7 @@ from runner.execution.threads import ThreadLane
 from runner.execution.times import UNTIMED, Times
 from runner.model import ModelClass
 from runner.signature.published import Lane
+from runner.tuples import maker
 from runner.wire import run
 from runner.wire.payload import Payload
 
@@ -53,6 +55,9 @@ class Incoming(NamedTuple):
     """What the method sees as `self.context`."""
     inputs: int = 1
     """How many inputs the payload has."""
+
+
+_new_incoming = maker(Incoming)
 
 
 class Outlet(Protocol):
@@ -150,7 +155,7 @@ class Executor:
         if method.plan is not None:
             running = self._batches.call(method, call)
         elif method.lane == Lane.COROUTINES:
-            running = CoroutineCall(self, method, call)
+            running = CoroutineCall(self, method, call, time.perf_counter())
         else:
             running = BlockingCall(self, method, call, self._threads[method.lane])
         self._calls[call.id] = running
@@ -173,7 +178,7 @@ class Executor:
             calls.start()
             return
         calls = [
-            Incoming(number, method, each, b"", context)
+            _new_incoming((number, method, each, b"", context, 1))
             for number, (each, context) in enumerate(
                 zip(run.split(payload, len(contexts)), contexts, strict=True), first_id
             )
@@ -183,7 +188,8 @@ class Executor:
             for call in calls:
                 self.start(call)
             return
-        running = [CoroutineCall(self, loaded, call) for call in calls]
+        now = time.perf_counter()
+        running = [CoroutineCall(self, loaded, call, now) for call in calls]
         self._calls.update(zip(range(first_id, first_id + len(calls)), running, strict=True))
         together.start(running)
 

@@ -41,16 +41,26 @@ class Gate(Protocol):
 class RunningCall:
     """A call under way. Its methods are called on the loop's thread, and raise nothing: the executor is told."""
 
+    task: asyncio.Task[None] | None = None  # the one that it is, if it is one
+    _old_style = False
+    _fed: Inputs | None = None
+    _gated: Gate | None = None
+
     def __init__(
-        self, executor: Executor, method: LoadedMethod, call: Incoming, inputs: Inputs | None, gate: Gate | None
+        self,
+        executor: Executor,
+        method: LoadedMethod,
+        call: Incoming,
+        inputs: Inputs | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._executor = executor
         self._method = method
         self._call = call
-        self._old_style = False
-        self.task: asyncio.Task[None] | None = None  # the one that it is, if it is one
-        self._fed = inputs
-        self._gated = gate
+        if inputs is not None:
+            self._fed = inputs
+        if gate is not None:
+            self._gated = gate
 
     def start(self) -> None:
         """Begin."""
@@ -87,7 +97,8 @@ class RunningCall:
         """Its last word was said."""
         # The inputs know the call that decodes them. Whatever it was sent would otherwise wait for the garbage
         # collector, and with it the place where that lies.
-        self._fed = None
+        if self._fed is not None:
+            self._fed = None
 
     def _bind_inputs(self, arguments: dict[str, object]) -> None:
         """Put the iterator of inputs where the first input was decoded to."""
