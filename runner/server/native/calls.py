@@ -80,6 +80,9 @@ class Calls:
         self._lasting: set[StreamCall] = set()
         self._gathered: list[UnaryCall] = []  # calls that came in the piece that is read
         self._rpc: UnaryRpc | None = None  # what they ask for
+        self._due = False  # they are begun when the turn of the loop ends
+        self._reader: object = None  # the first one of the turn, perhaps
+        self._read_at = -1.0
         self._expected: list[UnaryCall] = []  # with a deadline; their heads came in this turn of the loop
         self._opened: OrderedDict[Call, None] = OrderedDict()  # no request has come; who was heard of last is last
         self._arriving: OrderedDict[Call, int] = (
@@ -161,8 +164,31 @@ class Calls:
             self._rpc = rpc
         self._gathered.append(call)
 
+    def read(self, reader: object, now: float) -> None:
+        """What there was to read on a connection has been read: have the calls begun that it brought.
+
+        At once as a rule. Where several connections have something in one turn of the loop, those of all but the first
+        are begun together at the turn's end.
+
+        Args:
+            reader: of the connection.
+            now: instant, by the loop's clock, which stands still for a turn.
+        """
+        if not self._gathered:
+            return
+        if reader is self._reader or now != self._read_at:
+            self._reader, self._read_at = reader, now
+            self.begin()
+        elif not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._turn_ended)
+
+    def _turn_ended(self) -> None:
+        self._due = False
+        self.begin()
+
     def begin(self) -> None:
-        """What there was to read has been read: have the calls begun that it brought."""
+        """Have the calls begun that have come."""
         if not self._gathered:
             return
         gathered, self._gathered = self._gathered, []

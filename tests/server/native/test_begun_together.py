@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 from runner.http2.frames import HEADERS, PING, RST_STREAM
+from runner.server.native.calls import Calls
+from runner.server.rpcs import CallInfo, UnaryRpc
+from runner.server.status import rpc_status
 from tests.http2.peer import Frame, word
-from tests.running import on_loop
+from tests.running import on_loop, turns
 from tests.server.native.serving import Client, served
 
 
@@ -96,3 +102,37 @@ async def test_a_bug_is_told_to_all_that_were_begun_with_it_and_to_nobody_else()
         assert await answers(client) == {1: b"13", 3: b"13", 5: b"0"}
         assert server.transport.calls.active == 0
         client.close()
+
+
+class Come:
+    """A call as `Calls` gathers it."""
+
+    def __init__(self) -> None:
+        self.waits = True
+        self.meaning = SimpleNamespace(timeout=None, metadata=(), request_id="")
+        self.deadline = self.trailers = None
+        self.peer = ""
+        self.info: CallInfo | None = None
+
+    def begun(self, rpc: UnaryRpc) -> None: ...
+
+
+@on_loop
+async def test_connections_that_have_something_in_one_turn_share_all_but_the_first_beginning():
+    begun: list[list[Any]] = []
+    rpc = UnaryRpc(cast(Any, None), lambda calls: begun.append(list(calls)))
+    under_test = Calls({}, max_message_bytes=100, status_of=rpc_status)
+
+    def read(reader: object, now: float) -> Any:
+        call: Any = Come()
+        under_test.gather(rpc, call)
+        under_test.read(reader, now)
+        return call
+
+    one, two, three = (read(reader, 1.0) for reader in ("a", "b", "c"))
+    assert begun == [[one]]
+    await turns()
+    assert begun == [[one], [two, three]]
+    later = [read("b", 2.0), read("b", 2.0)]  # one connection waits for no other
+    assert begun[2:] == [[later[0]], [later[1]]]
+    assert under_test.active == 5
