@@ -292,11 +292,10 @@ class Connection:
     def _read_frames(self, data: Received, position: int) -> int:
         """Take all complete frames, and what there is of a long one of DATA; return where an incomplete one begins."""
         end = len(data)
-        streams = self._streams
-        inflow = self.inflow
+        streams, inflow, long = self._streams, self.inflow, self._long
         while end - position >= 9:
             first, flags, stream_id = unpack_head(data, position)
-            if first > self._long:
+            if first > long:
                 self._check_long(first)
             start = position + 9
             stop = start + (first >> 8)
