@@ -73,31 +73,30 @@ class _Driver:
         self._under_way = 0
 
     def attach(self, worker: WorkerProcess) -> None:
-        self._link = worker.link
         self._together = Together(worker.link)
 
     def begin(self, method: int, published: Published, payload: bytes, in_flight: int, seconds: float) -> None:
         self._method, self._published, self._payload = method, published, payload
         self._until = time.monotonic() + seconds
-        for _ in range(in_flight):
-            self._call()
+        self._call(in_flight)
 
-    def _call(self) -> None:
-        self._last += 1
-        self._under_way += 1
+    def _call(self, count: int) -> None:
+        self._under_way += count
         now = time.monotonic()
-        request = Request(self._published, self._payload, request_id=f"{self._last:x}")
-        call = UnaryCall(CallId(self._last), request, now)
-        call.wire_id = self._last
-        if not self._together.take(call, self._method, now):
-            self._link.send(call.first_message(self._method, now))
+        calls: list[UnaryCall] = []
+        for _ in range(count):
+            self._last += 1
+            request = Request(self._published, self._payload, request_id=f"{self._last:x}")
+            call = UnaryCall(CallId(self._last), request, now)
+            call.wire_id = self._last
+            calls.append(call)
+        self._together.send(calls, self._method, now, wait=True)
 
     def _ended(self, calls: int) -> None:
         self._under_way -= calls
         self.answered += calls
         if time.monotonic() < self._until:
-            for _ in range(calls):
-                self._call()
+            self._call(calls)
         elif not self._under_way and not self.over.done():
             self.over.set_result(None)
 

@@ -8,6 +8,7 @@ life, as it may have asked for the current task already. Those behind it go on i
 from __future__ import annotations
 
 import asyncio
+import operator
 import types
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable
@@ -56,8 +57,9 @@ class CoroutinesTogether:
                 if call.dropped:
                     continue
                 steps = call.steps()
-                # What the last one sets is seen by nobody after it.
-                run = copy_context().run if calls else _here
+                # What the last one sets is seen by nobody after it. (A function of ours in the place of `operator.call`
+                # would have a frame, which an exception's traceback leads to, and which would keep that exception.)
+                run = copy_context().run if calls else operator.call
                 try:
                     awaited = run(steps.send, None)
                 except StopIteration:
@@ -102,10 +104,6 @@ def _rest(run: Callable[..., Any], steps: Coroutine[Any, Any, None], awaited: An
             return
         finally:
             del value  # an exception, whose traceback leads to this frame: they would keep each other
-
-
-def _here(function: Callable[..., Any], *args: Any) -> Any:
-    return function(*args)
 
 
 def _over(task: asyncio.Task[None]) -> None:
