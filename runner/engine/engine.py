@@ -511,7 +511,9 @@ class Engine:
             if call.abandoned is not None:
                 self._observed.cancelled(now - call.abandoned)
             self._forget(call)
-        self._observed.calls_over(calls[0].request.method.name, len(calls), 0)
+        names = [call.request.method.name for call in calls]
+        for name in set(names):
+            self._observed.calls_over(name, names.count(name), 0)
         self._freed(replica)
 
     def _freed(self, replica: Replica) -> None:

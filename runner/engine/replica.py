@@ -92,7 +92,7 @@ class Watcher(Protocol):
         """The worker has said its last word about a call: the room is free. `failed`: inputs that ended badly."""
 
     def calls_over(self, replica: Replica, calls: Sequence[EngineCall]) -> None:
-        """As `call_over`, of calls of one method that ended together, and well."""
+        """As `call_over`, of calls of one input each that ended together, and well. Their methods may differ."""
 
     def first_answer(self, replica: Replica) -> None:
         """The worker has answered its first call."""

@@ -36,7 +36,7 @@ class Begun:
 
 def answer_all(under_test: Scripted, calls: Sequence[Call], outputs: Sequence[bytes]) -> None:
     together = b"".join(run.pieces(run.OUTPUT_TAG, outputs))
-    under_test.workers[0].say(Results(calls[0].id, len(outputs), together, Times()))
+    under_test.workers[0].say(Results(calls[0].id, len(outputs), together, (Times(),)))
 
 
 @on_loop
@@ -99,6 +99,16 @@ async def test_each_deadline_is_watched():
         answer_all(under_test, calls, [b"late", b"well"])
         assert begun.ends == [DeadlineExceeded, b"well"]
         assert under_test.engine.statistics().cancel_latency_seconds.count == 1
+        under_test.idle()
+
+
+@on_loop
+async def test_those_of_several_methods_that_end_together_are_counted_by_method():
+    async with scripted() as under_test:
+        Begun(under_test, [request(method) for method in (PREDICT, EMBED, EMBED)])
+        answer_all(under_test, await under_test.workers[0].hears(Call, 3), [b"", b"", b""])
+        ended = {method.name: method.ended for method in under_test.engine.statistics().methods}
+        assert ended == {"predict": 1, "embed": 2}
         under_test.idle()
 
 

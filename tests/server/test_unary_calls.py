@@ -162,7 +162,7 @@ async def test_one_that_stops_is_told_nothing_and_the_others_go_on():
         (cancel,) = await under_test.worker.hears(Cancel)
         assert cancel.id == calls[1].id
         outputs = b"".join(run.pieces(run.OUTPUT_TAG, [output(str(number)) for number in range(3)]))
-        under_test.worker.say(Results(calls[0].id, 3, outputs, Times()))
+        under_test.worker.say(Results(calls[0].id, 3, outputs, (Times(),)))
         await turns()
         assert callers[1].replies == []
         assert (callers[0].reply.texts, callers[2].reply.texts) == (["0"], ["2"])
