@@ -72,15 +72,16 @@ class CoroutineCall(RunningCall):
         """Run it, from its arguments to its end. In a context that nothing else sees."""
         # In one piece, since every `await` of a function of our own is one more frame in each step of the model's.
         self._entered = True
-        call, executor, method = self._call, self._executor, self._method
+        executor, method = self._executor, self._method
+        call_id, _, payload, params, about, _ = self._call
         codec = method.codec
-        context.current.set(call.context)  # nothing comes after it there, so there is nothing to put back
+        context.current.set(about)  # nothing comes after it there, so there is nothing to put back
         began = time.perf_counter()
-        executor.journal.mark(call.id, _RUNS)
+        executor.journal.mark(call_id, _RUNS)
         try:
-            if call.context.cancelled or call.context.deadline is not None:
+            if about.cancelled or about.deadline is not None:
                 self._check_caller()
-            decoded = codec.decode_call(call.payload, call.params)
+            decoded = codec.decode_call(payload, params)
             if (codec.carries_media or decoded.old_style) and (missing := codec.unresolved(decoded)):
                 await executor.fetcher.resolve(missing)
             old_style = decoded.old_style
@@ -89,13 +90,13 @@ class CoroutineCall(RunningCall):
                 self._bind_inputs(arguments)
         except (Exception, asyncio.CancelledError) as exc:
             times = Times(began - self._arrived, time.perf_counter() - began)
-            executor.fail(call.id, failure.of_ours(exc, "reading the arguments"), times)
+            executor.fail(call_id, failure.of_ours(exc, "reading the arguments"), times)
             return
         decoded_at = time.perf_counter()
         try:
             result: Any
             if method.limited:
-                with executor.limit(method, call.id):
+                with executor.limit(method, call_id):
                     result = method.function(**arguments)
                     if method.awaited:
                         result = await result
@@ -105,7 +106,7 @@ class CoroutineCall(RunningCall):
                     result = await result
             returned = time.perf_counter()
             if self._gate is None:
-                output = codec.encode_output(result, call.context.take_usage(), old_style=old_style)
+                output = codec.encode_output(result, about.take_usage(), old_style=old_style)
             else:
                 await self._stream(_iterator(result, method), self._gate, old_style)
                 output = b""
@@ -113,14 +114,14 @@ class CoroutineCall(RunningCall):
         except BaseException as exc:
             # Also what only a process should raise: a model's `sys.exit()` ends its own call.
             times = Times(began - self._arrived, decoded_at - began, time.perf_counter() - decoded_at)
-            executor.fail(call.id, failure.of_model(exc, method.name, cancelled=call.context.cancelled), times)
+            executor.fail(call_id, failure.of_model(exc, method.name, cancelled=about.cancelled), times)
         else:
             encode = time.perf_counter() - returned
             times = _new_times((began - self._arrived, decoded_at - began, returned - decoded_at, encode, 0))
             if self.task is None:  # nor will it have one: it has waited for nothing
-                executor.end_soon(call.id, output, times)
+                executor.end_soon(call_id, output, times)
             else:
-                executor.end(call.id, output, times)
+                executor.end(call_id, output, times)
 
     def _check_caller(self) -> None:
         """Refuse to start for nobody."""

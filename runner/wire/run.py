@@ -16,12 +16,16 @@ from runner.wire.payload import VIEW_FROM, Payload
 INPUT_TAG: Final = b"\x22"  # PostModelOutputsRequest.inputs, 4
 OUTPUT_TAG: Final = b"\x12"  # MultiOutputResponse.outputs, 2
 
+_SHORT: Final = [varint.encode(size) for size in range(0x80)]
+"""Lengths in one byte, as most are."""
+
 
 def pieces(tag: bytes, messages: Iterable[Payload]) -> list[Payload]:
     """Return a run of messages, not put together yet."""
     found: list[Payload] = []
     for message in messages:
-        found += (tag, varint.encode(len(message)), message)
+        size = len(message)
+        found += (tag, _SHORT[size] if size < 0x80 else varint.encode(size), message)
     return found
 
 

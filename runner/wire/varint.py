@@ -9,13 +9,10 @@ _MAX_SHIFT = 63
 """Of the tenth byte, the last that 64 bits need; a longer one is not a varint."""
 
 
-_SHORT = [bytes((value,)) for value in range(0x80)]
-
-
 def encode(value: int) -> bytes:
     """Return a number from 0 to 2^64 - 1 in its shortest form."""
     if value < 0x80:
-        return _SHORT[value]
+        return bytes((value,))
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)

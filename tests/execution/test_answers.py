@@ -58,10 +58,10 @@ def test_neighbours_share_a_word_in_whichever_order_they_ended(answers, told):
 
 
 def test_the_next_ones_do_not_wait_for_more_than_a_few(answers, told):
-    add(answers, *range(40))
-    assert [len(numbers) for numbers in told.numbers] == [16, 16]
+    add(answers, *range(80))
+    assert [len(numbers) for numbers in told.numbers] == [32, 32]
     answers.tell()
-    assert [number for numbers in told.numbers for number in numbers] == list(range(40))
+    assert [number for numbers in told.numbers for number in numbers] == list(range(80))
 
 
 def test_a_long_one_goes_at_once_by_itself(answers, told):
