@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -69,6 +70,18 @@ async def test_killing_a_worker_loses_its_calls_and_another_takes_its_place():
             await anext(stream)
         assert await under_test.call("shout", text="again") == "AGAIN"
         assert await worker.wait() == "killed by SIGKILL"
+        assert len(under_test.workers) == 2
+
+
+@on_loop
+async def test_calls_that_came_with_the_one_that_kills_their_worker_and_have_not_begun_run_elsewhere():
+    async with served(calls=8) as under_test:
+        texts = ("a", "b", "die", "c", "d")  # all but the first go together
+        ends = await asyncio.gather(
+            *(under_test.call("live_or_die", text=text) for text in texts), return_exceptions=True
+        )
+        assert isinstance(ends[2], WorkerLost)
+        assert ends[3:] == ["C", "D"]
         assert len(under_test.workers) == 2
 
 

@@ -90,6 +90,7 @@ async def test_each_call_fails_for_itself_and_the_worker_goes_on():
             for method in STREAMS:
                 await stream(method, how)
             await asyncio.gather(unary("plain", how), unary("awaited", ""), unary("plain", ""))
+            await asyncio.gather(*(unary("awaited", each) for each in ("", how, "", how, "")))  # in one message
         assert not wrong, "\n".join(wrong)
         assert len(under_test.workers) == 1
         assert under_test.workers[0] is worker

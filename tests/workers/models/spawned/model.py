@@ -86,6 +86,13 @@ class Spawned(ModelClass):
         return subprocess.Popen(["sleep", "30"], close_fds=False).pid
 
     @ModelClass.method
+    async def live_or_die(self, text: str) -> str:
+        """Dies if it is told to "die"."""
+        if text == "die":
+            os._exit(7)
+        return text.upper()
+
+    @ModelClass.method
     async def count(self, stop: int) -> AsyncIterator[int]:
         for number in range(stop):
             yield number
