@@ -173,12 +173,23 @@ class Dispatcher:
         """
         if self._queues.get((lane, group)):
             return []
+        work = [
+            replica.running[lane]
+            for replica in self._replicas.values()
+            if replica.room.get(lane) and replica.alone is None and (not group or replica.group == group)
+        ]
+        if not work:
+            return []
         taken, count = 0, len(calls)
-        share = -(-count // max(len(self._replicas), 1))  # in one piece for each: what goes together costs less
+        # In few pieces, as what goes together costs less; but no replica gets more than would make all even.
+        share, even = -(-count // len(work)), -(-(sum(work) + count) // len(work))
         placed: list[tuple[ReplicaId, int]] = []
         while taken < count and (name := self._least_busy(lane, group)) is not None:
             replica = self._replicas[name]
-            size = min(share, count - taken, replica.room[lane] - replica.running[lane])
+            running = replica.running[lane]
+            size = min(share, count - taken, replica.room[lane] - running)
+            if running < even:  # or all that had less are full
+                size = min(size, even - running)
             replica.running[lane] += size
             self._running.update(dict.fromkeys(calls[taken : taken + size], _Running(name, lane, now, 1)))
             placed.append((name, size))

@@ -56,6 +56,7 @@ class Reader:
             CallError: it may not, or the request is none.
         """
         if call.metadata is not self._metadata:
+            self._metadata = None  # unless all of it can be said of these
             self._caller = self._access.check(call.metadata)
             self._visible = self._requests.visible(call)
             self._metadata = call.metadata

@@ -225,6 +225,31 @@ def test_calls_that_come_together_are_shared_out_in_one_piece_each() -> None:
     assert ids(under_test.assign(NOW)) == [20]
 
 
+@pytest.mark.parametrize(
+    ("work", "count", "after"),
+    [
+        ((3, 0), 8, (6, 5)),
+        ((9, 0, 0), 4, (9, 2, 2)),  # far above what the others come to
+        ((0, 7), 8, (8, 7)),
+        ((10, 0), 9, (10, 9)),  # one is full
+    ],
+)
+def test_what_runs_at_once_makes_replicas_even(work: tuple[int, ...], count: int, after: tuple[int, ...]) -> None:
+    under_test = dispatcher()
+    last = 0
+    for name, calls in enumerate(work):
+        under_test.join(ReplicaId(name), {Lane.THREADS: calls})
+        if calls:
+            under_test.run_at_once([CallId(last + call) for call in range(calls)], Lane.THREADS, "", "a", NOW)
+        last += calls
+    for name in range(len(work)):
+        under_test.resize(ReplicaId(name), Lane.THREADS, 10)
+    taken = [CallId(last + call) for call in range(count)]
+    under_test.run_at_once(taken, Lane.THREADS, "", "a", NOW)
+    running = under_test.statistics().running
+    assert sorted(running.values(), reverse=True) == list(after)
+
+
 def test_calls_that_ran_at_once_count_for_their_caller() -> None:
     under_test = dispatcher()
     under_test.join(ReplicaId(1), {Lane.THREADS: 2})

@@ -159,7 +159,8 @@ class UnaryCall(Call):
                 stop()
 
     def _start(self, rpc: UnaryRpc) -> None:
-        self._task = self._calls.start(self._run(rpc, bytes(self.request), self.info))
+        request, self.request = bytes(self.request), b""
+        self._task = self._calls.start(self._run(rpc, request, self.info))
 
     async def _run(self, rpc: UnaryRpc, request: bytes, info: CallInfo) -> None:
         # Counted here: a task that is cancelled before its first step never gets to its `finally`.
