@@ -372,7 +372,9 @@ class Engine:
         if self._closing or self._broken or request.limits is not None or not self._methods.has(method):
             return calls
         late = [call for call in calls if (deadline := call.request.deadline) is not None and deadline <= now]
-        ready = [call for call in calls if call not in late] if late else calls
+        ready = calls
+        if late:
+            ready = [call for call in calls if (deadline := call.request.deadline) is None or deadline > now]
         ids = [call.id for call in ready]
         position = 0
         for replica, size in self._dispatcher.run_at_once(ids, method.lane, request.group, request.caller, now):
