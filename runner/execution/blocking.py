@@ -110,7 +110,10 @@ class BlockingCall(RunningCall):
         if error is None:
             run, ended = self._returned - self._decoded, time.perf_counter()
             times = Times(began - self._arrived, self._decoded - began, run, ended - self._returned)
-            mailbox.post(self._executor.end_soon, call.id, output, times)
+            # What is said of a call keeps its order by its number: the end of a stream must not go under another's, or
+            # it could overtake a long item.
+            end = self._executor.end_soon if self._gate is None else self._executor.end
+            mailbox.post(end, call.id, output, times)
         else:
             times = Times(began - self._arrived, self._decoded - began, run)
             mailbox.post(self._executor.fail, call.id, error, times)

@@ -12,6 +12,7 @@ import pytest
 from runner import Image, ModelClass, Text
 from runner.errors import Cancelled, DeadlineExceeded, FetchFailed, InternalError, InvalidInput, ModelError
 from runner.flow import STREAM_WINDOW
+from runner.signature.published import Lane
 from tests.execution.stage import Stage
 from tests.running import Latch, Signal, on_loop, turns
 
@@ -265,6 +266,18 @@ async def test_a_generator_that_swallows_the_end_of_its_caller_is_stopped_at_its
             await stage.end(call)
         assert stage.model.seen == [Cancelled]
         assert await stage.end(stage.call("count", stop=1)) is None
+
+
+@on_loop
+async def test_streams_that_end_at_once_have_an_end_each_behind_their_items(monkeypatch):
+    # One word for both would stand under the number of the first, and overtake a long item of the second.
+    async with Stage(Plain) as stage:
+        monkeypatch.setattr(stage.executor._threads[Lane.STREAMS], "submit", lambda work: work())
+        streams = [stage.call("count", stop=1), stage.call("count", stop=1)]
+        for stream in streams:
+            assert await stage.end(stream) is None
+            assert stage.outputs[stream] == [0]
+        assert stage.together == []
 
 
 @on_loop
