@@ -36,6 +36,7 @@ class CoroutineCall(RunningCall):
 
     _gate: AsyncGate | None = None
     _entered = False
+    shares = False  # it runs in a task that is not its own yet, and whoever runs that has the answer told
     dropped = False  # before it has begun: it never will
 
     def __init__(self, executor: Executor, method: LoadedMethod, call: Incoming, arrived: float) -> None:
@@ -118,7 +119,7 @@ class CoroutineCall(RunningCall):
         else:
             encode = time.perf_counter() - returned
             times = _new_times((began - self._arrived, decoded_at - began, returned - decoded_at, encode, 0))
-            if self.task is None:  # nor will it have one: it has waited for nothing
+            if self.shares:
                 executor.end_soon(call_id, output, times)
             else:
                 executor.end(call_id, output, times)

@@ -56,6 +56,7 @@ class CoroutinesTogether:
                 call = calls.popleft()
                 if call.dropped:
                     continue
+                call.shares = True
                 steps = call.steps()
                 # What the last one sets is seen by nobody after it. (A function of ours in the place of `operator.call`
                 # would have a frame, which an exception's traceback leads to, and which would keep that exception.)
@@ -70,7 +71,7 @@ class CoroutinesTogether:
                         return
                     continue
                 self._in_a_row = 0
-                call.task = task
+                call.task, call.shares = task, False
                 self._leave(calls)
                 yield from _rest(run, steps, awaited)
                 return

@@ -597,3 +597,32 @@ def test_calls_are_told_the_same_as_one_by_one(given):
         assert await played(given, together=True) == await played(given, together=False)
 
     both()
+
+
+@pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="tasks are eager from Python 3.12 on")
+@on_loop
+async def test_tasks_that_begin_at_once_change_nothing():
+    """A model may have asked the loop for them."""
+    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
+    async with Stage(Model) as stage:
+        calls = [stage.call("shout", text="alone"), *stage.call_together("shout", *texts("a", "wait", "b"))]
+        stage.model.go.set()
+        assert await ends(stage, calls) == ["ALONE", "A", "WAIT", "B"]
+
+
+@on_loop
+async def test_one_with_a_task_of_its_own_that_ends_within_its_start_is_told():
+    async with Stage(Model) as stage:
+        loop = asyncio.get_running_loop()
+
+        def begin_at_once(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Future[None]:
+            with contextlib.suppress(StopIteration):
+                coroutine.send(None)
+            done = loop.create_future()
+            done.set_result(None)
+            return done
+
+        loop.set_task_factory(begin_at_once)  # type: ignore[arg-type]  # as tasks may be from Python 3.12 on
+        call = stage.call("shout", text="a")
+        loop.set_task_factory(None)
+        assert await stage.end(call) == "A"

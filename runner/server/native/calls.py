@@ -42,6 +42,9 @@ MAX_ARRIVING_BYTES = 1 << 32
 nothing has come for the longest: to begin long messages and end none costs a client as much as us, and we have more of
 them."""
 
+MAX_GATHERED = 64
+"""Calls that are begun together. A worker may have the first ones of a long read while the others are still read."""
+
 MAX_LASTING = 4096
 """Calls of all connections that go on until their clients leave, such as those that watch the server's health."""
 
@@ -81,7 +84,7 @@ class Calls:
         self._gathered: list[UnaryCall] = []  # calls that came in the piece that is read
         self._rpc: UnaryRpc | None = None  # what they ask for
         self._due = False  # they are begun when the turn of the loop ends
-        self._reader: object = None  # the first one of the turn, perhaps
+        self._first = 0  # the connection that was read first in this turn
         self._read_at = -1.0
         self._expected: list[UnaryCall] = []  # with a deadline; their heads came in this turn of the loop
         self._opened: OrderedDict[Call, None] = OrderedDict()  # no request has come; who was heard of last is last
@@ -163,21 +166,25 @@ class Calls:
             self.begin()
             self._rpc = rpc
         self._gathered.append(call)
+        if len(self._gathered) >= MAX_GATHERED:
+            self.begin()
 
-    def read(self, reader: object, now: float) -> None:
+    def has_read(self, connection: object, now: float) -> None:
         """What there was to read on a connection has been read: have the calls begun that it brought.
 
         At once as a rule. Where several connections have something in one turn of the loop, those of all but the first
         are begun together at the turn's end.
 
         Args:
-            reader: of the connection.
-            now: instant, by the loop's clock, which stands still for a turn.
+            connection: any object that stands for it.
+            now: instant, by the loop's clock, which stands still for a turn (uvloop's does; by another, each connection
+                has turns of its own).
         """
         if not self._gathered:
             return
-        if reader is self._reader or now != self._read_at:
-            self._reader, self._read_at = reader, now
+        if id(connection) == self._first or now != self._read_at:
+            self._first = id(connection)
+            self._read_at = now
             self.begin()
         elif not self._due:
             self._due = True

@@ -184,7 +184,7 @@ class Http2Protocol(asyncio.BufferedProtocol):
         self._heard = now = self._loop.time()
         try:
             connection.receive(data, now)
-            self._server.calls.read(self, now)
+            self._server.calls.has_read(self, now)
         finally:
             self._flush()
 

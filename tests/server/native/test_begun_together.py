@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from runner.http2.frames import HEADERS, PING, RST_STREAM
+from runner.server.native import calls
 from runner.server.native.calls import Calls
 from runner.server.rpcs import CallInfo, UnaryRpc
 from runner.server.status import rpc_status
@@ -126,7 +127,7 @@ async def test_connections_that_have_something_in_one_turn_share_all_but_the_fir
     def read(reader: object, now: float) -> Any:
         call: Any = Come()
         under_test.gather(rpc, call)
-        under_test.read(reader, now)
+        under_test.has_read(reader, now)
         return call
 
     one, two, three = (read(reader, 1.0) for reader in ("a", "b", "c"))
@@ -136,3 +137,16 @@ async def test_connections_that_have_something_in_one_turn_share_all_but_the_fir
     later = [read("b", 2.0), read("b", 2.0)]  # one connection waits for no other
     assert begun[2:] == [[later[0]], [later[1]]]
     assert under_test.active == 5
+    assert len(one.info) == len(CallInfo._fields)
+
+
+@on_loop
+async def test_no_more_than_so_many_are_begun_at_once(monkeypatch):
+    monkeypatch.setattr(calls, "MAX_GATHERED", 2)
+    async with served() as server:
+        client = await Client.connect(server.port)
+        for stream in (1, 3, 5):
+            client.ask(stream, b"/t/Begun", b"%d" % stream)
+        assert await answers(client) == {1: b"0", 3: b"0", 5: b"0"}
+        assert server.rpcs.begun == [[b"1", b"3"], [b"5"]]
+        client.close()
