@@ -84,6 +84,8 @@ class Calls:
         self._gathered: list[UnaryCall] = []  # calls that came in the piece that is read
         self._rpc: UnaryRpc | None = None  # what they ask for
         self._due = False  # they are begun when the turn of the loop ends
+        self._others = False  # and come from several connections
+        self._several = False  # those of the turn before did
         self._first = 0  # the connection that was read first in this turn
         self._read_at = -1.0
         self._expected: list[UnaryCall] = []  # with a deadline; their heads came in this turn of the loop
@@ -172,8 +174,8 @@ class Calls:
     def has_read(self, connection: object, now: float) -> None:
         """What there was to read on a connection has been read: have the calls begun that it brought.
 
-        At once as a rule. Where several connections have something in one turn of the loop, those of all but the first
-        are begun together at the turn's end.
+        At once, where one connection has something at a time. Where several have something in one turn of the loop, at
+        the turn's end, all together; and in the next turn too, in case there are several again.
 
         Args:
             connection: any object that stands for it.
@@ -182,16 +184,21 @@ class Calls:
         """
         if not self._gathered:
             return
-        if id(connection) == self._first or now != self._read_at:
+        others = now == self._read_at and id(connection) != self._first
+        if not others:
             self._first = id(connection)
             self._read_at = now
+        if not (others or self._several):
             self.begin()
-        elif not self._due:
-            self._due = True
+        elif self._due:
+            self._others |= others
+        else:
+            self._due, self._others = True, others
             asyncio.get_running_loop().call_soon(self._turn_ended)
 
     def _turn_ended(self) -> None:
         self._due = False
+        self._several = self._others
         self.begin()
 
     def begin(self) -> None:

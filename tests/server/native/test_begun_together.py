@@ -119,7 +119,7 @@ class Come:
 
 
 @on_loop
-async def test_connections_that_have_something_in_one_turn_share_all_but_the_first_beginning():
+async def test_connections_that_have_something_in_one_turn_have_it_begun_together():
     begun: list[list[Any]] = []
     rpc = UnaryRpc(cast(Any, None), lambda calls: begun.append(list(calls)))
     under_test = Calls({}, max_message_bytes=100, status_of=rpc_status)
@@ -131,12 +131,22 @@ async def test_connections_that_have_something_in_one_turn_share_all_but_the_fir
         return call
 
     one, two, three = (read(reader, 1.0) for reader in ("a", "b", "c"))
-    assert begun == [[one]]
+    assert begun == [[one]]  # nobody knew of the others
     await turns()
-    assert begun == [[one], [two, three]]
-    later = [read("b", 2.0), read("b", 2.0)]  # one connection waits for no other
-    assert begun[2:] == [[later[0]], [later[1]]]
-    assert under_test.active == 5
+    assert begun.pop(0) == [one]
+    assert begun.pop(0) == [two, three]
+    calls = [read(reader, 2.0) for reader in ("b", "a")]
+    assert not begun  # as there were several in the turn before
+    await turns()
+    assert begun.pop() == calls
+    late = read("a", 3.0)
+    assert not begun
+    await turns()
+    assert begun.pop() == [late]
+    for _ in range(2):  # one connection waits for no other
+        call = read("a", 4.0)
+        assert begun.pop() == [call]
+    assert under_test.active == 8
     assert len(one.info) == len(CallInfo._fields)
 
 
