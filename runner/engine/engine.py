@@ -499,10 +499,8 @@ class Engine:
         """See `Watcher`."""
         now = self.clock()
         self._dispatcher.release(call.id, now)
-        if call.abandoned is not None:
-            self._observed.cancelled(now - call.abandoned)
+        self._leave(call, now)
         self._observed.calls_over(call.request.method.name, call.request.inputs, failed)
-        self._forget(call)
         self._freed(replica)
 
     def calls_over(self, replica: Replica, calls: Sequence[EngineCall]) -> None:
@@ -510,13 +508,17 @@ class Engine:
         now = self.clock()
         self._dispatcher.release_all([call.id for call in calls], now)
         for call in calls:
-            if call.abandoned is not None:
-                self._observed.cancelled(now - call.abandoned)
-            self._forget(call)
+            self._leave(call, now)
         names = [call.request.method.name for call in calls]
         for name in set(names):
             self._observed.calls_over(name, names.count(name), 0)
         self._freed(replica)
+
+    def _leave(self, call: EngineCall, now: float) -> None:
+        """A worker has said its last word about a call."""
+        if call.abandoned is not None:
+            self._observed.cancelled(now - call.abandoned)
+        self._forget(call)
 
     def _freed(self, replica: Replica) -> None:
         """A replica has room again."""

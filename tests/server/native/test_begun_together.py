@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,7 +14,17 @@ from runner.server.rpcs import CallInfo, UnaryRpc
 from runner.server.status import rpc_status
 from tests.http2.peer import Frame, word
 from tests.running import on_loop, turns
-from tests.server.native.serving import Client, served
+from tests.server.native.serving import Client, Served, served
+
+
+@asynccontextmanager
+async def connected() -> AsyncGenerator[tuple[Served, Client]]:
+    """Serve, and connect to it. No call is to be left."""
+    async with served() as server:
+        client = await Client.connect(server.port)
+        yield server, client
+        assert server.transport.calls.active == 0
+        client.close()
 
 
 async def answers(client: Client) -> dict[int, bytes]:
@@ -29,58 +41,46 @@ async def answers(client: Client) -> dict[int, bytes]:
 
 @on_loop
 async def test_all_that_one_read_brings():
-    async with served() as server:
-        client = await Client.connect(server.port)
+    async with connected() as (server, client):
         for stream in (1, 3, 5):
             client.ask(stream, b"/t/Begun", b"%d" % stream)
         assert await answers(client) == {1: b"0", 3: b"0", 5: b"0"}
         assert server.rpcs.begun == [[b"1", b"3", b"5"]]
-        assert server.transport.calls.active == 0
-        client.close()
 
 
 @on_loop
 async def test_what_needs_a_coroutine_has_one_and_what_is_wrong_fails_alone():
-    async with served() as server:
-        client = await Client.connect(server.port)
+    async with connected() as (_server, client):
         for stream, message in enumerate((b"cannot", b"fail", b"well")):
             client.ask(2 * stream + 1, b"/t/Begun", message)
         statuses = await answers(client)
         while len(statuses) < 3:  # the coroutine
             statuses |= await answers(client)
         assert statuses == {1: b"0", 3: b"3", 5: b"0"}
-        assert server.transport.calls.active == 0
-        client.close()
 
 
 @on_loop
 async def test_calls_of_several_rpcs_keep_their_order():
-    async with served() as server:
-        client = await Client.connect(server.port)
+    async with connected() as (server, client):
         for stream, path in ((1, b"/t/Begun"), (3, b"/t/AlsoBegun"), (5, b"/t/AlsoBegun"), (7, b"/t/Begun")):
             client.ask(stream, path, b"%d" % stream)
         await answers(client)
         assert server.rpcs.begun == [[b"1"], [b"3", b"5"], [b"7"]]
-        client.close()
 
 
 @on_loop
 async def test_one_that_left_before_all_was_read_is_not_begun():
-    async with served() as server:
-        client = await Client.connect(server.port)
+    async with connected() as (server, client):
         client.ask(1, b"/t/Begun", b"left")
         client.write(Frame(RST_STREAM, 0, 1, word(8)))
         client.ask(3, b"/t/Begun", b"stays")
         assert await answers(client) == {3: b"0"}
         assert server.rpcs.begun == [[b"stays"]]
-        assert server.transport.calls.active == 0
-        client.close()
 
 
 @on_loop
 async def test_one_that_leaves_later_is_stopped_and_no_other():
-    async with served() as server:
-        client = await Client.connect(server.port)
+    async with connected() as (server, client):
         client.ask(1, b"/t/Begun", b"later")
         client.ask(3, b"/t/Begun", b"later")
         assert await answers(client) == {}
@@ -89,20 +89,15 @@ async def test_one_that_leaves_later_is_stopped_and_no_other():
         assert server.rpcs.cancelled == ["begun"]
         server.rpcs.tell(b"well")
         assert await answers(client) == {3: b"0"}
-        assert server.transport.calls.active == 0
-        client.close()
 
 
 @on_loop
 async def test_a_bug_is_told_to_all_that_were_begun_with_it_and_to_nobody_else():
-    async with served() as server:
-        client = await Client.connect(server.port)
+    async with connected() as (_server, client):
         client.ask(1, b"/t/Begun", b"bug")
         client.ask(3, b"/t/Begun", b"well")
         client.ask(5, b"/t/AlsoBegun", b"well")
         assert await answers(client) == {1: b"13", 3: b"13", 5: b"0"}
-        assert server.transport.calls.active == 0
-        client.close()
 
 
 class Come:
@@ -153,10 +148,8 @@ async def test_connections_that_have_something_in_one_turn_have_it_begun_togethe
 @on_loop
 async def test_no_more_than_so_many_are_begun_at_once(monkeypatch):
     monkeypatch.setattr(calls, "MAX_GATHERED", 2)
-    async with served() as server:
-        client = await Client.connect(server.port)
+    async with connected() as (server, client):
         for stream in (1, 3, 5):
             client.ask(stream, b"/t/Begun", b"%d" % stream)
         assert await answers(client) == {1: b"0", 3: b"0", 5: b"0"}
         assert server.rpcs.begun == [[b"1", b"3"], [b"5"]]
-        client.close()
