@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from runner.dispatch.retry import Course, course_after_death
 from runner.engine.calls import EngineCall
-from runner.engine.keeper import Keeper
 from runner.engine.replica import Replica
 from runner.errors import CallError, ModelFailing, PoisonCall, WorkerLost
 from runner.execution.journal import Mark
@@ -33,7 +31,7 @@ def fate_of(call: EngineCall, replica: Replica, *, died: bool, refusal: ModelFai
         call: one that somebody still waits for.
         replica: where it was.
         died: the worker was not ended on purpose.
-        refusal: what `failing` says of the call's group.
+        refusal: what `Fleet.refusal` says of the call's group.
     """
     mark = replica.mark_of(call)
     stuck = call.wire_id in replica.stuck
@@ -58,22 +56,3 @@ def fate_of(call: EngineCall, replica: Replica, *, died: bool, refusal: ModelFai
 def without_worker(call: EngineCall, refusal: ModelFailing) -> CallError:
     """Return what a waiting call ends with when nothing can run it: it may have been refused, or have run once."""
     return WorkerLost(_LOST) if call.deaths else refusal
-
-
-def failing(keepers: Sequence[Keeper], group: str, now: float) -> ModelFailing | None:
-    """Return the refusal of a call if nothing that could run it is alive, or is about to be.
-
-    Args:
-        keepers: of all places.
-        group: the deployment that has to run it; empty: any.
-        now: instant.
-    """
-    waits = [keeper.failing(now) for keeper in keepers if not group or keeper.place.group == group]
-    # With one place of many closed or on trial, calls wait for that one.
-    if not waits or None in waits:
-        return None
-    soonest = min(wait for wait in waits if wait is not None)
-    return ModelFailing(
-        f"the model's workers die before they answer a call; the next one is started in {soonest:.0f} s",
-        retry_after=soonest,
-    )

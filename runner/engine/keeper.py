@@ -17,10 +17,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from runner.dispatch.dispatcher import ReplicaId
 from runner.dispatch.restarts import Breaker, Restarts
 from runner.engine.life import Life
-from runner.engine.replica import Replica, StartHost, Watcher
+from runner.engine.replica import Replica, StartHost
 from runner.errors import LoadError
 from runner.signature.published import Lane, Published
 from runner.workers.messages import Load
@@ -67,14 +66,14 @@ class Place:
         } | {method.lane: 2 * method.max_batch_size for method in methods if method.max_batch_size}
 
 
-class Owner(Watcher, Protocol):
-    """The engine, as a keeper needs it."""
+class Owner(Protocol):
+    """The fleet, as a keeper needs it."""
 
     clock: Callable[[], float]
     """Tells instants, in seconds."""
 
-    def next_replica_id(self) -> ReplicaId:
-        """Return an id that no replica has had."""
+    def new_replica(self, place: Place, *, successor: bool) -> Replica:
+        """Return a replica without a worker, with an id that none has had. `successor`: see `Replica`."""
         ...
 
     def replica_started(self, replica: Replica) -> None:
@@ -94,7 +93,7 @@ class Owner(Watcher, Protocol):
 
 
 class Keeper:
-    """See the module's text. Owns the workers of its place; `run` is a task of the engine's."""
+    """See the module's text. Owns the workers of its place; `run` is a task of the fleet's."""
 
     def __init__(self, place: Place, owner: Owner) -> None:
         self.place = place

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from runner.engine.replica import Host, Replica, ReplicaState
+from runner.engine.replica import Host, ReplicaState
 from runner.errors import LoadError
 from runner.workers.liveness import LOOK_EVERY, Liveness
 
@@ -31,12 +31,12 @@ class Life:
 
         Args:
             place: where.
-            owner: told of its replica.
+            owner: makes its replica, and is told of it.
             successor: see `Replica`.
         """
         loop = asyncio.get_running_loop()
         self.place = place
-        self.replica = Replica(owner.next_replica_id(), place, owner, successor=successor)
+        self.replica = owner.new_replica(place, successor=successor)
         self.ready: asyncio.Future[None] = loop.create_future()
         self.last_words = ""
         self._owner = owner

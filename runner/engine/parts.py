@@ -5,7 +5,7 @@ A part that a worker died of is taken apart: its inputs run one by one, and the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -46,8 +46,13 @@ def in_parts(request: Request, inputs: Sequence[Payload], whole: Payload | None,
         position += count
 
 
-def take_apart(call: UnaryCall, next_id: Callable[[], CallId]) -> Sequence[UnaryCall]:
-    """Return a call of one input for each of a call's inputs; when all have ended, so has that one."""
+def take_apart(call: UnaryCall, ids: Iterator[CallId]) -> Sequence[UnaryCall]:
+    """Return a call of one input for each of a call's inputs; when all have ended, so has that one.
+
+    Args:
+        call: of several inputs.
+        ids: numbers for them.
+    """
     request = call.request
     ends: list[End | None] = [None] * request.inputs
     slowest: list[Outcome] = []
@@ -61,7 +66,7 @@ def take_apart(call: UnaryCall, next_id: Callable[[], CallId]) -> Sequence[Unary
 
     singles: list[UnaryCall] = []
     for place, payload in enumerate(run.split(request.payload, request.inputs)):
-        single = ToldCall(next_id(), request._replace(payload=payload, inputs=1), call.arrived, partial(told, place))
+        single = ToldCall(next(ids), request._replace(payload=payload, inputs=1), call.arrived, partial(told, place))
         single.deaths = call.deaths
         singles.append(single)
     call.singles = singles

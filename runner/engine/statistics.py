@@ -29,10 +29,9 @@ _RECENT: Final = 1024
 
 
 class Observed:
-    """Counts. Owned by the engine, written on its loop."""
+    """Counts. Owned by the traffic, written on its loop."""
 
     def __init__(self) -> None:
-        self.restarts = 0  # workers in the place of others
         self.retries = 0  # calls that were given to another worker
         self.poison = 0  # calls that are given to none any more
         self.cancellations = 0  # calls for which nobody waited any more
@@ -88,7 +87,9 @@ class Observed:
         point.sizes.update({int(size): number for size, number in ran.sizes.items()})
         self._busy[replica] = self._busy.get(replica, 0.0) + ran.seconds
 
-    def statistics(self, now: float, dispatch: Statistics, replicas: Iterable[Replica]) -> EngineStatistics:
+    def statistics(
+        self, now: float, dispatch: Statistics, replicas: Iterable[Replica], restarts: int
+    ) -> EngineStatistics:
         """Return a record of this instant."""
         present = list(replicas)
         self._busy = {replica.name: self._busy.get(replica.name, 0.0) for replica in present}
@@ -98,7 +99,7 @@ class Observed:
             waiting_bytes=dispatch.waiting_bytes,
             tasks=len(asyncio.all_tasks()),
             cancel_latency_seconds=self._cancel_latency(),
-            restarts_total=self.restarts,
+            restarts_total=restarts,
             retries_total=self.retries,
             poison_total=self.poison,
             cancellations_total=self.cancellations,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -77,12 +78,12 @@ class Scripted:
 
     def idle(self) -> None:
         """Nothing is kept of calls that are over."""
-        assert not self.engine._calls
+        assert not self.engine._traffic.calls
         assert not self.engine._line
         statistics = self.engine.statistics()
         assert (statistics.waiting_calls, statistics.waiting_bytes) == (0, 0)
         assert not any(replica.running for replica in statistics.replicas)
-        assert not any(replica._calls for replica in self.engine._replicas.values())
+        assert not any(replica._calls for replica in self.engine._fleet.replicas.values())
 
 
 @asynccontextmanager
@@ -95,10 +96,17 @@ async def scripted(*, ready: bool = True, **options: object) -> AsyncIterator[Sc
                 (await under_test.worker(number)).ready()
             await under_test.engine.started()
         yield under_test
-    assert not under_test.engine._calls
+    assert not under_test.engine._traffic.calls
     assert all(worker.stopped for worker in under_test.workers)
     await turns()
 
 
 def request(method: int = PREDICT, payload: Payload = b"x", **fields: object) -> Request:
     return Request(METHODS[method], payload, **fields)  # pyright: ignore[reportArgumentType]
+
+
+def start(
+    under_test: Scripted, *payloads: bytes | memoryview, method: int = PREDICT, **fields: object
+) -> list[asyncio.Task[Payload]]:
+    """Make a call of each payload."""
+    return [asyncio.ensure_future(under_test.unary(request(method, payload, **fields))) for payload in payloads]

@@ -282,9 +282,9 @@ class AnyOrder(RuleBasedStateMachine):
                 assert run.cancels == 1, caller
 
     def nobody_waits_where_there_is_room(self) -> None:
-        waiting = {lane.lane: lane.waiting for lane in self.engine._dispatcher.statistics(self.clock()).lanes}
+        waiting = {lane.lane: lane.waiting for lane in self.engine._traffic._dispatcher.statistics(self.clock()).lanes}
         assert sum(waiting.values()) <= MAX_QUEUED + 2 * 3 * ROOM  # those that were on two workers go over the bound
-        for name, replica in self.engine._dispatcher._replicas.items():
+        for name, replica in self.engine._traffic._dispatcher._replicas.items():
             free = [lane for lane, room in replica.room.items() if replica.running[lane] < room]
             assert replica.alone is not None or not any(waiting.get(lane) for lane in free), (name, waiting)
 
@@ -358,7 +358,7 @@ class AnyOrder(RuleBasedStateMachine):
         statistics = self.engine.statistics()
         assert (statistics.waiting_calls, statistics.waiting_bytes) == (0, 0)
         assert [replica.running for replica in statistics.replicas if replica.running] == []
-        assert not self.engine._calls
+        assert not self.engine._traffic.calls
         ends = [caller.ends[0] for caller in self.callers if caller.ends]
         assert statistics.poison_total >= sum(isinstance(end, PoisonCall) for end in ends)
         assert statistics.restarts_total == len(self.source.workers) - 2

@@ -1,34 +1,13 @@
-"""The engine in front of scripted workers: admission, dispatch, cancellation and deadlines."""
+"""The engine as a server uses it, from its start to its end, in front of scripted workers."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable
-
 import pytest
 
-from runner.errors import (
-    Cancelled,
-    DeadlineExceeded,
-    Draining,
-    InvalidInput,
-    ModelError,
-    Overloaded,
-)
-from runner.limits import CallerLimits
-from runner.workers.messages import Call, Cancel
-from tests.engine.scripted import GENERATE, LOOK_UP, PREDICT, STREAM, Scripted, request, scripted
+from runner.errors import Cancelled, Draining, InvalidInput, ModelError
+from runner.workers.messages import Call
+from tests.engine.scripted import PREDICT, STREAM, request, scripted, start
 from tests.running import on_loop, turns
-
-SOON = 0.02
-"""seconds; a deadline that passes while a test waits for it."""
-
-
-def start(
-    under_test: Scripted, *payloads: bytes | memoryview, method: int = PREDICT, **fields: object
-) -> list[asyncio.Task]:
-    return [asyncio.ensure_future(under_test.unary(request(method, payload, **fields))) for payload in payloads]
 
 
 @on_loop
@@ -54,142 +33,16 @@ async def test_an_error_is_raised_as_it_was_told():
 
 
 @on_loop
-async def test_more_calls_than_threads_wait_their_turn():
+async def test_an_error_of_one_call_is_not_anothers():
     async with scripted() as under_test:
         worker = under_test.workers[0]
-        tasks = start(under_test, b"1", b"2", b"3", b"4")
-        await turns()
-        assert [call.payload for call in worker.calls] == [b"1", b"2"]
-        assert under_test.engine.statistics().waiting_calls == 2
-        worker.answer(worker.calls[1])
-        await turns()
-        assert [call.payload for call in worker.calls] == [b"1", b"2", b"3"]
-        for index in (0, 2, 3):
-            worker.answer(worker.calls[index])
-            await turns()
-        await asyncio.gather(*tasks)
-        under_test.idle()
-
-
-@on_loop
-async def test_calls_are_spread_over_the_replicas():
-    async with scripted(replicas=2) as under_test:
-        tasks = start(under_test, b"1", b"2", b"3", b"4")
-        await turns()
-        assert [len(worker.calls) for worker in under_test.workers] == [2, 2]
-        for worker in under_test.workers:
-            for call in worker.calls:
-                worker.answer(call)
-        await asyncio.gather(*tasks)
-
-
-@on_loop
-async def test_a_replica_that_is_ready_first_does_not_wait_for_the_other():
-    async with scripted(ready=False, replicas=2) as under_test:
-        started = asyncio.ensure_future(under_test.engine.started())
-        (await under_test.worker(2)).ready()
-        (task,) = start(under_test, b"x")
-        (call,) = await under_test.workers[1].hears(Call)
-        under_test.workers[1].answer(call)
-        await task
-        assert under_test.engine.ready
-        assert not started.done()
-        under_test.workers[0].ready()
-        await started
-
-
-@on_loop
-async def test_calls_that_came_while_loading_go_out_in_order():
-    async with scripted(ready=False) as under_test:
-        worker = await under_test.worker()
         tasks = start(under_test, b"1", b"2")
-        await turns()
-        assert worker.calls == []
-        assert not under_test.engine.ready
-        worker.ready()
-        await turns()
-        assert [call.payload for call in worker.calls] == [b"1", b"2"]
-        for call in worker.calls:
-            worker.answer(call)
-        await asyncio.gather(*tasks)
-
-
-# Admission.
-
-
-@on_loop
-async def test_beyond_the_bound_calls_are_refused_at_once():
-    async with scripted(max_queued_calls=2) as under_test:
-        tasks = start(under_test, *[b"x"] * 4)
-        await turns()
-        with pytest.raises(Overloaded, match="2 calls are waiting"):
-            await under_test.unary(request())
-        assert len(under_test.engine._calls) == 4
-        under_test.engine.stream(request(GENERATE)).close()  # another lane has room
-        worker = under_test.workers[0]
-        for call in worker.calls[:2]:
-            worker.answer(call)
-        await turns()
-        for call in worker.calls[2:]:
-            worker.answer(call)
-        await asyncio.gather(*tasks)
-        under_test.idle()
-
-
-@on_loop
-async def test_more_bytes_than_the_bound_are_refused_at_once():
-    async with scripted(max_queued_bytes=10) as under_test:
-        tasks = start(under_test, b"x", b"x", b"a payload")
-        await turns()
-        with pytest.raises(Overloaded, match="9 bytes of calls are waiting"):
-            await under_test.unary(request(payload=b"xx"))
-        worker = under_test.workers[0]
-        for index in range(3):
-            worker.answer(worker.calls[index])
-            await turns()
-        await asyncio.gather(*tasks)
-        under_test.idle()
-
-
-@on_loop
-async def test_a_message_lies_with_the_worker_that_is_likely_to_get_it():
-    async with scripted(replicas=2, ready=False) as under_test:
-        asked: list[tuple[int, int]] = []
-
-        def draft_of(number: int) -> Callable[[int], None]:
-            return lambda size: asked.append((number, size))
-
-        assert under_test.engine.memory_for(10) is None  # nobody is ready
-        workers = [await under_test.worker(number) for number in (1, 2)]
-        for number, worker in enumerate(workers):
-            worker.draft = draft_of(number)  # type: ignore[method-assign]
-        under_test.engine.memory_for(10)
-        assert asked == []
-        for worker in workers:
-            worker.ready()
-        await under_test.engine.started()
-        for size in range(4):
-            under_test.engine.memory_for(size)
-            tasks = start(under_test, b"x")
-            await turns()
-            assert [len(worker.calls) for worker in workers] == [(size + 2) // 2, (size + 1) // 2]
-            del tasks
-        assert asked == [(0, 0), (1, 1), (0, 2), (1, 3)]
-        for worker in workers:
-            for call in worker.calls:
-                worker.answer(call)
-
-
-@pytest.mark.parametrize(("method", "readonly"), [(PREDICT, False), (LOOK_UP, True)])
-@on_loop
-async def test_what_may_run_again_keeps_its_input_from_being_written_to(method, readonly):
-    async with scripted() as under_test:
-        (task,) = start(under_test, memoryview(bytearray(b"question")), method=method)
-        (call,) = await under_test.workers[0].hears(Call)
-        assert isinstance(call.payload, memoryview)
-        assert call.payload.readonly is readonly
-        under_test.workers[0].answer(call, b"answer")
-        assert await task == b"answer"
+        await worker.hears(Call, 2)
+        worker.fail(worker.calls[0], ModelError("ValueError: no"))
+        worker.answer(worker.calls[1], b"yes")
+        with pytest.raises(ModelError):
+            await tasks[0]
+        assert await tasks[1] == b"yes"
 
 
 @on_loop
@@ -198,123 +51,6 @@ async def test_a_closing_engine_takes_no_calls():
         pass
     with pytest.raises(Draining):
         await under_test.unary(request())
-
-
-# Cancellation.
-
-
-@on_loop
-async def test_a_call_cancelled_in_the_queue_never_reaches_a_worker():
-    async with scripted() as under_test:
-        worker = under_test.workers[0]
-        tasks = start(under_test, b"1", b"2", b"3")
-        await turns()
-        tasks[2].cancel()
-        await turns()
-        assert under_test.engine.statistics().waiting_calls == 0
-        for call in worker.calls:
-            worker.answer(call)
-        assert await asyncio.gather(*tasks[:2]) == [b"answer"] * 2
-        assert [call.payload for call in worker.calls] == [b"1", b"2"]
-        assert not worker.of(Cancel)
-        under_test.idle()
-
-
-@on_loop
-async def test_a_cancelled_running_call_keeps_its_room_until_the_worker_has_spoken():
-    async with scripted() as under_test:
-        worker = under_test.workers[0]
-        tasks = start(under_test, b"1", b"2", b"3")
-        await turns()
-        tasks[0].cancel()
-        await turns()
-        assert worker.of(Cancel) == [Cancel(worker.calls[0].id)]
-        assert len(worker.calls) == 2
-        worker.fail(worker.calls[0], Cancelled("stopped"))
-        await turns()
-        assert len(worker.calls) == 3
-        for call in worker.calls[1:]:
-            worker.answer(call)
-        await asyncio.gather(*tasks[1:])
-        under_test.idle()
-
-
-@on_loop
-async def test_an_answer_that_crosses_a_cancel_frees_the_room_once():
-    async with scripted() as under_test:
-        worker = under_test.workers[0]
-        (task,) = start(under_test, b"1")
-        (call,) = await worker.hears(Call)
-        task.cancel()
-        worker.answer(call)
-        worker.answer(call)  # nobody says this twice; it must not free another call's room
-        await asyncio.gather(task, return_exceptions=True)
-        under_test.idle()
-
-
-# Deadlines.
-
-
-@on_loop
-async def test_a_deadline_that_has_passed_refuses_the_call():
-    async with scripted() as under_test:
-        with pytest.raises(DeadlineExceeded, match="had passed when the call arrived"):
-            await under_test.unary(request(deadline=time.monotonic() - 1))
-        assert not under_test.workers[0].calls
-        under_test.idle()
-
-
-@on_loop
-async def test_a_deadline_ends_a_waiting_call():
-    async with scripted() as under_test:
-        worker = under_test.workers[0]
-        tasks = start(under_test, b"1", b"2")
-        await turns()
-        with pytest.raises(DeadlineExceeded, match="while the call was waiting for its turn"):
-            await under_test.unary(request(deadline=time.monotonic() + SOON))
-        assert under_test.engine.statistics().waiting_calls == 0
-        assert len(worker.calls) == 2
-        for call in worker.calls:
-            worker.answer(call)
-        await asyncio.gather(*tasks)
-        under_test.idle()
-
-
-@on_loop
-async def test_a_deadline_ends_a_running_call_and_tells_the_worker():
-    async with scripted() as under_test:
-        worker = under_test.workers[0]
-        with pytest.raises(
-            DeadlineExceeded, match=r"while the call was running, for \d\.\d\d s, after 0\.00 s of waiting"
-        ):
-            await under_test.unary(request(deadline=time.monotonic() + SOON))
-        (call,) = worker.calls
-        assert call.time_left is not None
-        assert 0 < call.time_left <= SOON
-        assert worker.of(Cancel) == [Cancel(call.id)]
-        assert under_test.engine.statistics().cancel_latency_seconds.count == 0  # its room is not free yet
-        worker.fail(call, Cancelled("stopped"))
-        under_test.idle()
-        latency = under_test.engine.statistics().cancel_latency_seconds
-        assert latency.count == 1
-        assert 0 < latency.longest == latency.total == latency.p50 == latency.p99
-
-
-@on_loop
-async def test_an_answer_in_time_disarms_the_deadline():
-    async with scripted() as under_test:
-        worker = under_test.workers[0]
-        (task,) = start(under_test, b"1", deadline=time.monotonic() + 600)
-        (call,) = await worker.hears(Call)
-        timer = under_test.engine._calls[next(iter(under_test.engine._calls))].timer
-        worker.answer(call)
-        await task
-        assert timer is not None
-        assert timer.cancelled()
-        under_test.idle()
-
-
-# The end.
 
 
 @on_loop
@@ -331,48 +67,6 @@ async def test_leaving_the_engine_ends_every_call():
 
 
 @on_loop
-async def test_it_is_quiet_after_the_last_word():
+async def test_a_repr_counts_calls_and_replicas():
     async with scripted() as under_test:
-        assert await under_test.engine.quiet(0)
-        worker = under_test.workers[0]
-        tasks = start(under_test, b"1")
-        await turns()
-        assert not await under_test.engine.quiet(0)
-        (task,) = tasks
-        task.cancel()
-        quiet = asyncio.create_task(under_test.engine.quiet(60))
-        await turns()
-        assert not quiet.done()
-        worker.fail(worker.calls[0], Cancelled("stopped"))
-        assert await quiet
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-@on_loop
-async def test_an_error_of_one_call_is_not_anothers():
-    async with scripted() as under_test:
-        worker = under_test.workers[0]
-        tasks = start(under_test, b"1", b"2")
-        await worker.hears(Call, 2)
-        worker.fail(worker.calls[0], ModelError("ValueError: no"))
-        worker.answer(worker.calls[1], b"yes")
-        with pytest.raises(ModelError):
-            await tasks[0]
-        assert await tasks[1] == b"yes"
-
-
-# One caller's own bounds.
-
-
-@on_loop
-async def test_a_caller_s_bounds_are_told_with_a_hint():
-    async with scripted() as under_test:
-        limits = CallerLimits(max_calls_per_second=1.0)
-        (task,) = start(under_test, b"1", caller="a", limits=limits)
-        (call,) = await under_test.workers[0].hears(Call)
-        under_test.workers[0].answer(call)
-        await task
-        with pytest.raises(Overloaded, match="this caller may call 1 times a second") as told:
-            await under_test.unary(request(PREDICT, caller="a", limits=limits))
-        assert told.value.of_caller
-        assert 0 < told.value.retry_after <= 1
+        assert repr(under_test.engine) == "<Engine 0 calls, [<Replica 1 on place 0: ready, 0 calls>]>"

@@ -9,7 +9,7 @@ import pytest
 
 from runner.dispatch.dispatcher import CallId
 from runner.engine.calls import ToldCall
-from runner.engine.fate import Again, failing, fate_of, without_worker
+from runner.engine.fate import Again, fate_of, without_worker
 from runner.errors import ModelFailing, PoisonCall, WorkerLost
 from runner.execution.journal import Mark
 from tests.engine.scripted import LOOK_UP, PREDICT, request
@@ -64,18 +64,3 @@ def test_with_nothing_to_run_it_a_call_is_refused_or_lost():
     assert fate_of(a_call(), on_replica(Mark.NONE), died=True, refusal=REFUSAL) is REFUSAL
     assert without_worker(a_call(), REFUSAL) is REFUSAL
     assert isinstance(without_worker(a_call(deaths=1), REFUSAL), WorkerLost)
-
-
-def keeper(wait: float | None, group: str = "") -> Any:
-    return SimpleNamespace(failing=lambda now: wait, place=SimpleNamespace(group=group))
-
-
-def test_calls_are_refused_only_if_no_place_of_theirs_can_run_them():
-    assert failing([], "", 0.0) is None
-    assert failing([keeper(5.0), keeper(None)], "", 0.0) is None
-    refusal = failing([keeper(5.0), keeper(3.0)], "", 0.0)
-    assert refusal is not None
-    assert refusal.retry_after == 3.0
-    places = [keeper(None, "one"), keeper(4.0, "other")]
-    assert failing(places, "one", 0.0) is None
-    assert failing(places, "other", 0.0) is not None

@@ -352,7 +352,7 @@ async def test_a_run_that_takes_too_long_ends_its_worker_and_its_call_alone(monk
         worker.journal.run_begins(calls[0].id, 0.001)  # long ago
         worker.journal.run_begins(calls[1].id, 1e12)
         worker.watched = True
-        (owned,) = under_test.engine._keepers
+        (owned,) = under_test.engine._fleet._keepers
         owned._life._look_later()
         successor = await next_worker(under_test)
         with pytest.raises(WorkerLost, match="ran for longer than 1000 s, and its worker was ended"):

@@ -145,7 +145,7 @@ async def test_a_call_cancelled_on_a_dead_worker_is_forgotten():
         await under_test.workers[0].hears(Call)
         task.cancel()
         await turns()
-        assert len(under_test.engine._calls) == 1
+        assert len(under_test.engine._traffic.calls) == 1
         under_test.workers[0].die()
         await under_test.worker(2)
         under_test.idle()
@@ -197,9 +197,3 @@ async def test_leaving_takes_no_notice_of_a_load_that_fails_now():
         worker = await under_test.worker()
     worker.cannot_load("too late")
     worker.hang_up()
-
-
-@on_loop
-async def test_a_repr_counts_calls_and_replicas():
-    async with scripted() as under_test:
-        assert repr(under_test.engine) == "<Engine 0 calls, [<Replica 1 on place 0: ready, 0 calls>]>"

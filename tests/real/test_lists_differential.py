@@ -169,7 +169,7 @@ class Everybody:
                 await client.connect(side.port)
             self.ready.set()
             await self.stop.wait()
-            assert not engine._calls
+            assert not engine._traffic.calls
             for side, client in zip(sides, self.clients, strict=True):
                 await client.close()
                 await side.close()

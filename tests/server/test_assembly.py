@@ -37,7 +37,7 @@ def places(monkeypatch: pytest.MonkeyPatch):
             return nobody
 
         engine = assembly.build_engine(load_server_config(None, config), Path("models/m"), host_for)
-        found = list(engine._places)
+        found = engine.places
         assert [place.label for place in found] == [placement.label for placement in placed]
         return found
 

@@ -591,13 +591,13 @@ async def test_a_call_that_failed_tells_the_times_that_are_known():
 async def test_callers_share_by_key_or_by_host():
     async with desk() as under_test:
         seen: list[str] = []
-        offer = under_test.engine._dispatcher.offer
+        offer = under_test.engine._traffic._dispatcher.offer
 
         def noting(ticket, now, **fields):
             seen.append(ticket.caller)
             return offer(ticket, now, **fields)
 
-        under_test.engine._dispatcher.offer = noting
+        under_test.engine._traffic._dispatcher.offer = noting
         task = under_test.post(request("predict", "x"), call=CallInfo(peer="ipv4:10.0.0.1"))
         (call,) = await under_test.worker.hears(Call)
         under_test.worker.answer(call, output(""))

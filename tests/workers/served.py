@@ -103,7 +103,7 @@ async def served(
     async with under_test.engine:
         await under_test.engine.started()
         yield under_test
-    assert not under_test.engine._calls
+    assert not under_test.engine._traffic.calls
     for worker in under_test.workers:
         with pytest.raises(ProcessLookupError):
             os.kill(worker.pid, 0)

@@ -55,7 +55,7 @@ async def all_back(worker: WorkerProcess) -> None:
 
 
 async def all_over(under_test: Served) -> None:
-    while under_test.engine._calls:
+    while under_test.engine._traffic.calls:
         await turns()
 
 
@@ -134,7 +134,7 @@ async def test_a_worker_that_dies_takes_no_payload_along():
         answer: Any = await under_test.call("echo", array=filled(5))  # may lie in the memory of the worker that dies
         held = [loop.create_task(under_test.call("hold", array=filled(number))) for number in range(5)]
         journal = under_test.workers[0].journal
-        while [journal.mark_of(call.wire_id) for call in under_test.engine._calls.values()] != [Mark.RUNS] * 5:
+        while [journal.mark_of(call.wire_id) for call in under_test.engine._traffic.calls.values()] != [Mark.RUNS] * 5:
             await turns()
         os.kill(under_test.workers[0].pid, signal.SIGKILL)
         for call in held:

@@ -300,7 +300,7 @@ async def test_a_worker_that_dies_with_what_it_holds_costs_nobody_else_anything(
     async with whole() as (under_test, caller):
         held = [caller.ask("hold", array=filled(number)) for number in range(4)]
         journal = under_test.workers[0].journal
-        while [journal.mark_of(call.wire_id) for call in under_test.engine._calls.values()] != [Mark.RUNS] * 4:
+        while [journal.mark_of(call.wire_id) for call in under_test.engine._traffic.calls.values()] != [Mark.RUNS] * 4:
             await turns()
         half = await Client.connect(under_test.port)  # its message lies with the worker that dies
         half.ask(1, b"/clarifai.api.V2/PostModelOutputs", end=False)
