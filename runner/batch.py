@@ -81,12 +81,12 @@ def scatter(results: Any, size: int, name: str) -> Sequence[Any]:
     Raises:
         ModelError: it is nothing of the kind, or of another length.
     """
-    if isinstance(results, str | bytes | Mapping) or not hasattr(results, "__len__"):
-        found = type(cast(object, results)).__name__
-        raise ModelError(f"{name}() got a batch of {size} and returned {found}; it has to return a list of {size}")
     numpy: Any = sys.modules.get("numpy")
     if numpy is not None and type(results) is numpy.ndarray and results.ndim > 1 and len(results) == size:
         return results
+    if isinstance(results, str | bytes | Mapping) or not hasattr(results, "__len__"):
+        found = type(cast(object, results)).__name__
+        raise ModelError(f"{name}() got a batch of {size} and returned {found}; it has to return a list of {size}")
     try:
         rows = list(cast(Iterable[Any], results))
     except TypeError:  # an array without axes

@@ -40,7 +40,7 @@ class CallContext:
         member: the worker's number for the call, under which its steps are known at coalescing points; 0 outside one.
     """
 
-    __slots__ = ("_cancelled", "_metadata", "_state", "_usage", "_watchers", "deadline", "member", "request_id")
+    __slots__ = ("_cancelled", "_deadline", "_metadata", "_request_id", "_state", "_usage", "_watchers", "member")
 
     def __init__(
         self,
@@ -50,9 +50,9 @@ class CallContext:
         metadata: Mapping[str, str] | Callable[[], Mapping[str, str]] = NO_METADATA,
         member: int = 0,
     ) -> None:
-        self.request_id = request_id or uuid.uuid4().hex
+        self._request_id = request_id or uuid.uuid4().hex
         self.member = member
-        self.deadline = deadline
+        self._deadline = deadline
         self._metadata = metadata
         # A plain flag that only ever goes from False to True: reading and writing it are atomic, so no lock.
         self._cancelled = False
@@ -65,6 +65,16 @@ class CallContext:
         return CallContext(
             request_id=self.request_id, deadline=self.deadline, metadata=self._metadata, member=self.member
         )
+
+    @property
+    def request_id(self) -> str:
+        """The id under which logs speak of this call."""
+        return self._request_id
+
+    @property
+    def deadline(self) -> float | None:
+        """The instant, on the `time.monotonic` clock, after which nobody waits for the answer; None: no limit."""
+        return self._deadline
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -178,34 +188,53 @@ class BatchContext(CallContext):
     """What a method that serves a batch sees as its context.
 
     Args:
-        calls: the contexts of the calls, in the order of their values.
-        expand: returns those of all inputs, in order, where calls have several; asked once, when a method wants them.
+        calls: the contexts of the calls, in the order of their values; or what returns them.
+        expand: returns those of all inputs, in order, where calls have several.
+
+    Both are asked once, when a method wants to know something of its callers: most do not.
     """
 
     __slots__ = ("_calls", "_entries", "_expand")
 
-    def __init__(self, calls: Sequence[CallContext], expand: Callable[[], Sequence[CallContext]] | None = None) -> None:
-        deadlines = [call.deadline for call in calls]
-        known = [deadline for deadline in deadlines if deadline is not None]
-        # As long as somebody waits without a limit, there is none.
-        deadline = max(known) if known and len(known) == len(deadlines) else None
-        super().__init__(request_id=",".join(call.request_id for call in calls[:8]), deadline=deadline)
+    def __init__(
+        self,
+        calls: Sequence[CallContext] | Callable[[], Sequence[CallContext]],
+        expand: Callable[[], Sequence[CallContext]] | None = None,
+    ) -> None:
+        super().__init__(request_id="several")
         self._calls = calls
         self._expand = expand
-        self._entries = calls if expand is None else None
+        self._entries: Sequence[CallContext] | None = None
+
+    def _all(self) -> Sequence[CallContext]:
+        calls = self._calls
+        if callable(calls):
+            calls = self._calls = calls()
+        return calls
+
+    @property
+    def request_id(self) -> str:
+        """Those of the first eight calls."""
+        return ",".join([call.request_id for call in self._all()[:8]])
+
+    @property
+    def deadline(self) -> float | None:
+        """The last one of the calls. As long as somebody waits without a limit, there is none."""
+        deadlines = [call.deadline for call in self._all()]
+        known = [deadline for deadline in deadlines if deadline is not None]
+        return max(known) if known and len(known) == len(deadlines) else None
 
     @property
     def entries(self) -> Sequence[CallContext]:
         """See `CallContext`."""
         if self._entries is None:
-            assert self._expand is not None
-            self._entries = self._expand()
+            self._entries = self._all() if self._expand is None else self._expand()
         return self._entries
 
     @property
     def cancelled(self) -> bool:
         """True once nobody of the whole batch waits any more."""
-        return all(call.cancelled for call in self._calls)
+        return all(call.cancelled for call in self._all())
 
     def report_usage(self, *, prompt_tokens: Count = 0, completion_tokens: Count = 0, cached_tokens: Count = 0) -> None:
         """Attach token counts to each call's next result: sequences, one count for each of `entries`.

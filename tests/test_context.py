@@ -128,6 +128,20 @@ def test_a_batch_counts_for_each_call():
     assert batch.cancelled
 
 
+def test_a_batch_asks_for_its_calls_when_a_method_does():
+    asked: list[int] = []
+
+    def calls() -> list[CallContext]:
+        asked.append(1)
+        return [CallContext(request_id=f"r{number}", deadline=1.0) for number in range(9)]
+
+    batch = BatchContext(calls)
+    assert not asked
+    assert batch.request_id == "r0,r1,r2,r3,r4,r5,r6,r7"
+    assert (batch.deadline, batch.cancelled, len(batch.entries)) == (1.0, False, 9)
+    assert asked == [1]
+
+
 def test_a_batch_lasts_as_long_as_somebody_waits():
     assert BatchContext([CallContext(deadline=5.0), CallContext(deadline=9.0)]).deadline == 9.0
     assert BatchContext([CallContext(deadline=5.0), CallContext()]).deadline is None

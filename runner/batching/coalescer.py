@@ -79,14 +79,15 @@ Jobs: TypeAlias = Sequence[Any]
 class Work(Protocol):
     """What the batches of one point do."""
 
-    stages: bool
-    """Whether `prepare` is worth a thread of its own while the device is busy."""
-
     exhausted: int | None
     """The smallest number of inputs that the device had too little memory for, since this was last set to None."""
 
     splits: int
     """Runs that were split for want of memory, since this was last set to 0."""
+
+    def stages(self, jobs: Jobs) -> bool:
+        """Tell whether to prepare these jobs is worth a thread of its own while the device is busy."""
+        ...
 
     def prepare(self, jobs: Jobs) -> Any:
         """Bring the arguments of these jobs into place."""
@@ -239,7 +240,7 @@ class Coalescer:
         def done(outcome: Outcome) -> None:
             self._done(batch, point, crew, outcome)
 
-        ahead = point.work.stages and self._in_hand > 1
+        ahead = self._in_hand > 1 and point.work.stages(jobs)
         self.device.submit(Run(prepare=crew.prepare, run=crew.run, done=done, ahead=ahead))
 
     def _done(self, batch: Batch, point: _Point, crew: _Crew, outcome: Outcome) -> None:

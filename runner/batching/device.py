@@ -88,6 +88,8 @@ class DeviceThread:
         self._marks = marks
         self._runs: SimpleQueue[tuple[Run, Any, BaseException | None] | None] = SimpleQueue()
         self._ahead: SimpleQueue[Run | None] = SimpleQueue()
+        self._given = 0  # runs that the stager was given, counted by the loop's thread
+        self._staged = 0  # and those that it has handed on, counted by its own
         self._thread = threading.Thread(target=self._work, name="device", daemon=True)
         self._stager = threading.Thread(target=self._stage, name="stager", daemon=True)
         self._thread.start()
@@ -95,7 +97,8 @@ class DeviceThread:
 
     def submit(self, run: Run) -> None:
         """See `Device`."""
-        if run.ahead:
+        if run.ahead or self._given != self._staged:  # what is ready at once does not overtake what is not
+            self._given += 1
             self._ahead.put(run)
         else:
             self._runs.put((run, _NOT_READY, None))
@@ -127,6 +130,7 @@ class DeviceThread:
                 self._runs.put((run, run.prepare(), None))
             except BaseException as exc:
                 self._runs.put((run, None, exc))
+            self._staged += 1
             del run
 
     def _work(self) -> None:

@@ -76,9 +76,13 @@ class PointWork:
         self._model = model
         self._stager = stager
         self._stackings = point.stackings
-        self.stages = any(stacking is not Stacking.LIST for stacking in self._stackings)
+        self._stages = any(stacking is not Stacking.LIST for stacking in self._stackings)
         self.exhausted: int | None = None
         self.splits = 0
+
+    def stages(self, jobs: Sequence[_PointJob]) -> bool:
+        """See `coalescer.Work`."""
+        return self._stages
 
     def prepare(self, jobs: Sequence[_PointJob]) -> list[Staged]:
         """See `coalescer.Work`."""

@@ -70,6 +70,11 @@ class Stager:
         self._device = device
         self._copies: Any = None  # the stream on which copies to a GPU run
 
+    @property
+    def copies(self) -> bool:
+        """Whether arrays are copied to a device of its own, which takes its time."""
+        return self._device.startswith("cuda")
+
     def stage(self, values: Sequence[Any] | Blocks, stacking: Stacking, pad: Pad | None) -> Staged:
         """Return the values of one argument, as the function will receive them. Blocks are neither lists nor padded.
 
@@ -84,7 +89,7 @@ class Stager:
         mask = None
         if pad is not None:
             values, mask = padded(values, stacking, pad)
-        if stacking is Stacking.NUMPY or not self._device.startswith("cuda"):
+        if stacking is Stacking.NUMPY or not self.copies:
             return Staged(gather(values, stacking), mask)
         return self._to_gpu(values, mask)
 
@@ -95,7 +100,7 @@ class Stager:
         if stacking is Stacking.NUMPY:
             return Staged(blocks.stacked(numpy.empty(shape, first.dtype)))
         torch: Any = sys.modules["torch"]
-        if not self._device.startswith("cuda"):
+        if not self.copies:
             return Staged(torch.from_numpy(blocks.stacked(numpy.empty(shape, first.dtype))))
         dtype = torch.from_numpy(numpy.empty(0, first.dtype)).dtype
         pinned = torch.empty(shape, dtype=dtype, device="cpu", pin_memory=True)
@@ -105,7 +110,7 @@ class Stager:
     def wait(self) -> None:
         """Wait until a GPU has done all that it was given: until then it has taken note of it, and no more."""
         torch: Any = sys.modules.get("torch")
-        if torch is not None and self._device.startswith("cuda"):
+        if torch is not None and self.copies:
             torch.cuda.synchronize(self._device)
 
     def _to_gpu(self, values: Sequence[Any], mask: Any) -> Staged:

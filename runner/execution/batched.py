@@ -9,7 +9,8 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Final
 
 from runner import context
 from runner.batch import Stacking, scatter
@@ -29,6 +30,11 @@ from runner.wire.payload import Payload
 
 if TYPE_CHECKING:
     from runner.execution.executor import Executor, Incoming
+
+
+_WORTH_A_THREAD: Final = 512 * 1024
+"""bytes of a batch from which on another thread brings them together while the device is busy. To wake it takes as long
+as to copy so many, and other threads wait for the interpreter meanwhile."""
 
 
 class BatchedCall(RunningCall, BatchedJob):
@@ -190,7 +196,15 @@ class BatchedWork:
         self._stager = stager
         self.exhausted: int | None = None
         self.splits = 0
-        self.stages = any(stacking is not Stacking.LIST for stacking in self._plan.stackings)
+        self._arrays = [name for name, stacking, _ in self._plan.columns if stacking is not Stacking.LIST]
+
+    def stages(self, jobs: Sequence[BatchedJob]) -> bool:
+        """See `coalescer.Work`."""
+        if not self._arrays or self._stager.copies:
+            return bool(self._arrays)
+        arguments = jobs[0].arguments
+        each = sum([arguments[name].nbytes for name in self._arrays])
+        return each * len(Inputs(jobs)) >= _WORTH_A_THREAD
 
     def prepare(self, jobs: Sequence[BatchedJob]) -> list[Staged] | None:
         """See `coalescer.Work`. None: the arrays are too different in shape to be one batch."""
@@ -211,7 +225,9 @@ class BatchedWork:
         inputs = Inputs(jobs)
         results = self._run(prepared, inputs)
         try:
-            return self._per_job(results, inputs) if inspect.isawaitable(results) else inputs.per_job(results)
+            if self._method.asynchronous and inspect.isawaitable(results):
+                return self._per_job(results, inputs)
+            return inputs.per_job(results)
         finally:
             del results  # exceptions in it have tracebacks that lead to this frame
 
@@ -222,14 +238,13 @@ class BatchedWork:
         """Return a result for each input, or what gives them once it is awaited."""
         if prepared is None:  # nothing has run, so that this does no harm
             return self._in_halves_awaited(inputs) if self._method.asynchronous else self._in_halves(inputs)
-        calls = inputs.calls
-        for call in calls:
-            self._executor.journal.mark(call, Mark.RUNS)
+        for calls in inputs.calls_by_job:
+            self._executor.journal.mark_all(calls, Mark.RUNS)
         token = context.current.set(inputs.context)
         try:
-            with self._executor.limit(self._method, *calls):
+            with self._limit(inputs):
                 result = self._call(prepared, inputs)
-            if inspect.isawaitable(result):
+            if self._method.asynchronous and inspect.isawaitable(result):
                 return self._awaited(result, inputs)
             return self._results(result, inputs)
         except BaseException as exc:
@@ -238,6 +253,9 @@ class BatchedWork:
             raise
         finally:
             context.current.reset(token)
+
+    def _limit(self, inputs: Inputs) -> AbstractContextManager[None]:
+        return self._executor.limit(self._method, *(inputs.calls if self._method.limited else ()))
 
     def _may_split(self, exc: BaseException, size: int) -> bool:
         """Tell whether to run a batch that raised again, in halves. Keeps count of memory that was too little."""
@@ -267,7 +285,7 @@ class BatchedWork:
     async def _awaited(self, result: Awaitable[Any], inputs: Inputs) -> Sequence[Any]:
         context.current.set(inputs.context)  # a task's own, nothing to put back
         try:
-            with self._executor.limit(self._method, *inputs.calls):
+            with self._limit(inputs):
                 returned = await result
             return self._results(returned, inputs)
         except BaseException as exc:

@@ -229,9 +229,12 @@ class StepWork:
     """Advances generators. See `coalescer.Work`."""
 
     LIMITS: Final = Limits(max_size=1)
-    stages = False
     exhausted: int | None = None  # a stream has the size that it began with
     splits = 0
+
+    def stages(self, jobs: Sequence[StepJob]) -> bool:
+        """See `coalescer.Work`."""
+        return False
 
     def prepare(self, jobs: Sequence[StepJob]) -> list[Staged]:
         """See `coalescer.Work`."""

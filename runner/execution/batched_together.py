@@ -15,6 +15,7 @@ from runner.context import CallContext
 from runner.errors import CallError, Cancelled, DeadlineExceeded
 from runner.execution import failure
 from runner.execution.batched import encoded
+from runner.execution.contexts import Contexts
 from runner.execution.list_jobs import AlikeJob, ListJob, ReadInput
 from runner.execution.method import BatchPlan, LoadedMethod
 from runner.execution.rows import Row, key_of
@@ -35,7 +36,7 @@ class BatchedTogether(RunningCall):
         executor: Executor,
         method: LoadedMethod,
         first: Incoming,
-        contexts: Sequence[CallContext],
+        contexts: Contexts,
         coalescer: Coalescer,
         point: int,
     ) -> None:
@@ -44,7 +45,7 @@ class BatchedTogether(RunningCall):
         Args:
             executor: told how each ends.
             method: of all.
-            first: the first call; its payload is the run of all inputs.
+            first: the first call; its payload is the run of all inputs, and its context stands for those of each.
             contexts: of each.
             coalescer: forms the batches.
             point: the method's there.
@@ -101,7 +102,7 @@ class BatchedTogether(RunningCall):
     def cancel_one(self, call_id: int) -> None:
         """See `RunningCall`. One that waits leaves its entry to the others."""
         place = call_id - self._call.id
-        self._contexts[place].cancel()
+        self._contexts.cancel(place)
         for job in self._jobs:
             if place in job.places:
                 if self._coalescer.withdraw(job):
@@ -109,14 +110,13 @@ class BatchedTogether(RunningCall):
                 return
 
     def _entry(self, key: Hashable, places: Sequence[int]) -> Entry:
-        deadlines = [deadline for place in places if (deadline := self._contexts[place].deadline) is not None]
         return Entry(
             id=self._coalescer.next_entry(),
             point=self._point,
             key=key,
             cost=float(len(places)),
             priority=self._plan.priority,
-            deadline=min(deadlines, default=None),
+            deadline=self._contexts.earliest(places),
             size=len(places),
             divisible=True,
         )
@@ -147,16 +147,19 @@ class BatchedTogether(RunningCall):
 
     def calls(self, job: ListJob) -> Sequence[int]:
         """See `ListOwner`."""
-        first = self._call.id
-        return [first + place for place in job.places]
+        first, places = self._call.id, job.places
+        if isinstance(places, range):
+            return range(first + places.start, first + places.stop)
+        return [first + place for place in places]
 
-    def contexts(self, job: ListJob) -> Sequence[CallContext]:
+    def contexts(self, job: ListJob) -> Collection[CallContext]:
         """See `ListOwner`."""
-        return [self._contexts[place] for place in job.places]
+        return self._contexts.of(job.places)
 
     def gone(self, job: ListJob) -> Collection[int]:
         """See `ListOwner`."""
-        return [place for place in job.places if self._contexts[place].cancelled]
+        gone = self._contexts.gone
+        return [place for place in job.places if place in gone] if gone else ()
 
     def divided(self, job: ListJob, rest: ListJob) -> None:
         """See `ListOwner`."""
@@ -197,10 +200,10 @@ class BatchedTogether(RunningCall):
             place
             for place in job.places
             if not isinstance(error, DeadlineExceeded)
-            or ((deadline := self._contexts[place].deadline) is not None and deadline <= now)
+            or ((deadline := self._contexts.deadline(place)) is not None and deadline <= now)
         ]
         if not late:  # the coalescer's clock is a little before ours
-            late = [min(job.places, key=lambda place: self._contexts[place].deadline or float("inf"))]
+            late = [min(job.places, key=lambda place: self._contexts.deadline(place) or float("inf"))]
         self._leave(job, dict.fromkeys(late, error), now)
 
     def _encoded_at_once(self, job: ListJob, results: Sequence[Any]) -> Payload | None:
@@ -208,8 +211,7 @@ class BatchedTogether(RunningCall):
         places = job.places
         if len(places) < 2 or places[-1] - places[0] >= len(places):
             return None
-        contexts = self._contexts[places[0] : places[-1] + 1]
-        if any(context.cancelled or context.usage is not None for context in contexts):
+        if self.gone(job) or any(context.usage is not None for context in self._contexts.made(places)):
             return None
         try:
             return self._method.codec.encode_outputs(results)

@@ -13,11 +13,11 @@ from runner.batching.coalescer import Coalescer
 from runner.batching.device import LoopDevice
 from runner.batching.helpers import PointCalls
 from runner.batching.tally import Ran
-from runner.context import CallContext
 from runner.execution.batched import BatchedCall, BatchedWork
 from runner.execution.batched_list import BatchedList
 from runner.execution.batched_stream import BatchedStreamCall, OpeningWork, StepWork
 from runner.execution.batched_together import BatchedTogether
+from runner.execution.contexts import Contexts
 from runner.execution.method import LoadedMethod, cost_of, limits_of
 from runner.execution.model_device import ModelDevice
 from runner.execution.running import RunningCall
@@ -79,7 +79,7 @@ class Batches:
             return BatchedList(self._executor, method, call, coalescer, point)
         return BatchedCall(self._executor, method, call, coalescer, point)
 
-    def together(self, method: LoadedMethod, first: Incoming, contexts: Sequence[CallContext]) -> RunningCall:
+    def together(self, method: LoadedMethod, first: Incoming, contexts: Contexts) -> RunningCall:
         """Return several calls of a batched method, not started yet."""
         coalescer, point, _ = self._places[method.name]
         return BatchedTogether(self._executor, method, first, contexts, coalescer, point)
@@ -88,6 +88,12 @@ class Batches:
         """A call is over, or to be stopped: nobody waits for its steps."""
         if self._points is not None:
             self._points.ended(call_id)
+
+    def all_ended(self, first_id: int, calls: int) -> None:
+        """So many calls are over, whose numbers follow each other."""
+        if self._points is not None:
+            for number in range(first_id, first_id + calls):
+                self._points.ended(number)
 
     async def close(self) -> None:
         """Stop. What a device thread runs now is left to end by itself."""

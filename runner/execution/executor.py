@@ -21,6 +21,7 @@ from runner.execution import torch_threads
 from runner.execution.answers import Answers
 from runner.execution.batches import Batches
 from runner.execution.blocking import BlockingCall
+from runner.execution.contexts import Contexts
 from runner.execution.coroutine import CoroutineCall
 from runner.execution.coroutines_together import CoroutinesTogether
 from runner.execution.fetch import Fetcher
@@ -38,6 +39,9 @@ from runner.wire import run
 from runner.wire.payload import Payload
 
 _UNLIMITED: Final = nullcontext()
+
+_SEVERAL: Final = CallContext(request_id="several")
+"""In the place of the context of one call, where each has its own."""
 
 
 class Incoming(NamedTuple):
@@ -161,18 +165,18 @@ class Executor:
         self._calls[call.id] = running
         running.start()
 
-    def start_together(self, first_id: int, method: int, payload: Payload, contexts: Sequence[CallContext]) -> None:
+    def start_together(self, method: int, payload: Payload, contexts: Contexts) -> None:
         """Start several calls of one input each, whose numbers follow each other.
 
         Args:
-            first_id: the number of the first.
             method: index into the loaded methods.
             payload: a run of their inputs.
             contexts: what the method sees of each.
         """
+        first_id = contexts.first
         loaded = self._methods[method] if method < len(self._methods) else None
         if loaded is not None and _read_together(loaded):
-            first = Incoming(first_id, method, payload, b"", contexts[0], len(contexts))
+            first = Incoming(first_id, method, payload, b"", _SEVERAL, len(contexts))
             calls = self._batches.together(loaded, first, contexts)
             self._calls.update(dict.fromkeys(range(first_id, first_id + len(contexts)), calls))
             calls.start()
@@ -180,7 +184,7 @@ class Executor:
         calls = [
             _new_incoming((number, method, each, b"", context, 1))
             for number, (each, context) in enumerate(
-                zip(run.split(payload, len(contexts)), contexts, strict=True), first_id
+                zip(run.split(payload, len(contexts)), contexts.make_all(), strict=True), first_id
             )
         ]
         together = self._coroutines.get(method)
@@ -307,7 +311,7 @@ class Executor:
         """Say that several calls ended well, whose numbers follow each other, and whose times are the same."""
         for number in range(first_id, first_id + calls):
             del self._calls[number]
-            self._batches.ended(number)
+        self._batches.all_ended(first_id, calls)
         self._outlet.ended_together(first_id, calls, outputs, (times,))
 
     def mixed(self, call_id: int, ends: Sequence[Payload | CallError], times: Times = UNTIMED) -> None:

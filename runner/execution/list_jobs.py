@@ -31,7 +31,7 @@ class ListOwner(Protocol):
         """Return the numbers of the calls that a job belongs to."""
         ...
 
-    def contexts(self, job: ListJob) -> Sequence[CallContext]:
+    def contexts(self, job: ListJob) -> Collection[CallContext]:
         """Return the context of each of these calls."""
         ...
 
@@ -80,7 +80,7 @@ class ListJob(BatchedJob):
         return self._owner.calls(self)
 
     @property
-    def contexts(self) -> Sequence[CallContext]:
+    def contexts(self) -> Collection[CallContext]:
         """See `BatchedJob`."""
         return self._owner.contexts(self)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from runner.batch import Stacking
@@ -34,7 +35,7 @@ class BatchedJob(Job):
         raise NotImplementedError
 
     @property
-    def contexts(self) -> Sequence[CallContext]:
+    def contexts(self) -> Collection[CallContext]:
         """Of each of these calls; of one that has several inputs, of its first."""
         raise NotImplementedError
 
@@ -46,7 +47,7 @@ class BatchedJob(Job):
     @property
     def rows(self) -> Sequence[Row]:
         """Its inputs. Made when they are asked for: a row that a job kept would keep the job."""
-        return (Row(self, self.calls[0], self.contexts[0], self.arguments),)
+        return (Row(self, self.calls[0], next(iter(self.contexts)), self.arguments),)
 
     def values(self, name: str) -> Sequence[Any]:
         """Return the values of an argument: a sequence, or an array of numpy's with a row for each, to be copied."""
@@ -79,17 +80,22 @@ class Inputs:
     @property
     def calls(self) -> list[int]:
         """The calls that they belong to."""
+        return [call for calls in self.calls_by_job for call in calls]
+
+    @property
+    def calls_by_job(self) -> list[Sequence[int]]:
+        """The same, those of each job as it has them."""
         if self._rows is None:
-            return [call for job in self._jobs for call in job.calls]
-        return list(dict.fromkeys([row.call_id for row in self._rows]))
+            return [job.calls for job in self._jobs]
+        return [list(dict.fromkeys([row.call_id for row in self._rows]))]
 
     @property
     def context(self) -> BatchContext:
         """What the method sees as its context."""
         if self._rows is None:
-            calls = [context for job in self._jobs for context in job.contexts]
-            several = len(self) > len(calls)
-            return BatchContext(calls, self._contexts if several else None)
+            groups = [job.contexts for job in self._jobs]
+            several = len(self) > sum(map(len, groups))
+            return BatchContext(partial(_joined, groups), self._contexts if several else None)
         return BatchContext(self._contexts())
 
     def _contexts(self) -> list[CallContext]:
@@ -123,6 +129,10 @@ class Inputs:
             found.append(results[position] if end - position == 1 else results[position:end])
             position = end
         return found
+
+
+def _joined(groups: Sequence[Collection[CallContext]]) -> list[CallContext]:
+    return [context for group in groups for context in group]
 
 
 def _blocks(column: Any) -> Sequence[Any]:

@@ -16,6 +16,7 @@ from runner.batching.tally import Ran as BatchRan
 from runner.context import NO_METADATA, CallContext
 from runner.errors import CallError, Cancelled
 from runner.execution.batch_sizes import settle
+from runner.execution.contexts import Contexts
 from runner.execution.executor import Executor, Incoming
 from runner.execution.failure import with_traceback
 from runner.execution.fetch import Fetcher
@@ -162,20 +163,11 @@ class Worker:
             self._overtaken.difference_update(range(first, first + count))
         now = time.monotonic()
         metadata = [partial(self._metadata_of, packed) if packed else NO_METADATA for packed in calls.metadata]
-        if len(metadata) < count:
-            metadata *= count
-        contexts = [
-            CallContext(
-                request_id=request_id,
-                deadline=None if left is None else now + left,
-                metadata=each,
-                member=number,
-            )
-            for number, request_id, left, each in zip(
-                range(first, first + count), calls.request_ids, calls.times_left, metadata, strict=True
-            )
-        ]
-        self._executor.start_together(first, calls.method, calls.payload, contexts)
+        deadlines = None
+        if calls.times_left.count(None) < count:
+            deadlines = [None if left is None else now + left for left in calls.times_left]
+        contexts = Contexts(first, calls.request_ids, deadlines, metadata)
+        self._executor.start_together(calls.method, calls.payload, contexts)
         if self._cancelled_early:
             for number in self._cancelled_early.intersection(range(first, first + count)):
                 self._cancelled_early.discard(number)

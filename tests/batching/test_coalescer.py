@@ -34,7 +34,6 @@ class HeldDevice:
 
 
 class Echo:
-    stages = False
     exhausted: int | None = None
     splits = 0
 

@@ -56,6 +56,20 @@ def test_what_a_function_raises_is_raised_with_the_frames_of_both_threads(thread
     assert threaded.device.call(lambda: "and goes on") == "and goes on"
 
 
+def test_what_is_ready_at_once_does_not_overtake_what_is_made_ready(threaded: Threaded) -> None:
+    go = threading.Event()
+
+    def prepare() -> str:
+        go.wait()
+        return "ahead"
+
+    threaded.device.submit(Run(prepare=prepare, run=threaded.order.append, done=print, ahead=True))
+    threaded.device.submit(Run(prepare=lambda: "later", run=threaded.order.append, done=print))
+    go.set()
+    threaded.device.call(lambda: None)
+    assert threaded.order == ["begins", "ahead", "later"]
+
+
 class Broken:
     """A GPU that fails before anything has begun."""
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from runner.batching.tally import Ran
-from runner.context import CallContext
+from runner.context import NO_METADATA, CallContext
 from runner.errors import CallError
+from runner.execution.contexts import Contexts
 from runner.execution.executor import Executor, Incoming
 from runner.execution.fetch import Fetcher
 from runner.execution.mailbox import Mailbox
@@ -132,13 +133,13 @@ class Stage:
         codec = self.methods[self.index[method]].codec
         inputs = [each if isinstance(each, bytes) else codec.encode_call(each) for each in given]
         numbers = [next(self.ids) for _ in inputs]
+        deadlines: list[float | None] = []
         for number, left in itertools.zip_longest(numbers, times_left):
             self.names[number] = method
-            deadline = None if left is None else time.monotonic() + left
-            self.contexts[number] = CallContext(request_id=f"r{number}", deadline=deadline, member=number)
+            deadlines.append(None if left is None else time.monotonic() + left)
         payload = b"".join(run.pieces(run.INPUT_TAG, inputs))
-        contexts = [self.contexts[number] for number in numbers]
-        self.executor.start_together(numbers[0], self.index[method], payload, contexts)
+        contexts = Contexts(numbers[0], [f"r{number}" for number in numbers], deadlines, [NO_METADATA])
+        self.executor.start_together(self.index[method], payload, contexts)
         return numbers
 
     def send(self, call_id: int, *values: object) -> None:

@@ -290,13 +290,15 @@ async def test_who_leaves_in_the_queue_is_not_run_and_who_leaves_later_gets_noth
 
 
 @on_loop
-@pytest.mark.parametrize("method", ["shout", "double"])  # arguments in a list, and an array that is made ahead
-async def test_who_leaves_a_batch_in_hand_is_not_run(method):
+@pytest.mark.parametrize(
+    ("method", "length"), [("shout", 0), ("double", 2), ("double", 16384)], ids=["texts", "short rows", "made ahead"]
+)
+async def test_who_leaves_a_batch_in_hand_is_not_run(method, length):
     async with Stage(Model) as stage:
         running = await occupied(stage)
         await asyncio.to_thread(stage.model.entered.wait, 10)
         # Full batches are handed over while the device is busy.
-        sent = [{"text": f"{n}"} if method == "shout" else {"row": np.full(2, n)} for n in range(8)]
+        sent = [{"text": f"{n}"} if method == "shout" else {"row": np.full(length, n)} for n in range(8)]
         calls = [stage.call(method, **arguments) for arguments in sent]
         await busy(stage, 2)
         for call in calls[1:4]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Sequence
 
 import pytest
 
@@ -26,6 +27,17 @@ def test_a_mark_is_not_taken_for_that_of_a_later_call() -> None:
     assert all(under_test.mark_of(5 + turns * 65536) is Mark.NONE for turns in range(1, 85))
     under_test.mark(5 + 65536, Mark.TOUCHED)
     assert under_test.mark_of(5) is Mark.NONE
+
+
+@pytest.mark.parametrize("calls", [range(3, 9), range(65530, 65542), range(2**40, 2**40 + 3), [4, 9, 70000], range(0)])
+def test_calls_are_marked_together(calls: Sequence[int]) -> None:
+    under_test, one_by_one = Journal(), Journal()
+    under_test.mark_all(calls, Mark.TOUCHED)
+    under_test.mark_all(calls, Mark.RUNS)
+    for call in calls:
+        one_by_one.mark(call, Mark.RUNS)
+        assert under_test.mark_of(call) is Mark.RUNS
+    assert under_test._memory == one_by_one._memory
 
 
 def test_beats_are_counted() -> None:
