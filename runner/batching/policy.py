@@ -160,7 +160,8 @@ class Policy:
     def finished(self, batch: Batch, seconds: float, now: float) -> None:
         """A batch has run, for so long, and its members have their results: from here on they may come back."""
         self.latency.update(batch.point, batch.cost, seconds)
-        self._settle(batch, now, self.latency.predict(batch.point, batch.cost) or seconds)
+        if batch.id in self._members:
+            self._settle(batch, now, self.latency.predict(batch.point, batch.cost) or seconds)
 
     def dropped(self, batch: Batch, now: float) -> None:
         """A batch was not run after all: nobody waited for it any more."""

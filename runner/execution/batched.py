@@ -196,7 +196,8 @@ class BatchedWork:
         self._stager = stager
         self.exhausted: int | None = None
         self.splits = 0
-        self._arrays = [name for name, stacking, _ in self._plan.columns if stacking is not Stacking.LIST]
+        self._columns = self._plan.columns
+        self._arrays = [name for name, stacking, _ in self._columns if stacking is not Stacking.LIST]
 
     def stages(self, jobs: Sequence[BatchedJob]) -> bool:
         """See `coalescer.Work`."""
@@ -215,7 +216,7 @@ class BatchedWork:
         try:
             return [
                 self._stager.stage(inputs.values(name, size), stacking, padding)
-                for name, stacking, padding in self._plan.columns
+                for name, stacking, padding in self._columns
             ]
         except MostlyPadding:
             return None

@@ -23,7 +23,7 @@ from runner.execution.batched import encoded
 from runner.execution.journal import Mark
 from runner.execution.list_jobs import AlikeJob, ListJob, ReadInput
 from runner.execution.method import BatchPlan, LoadedMethod
-from runner.execution.rows import Row, cost_of, key_of
+from runner.execution.rows import Row, cost_of, key_of, key_of_alike
 from runner.execution.running import RunningCall
 from runner.execution.times import UNTIMED, Times
 from runner.wire import run
@@ -159,7 +159,7 @@ class BatchedList(RunningCall):
         size = self._call.inputs
         if alike.name not in self._plan.names or size > min(self._coalescer.policy.most(self._point)):
             return False
-        entry = self._entry(key_of(self._plan, alike.arguments), float(size), size)
+        entry = self._entry(key_of_alike(self._plan, alike), float(size), size)
         job = AlikeJob(self, entry, alike)
         self._jobs.append(job)
         self._decoding = time.perf_counter() - self._began

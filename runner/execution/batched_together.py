@@ -18,7 +18,7 @@ from runner.execution.batched import encoded
 from runner.execution.contexts import Contexts
 from runner.execution.list_jobs import AlikeJob, ListJob, ReadInput
 from runner.execution.method import BatchPlan, LoadedMethod
-from runner.execution.rows import Row, key_of
+from runner.execution.rows import Row, key_of, key_of_alike
 from runner.execution.running import RunningCall
 from runner.execution.times import Times
 from runner.wire import run
@@ -67,7 +67,7 @@ class BatchedTogether(RunningCall):
         if self._plan.padding is None and size <= min(limits.max_size, limits.max_cost):
             alike = codec.decode_alike(payload, size)
             if alike is not None and alike.name in self._plan.names:
-                entry = self._entry(key_of(self._plan, alike.arguments), range(size))
+                entry = self._entry(key_of_alike(self._plan, alike), range(size))
                 self._decoding = time.perf_counter() - began
                 self._offer(AlikeJob(self, entry, alike))
                 return

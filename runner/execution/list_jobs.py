@@ -170,7 +170,7 @@ class AlikeJob(ListJob):
 
     def members(self) -> list[ReadInput]:
         """Return its inputs, each with arguments of its own."""
-        arguments, name, values = self._alike
+        arguments, name, values, _ = self._alike
         if hasattr(values, "dtype"):
             values = cast(Any, values).copy()
         key = self.entry.key

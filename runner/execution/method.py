@@ -57,7 +57,7 @@ class BatchPlan:
 
     def filled(self, size: int) -> int:
         """Return the size in which a batch of so many entries is run."""
-        return next((allowed for allowed in self.sizes if allowed >= size), size)
+        return next((allowed for allowed in self.sizes if allowed >= size), size) if self.sizes else size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

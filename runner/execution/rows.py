@@ -13,6 +13,7 @@ from runner.batching.staging import Blocks, check_padding
 from runner.context import BatchContext, CallContext
 from runner.execution import failure
 from runner.execution.method import BatchPlan, LoadedMethod
+from runner.wire.call import AlikeCalls
 
 
 class Row(NamedTuple):
@@ -156,6 +157,14 @@ def key_of(plan: BatchPlan, arguments: Mapping[str, Any]) -> Hashable:
         for name, (value, stacking) in zip(plan.names, pairs, strict=True):
             check_padding(name, value, stacking, plan.padding)
     return (shared, tuple([array_key(value, stacking, padded=plan.padding is not None) for value, stacking in pairs]))
+
+
+def key_of_alike(plan: BatchPlan, alike: AlikeCalls) -> Hashable:
+    """Return the key of calls that differ in one batched argument alone: the same one for all calls like them."""
+    key = alike.memo.get("key")
+    if key is None:
+        key = alike.memo["key"] = key_of(plan, alike.arguments)
+    return key
 
 
 def cost_of(method: LoadedMethod, arguments: Mapping[str, Any]) -> float:

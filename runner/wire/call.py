@@ -6,7 +6,7 @@ Knows nothing of ids, or of how bytes travel.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from google.protobuf.struct_pb2 import Struct
 
@@ -45,6 +45,8 @@ class _Alike(NamedTuple):
     """All arguments in order; None in the place of the one that differs."""
     argument: CompiledArgument
     filling: Filling
+    memo: dict[str, Any]
+    """See `AlikeCalls`."""
 
 
 class AlikeCalls(NamedTuple):
@@ -56,6 +58,8 @@ class AlikeCalls(NamedTuple):
     """Of the one in which they differ."""
     values: Sequence[object]
     """Its values: a list, or an array with a row for each, which is to be copied."""
+    memo: dict[str, Any]
+    """Kept for all calls that are like these: what their reader has made of their arguments and of an array's kind."""
 
 
 class CallCodec(ResultCodec):
@@ -141,25 +145,24 @@ class CallCodec(ResultCodec):
         if begin + length != stride or (known := self._alike.find(payload[begin:stride])) is None:
             return None
         start, end = begin + known.start, begin + known.end
-        before, after = payload[:start], payload[end:stride]
-        for base in range(stride, len(payload), stride):
-            if payload[base : base + start] != before or payload[base + end : base + stride] != after:
-                return None
-        others, argument, filling = known.meaning
+        if not _same_between(payload, start, end, stride):
+            return None
+        others, argument, filling, memo = known.meaning
         first: object
         values: Sequence[object]
         try:
-            first = argument.fill(filling, payload, start, end)
             if not isinstance(filling, RowFilling):
-                bases = range(stride, len(payload), stride)
-                values = [first, *(argument.fill(filling, payload, base + start, base + end) for base in bases)]
-            elif not argument.is_limited:
-                values = cast("Sequence[object]", filling.rows(payload, start, stride, count))
-            else:
+                bases = range(0, len(payload), stride)
+                values = [argument.fill(filling, payload, base + start, base + end) for base in bases]
+                first = values[0]
+            elif argument.is_limited:
                 return None
+            else:
+                values = cast("Sequence[object]", filling.rows(payload, start, stride, count))
+                first = values[0] if argument.finish is None else argument.fill(filling, payload, start, end)
             arguments = Arguments(others)
             arguments[argument.name] = first
-            return AlikeCalls(self.finish(arguments), argument.name, values)
+            return AlikeCalls(self.finish(arguments), argument.name, values, memo)
         except (InvalidInput, ValueError):
             return None
 
@@ -180,14 +183,14 @@ class CallCodec(ResultCodec):
             return
         others = {name: None if name == longest.name else value for name, value in arguments.items()}
         if all(isinstance(value, IMMUTABLE) for value in others.values()):
-            alike = _Alike(others, longest, longest.inner.filling(parts[longest.name]))
+            alike = _Alike(others, longest, longest.inner.filling(parts[longest.name]), {})
             if longest.name in ranges:
                 self._alike.learn_at(payload, *ranges[longest.name], alike)
             else:
                 self._alike.learn(payload, content, alike)
 
     def _filled(self, known: Known[_Alike], payload: Payload) -> Arguments:
-        others, argument, filling = known.meaning
+        others, argument, filling, _ = known.meaning
         arguments = Arguments(others)
         try:
             arguments[argument.name] = argument.fill(filling, payload, known.start, known.end)
@@ -337,6 +340,24 @@ class CallCodec(ResultCodec):
 
 
 _NO_RANGES: Final[Mapping[str, Range]] = {}
+
+
+def _same_between(payload: Payload, start: int, end: int, stride: int) -> bool:
+    """Tell whether the messages of a run, each so many bytes, are the same but for their contents.
+
+    Args:
+        payload: the run.
+        start: where the first content starts.
+        end: where it ends.
+        stride: bytes of each message, with what stands before it.
+    """
+    view = memoryview(payload)
+    between = view[end:stride].tobytes() + view[:start].tobytes()  # of two messages, compared at once
+    size = len(between)
+    for position in range(end, len(payload) - stride, stride):
+        if view[position : position + size].tobytes() != between:
+            return False
+    return view[len(payload) - stride + end :].tobytes() == between[: stride - end]
 
 
 def _serialize_for_caller(message: pb.Input, apart: Mapping[int, memoryview]) -> bytes:

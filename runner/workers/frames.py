@@ -47,7 +47,7 @@ Pairs: TypeAlias = tuple[tuple[str, str], ...]
 _ID = struct.Struct("<IBQ")
 _CALL = struct.Struct("<IBQHdHIIH")
 _COUNT = struct.Struct("<IBQIQ")
-_CALLS = struct.Struct("<IBQHHIH")
+_CALLS = struct.Struct("<IBQHHHIH")
 _RESULT = struct.Struct("<IBQffffH")
 _RESULTS = struct.Struct("<IBQHH")
 _TIMES = struct.Struct("<ffffH")
@@ -99,9 +99,11 @@ def pack(message: Message, out: list[Payload], shared: SharedWriter | None = Non
         case Calls():
             count = len(message.request_ids)
             request_ids = _BETWEEN.join(message.request_ids).encode()
-            left = [NO_DEADLINE if each is None else max(each, 0.0) for each in message.times_left]
+            left: list[float] = []
+            if message.times_left.count(None) < count:
+                left = [NO_DEADLINE if each is None else max(each, 0.0) for each in message.times_left]
             blocks = message.metadata
-            numbers = struct.pack(f"<{count}d{len(blocks)}I", *left, *map(len, blocks))
+            numbers = struct.pack(f"<{len(left)}d{len(blocks)}I", *left, *map(len, blocks))
             metadata = b"".join(blocks)
             head = _CALLS.pack(
                 _CALLS.size - 4 + len(numbers) + len(request_ids) + len(metadata) + len(message.payload),
@@ -109,6 +111,7 @@ def pack(message: Message, out: list[Payload], shared: SharedWriter | None = Non
                 message.id,
                 message.method,
                 count,
+                len(left),
                 len(request_ids),
                 len(blocks),
             )
@@ -237,18 +240,18 @@ def _read_result(frame: memoryview) -> Message:
 
 
 def _read_calls(frame: memoryview) -> Message:
-    _, _, call_id, method, count, ids_size, blocks = _CALLS.unpack_from(frame)
-    numbers = struct.unpack_from(f"<{count}d{blocks}I", frame, _CALLS.size)
-    start = _CALLS.size + 8 * count + 4 * blocks
+    _, _, call_id, method, count, timed, ids_size, blocks = _CALLS.unpack_from(frame)
+    numbers = struct.unpack_from(f"<{timed}d{blocks}I", frame, _CALLS.size)
+    start = _CALLS.size + 8 * timed + 4 * blocks
     request_ids = str(frame[start : start + ids_size], "utf-8").split(_BETWEEN)
-    if len(request_ids) != count or blocks not in (1, count):
-        raise ValueError(f"{len(request_ids)} ids and {blocks} blocks of metadata of {count} calls")
+    if len(request_ids) != count or timed not in (0, count) or blocks not in (1, count):
+        raise ValueError(f"{len(request_ids)} ids, {timed} times and {blocks} blocks of metadata of {count} calls")
     start += ids_size
     metadata: list[bytes] = []
-    for size in numbers[count:]:
+    for size in numbers[timed:]:
         metadata.append(bytes(frame[start : start + size]))
         start += size
-    times_left = tuple([None if each < 0 else each for each in numbers[:count]])
+    times_left = tuple([None if each < 0 else each for each in numbers[:timed]]) if timed else (None,) * count
     return Calls(call_id, method, rest(frame, start), times_left, tuple(request_ids), tuple(metadata))
 
 

@@ -112,6 +112,21 @@ async def test_what_must_not_share_a_batch_does_not():
         assert stage.model.runs == [["a", "c"], ["b", "d"]]
 
 
+@on_loop
+async def test_what_is_alike_in_two_ways_does_not_share_a_batch():
+    async with Stage(Model) as stage:
+        plain, marked = texts("a", "b"), [{**each, "mark": "?"} for each in texts("c", "d")]
+        for given in (plain, marked) * 2:
+            await ends(stage, [stage.call("shout", **given[0])])
+        first = await occupied(stage)
+        calls = stage.call_together("shout", *plain) + stage.call_together("shout", *marked)
+        calls += stage.call_together("shout", *plain)
+        stage.model.gate.set()
+        assert await ends(stage, calls) == ["A!", "B!", "C?", "D?", "A!", "B!"]
+        await stage.end(first)
+        assert stage.model.runs == [["first"], ["a", "b", "a", "b"], ["c", "d"]]
+
+
 @pytest.mark.parametrize("known", [False, True], ids=["the first", "alike"])
 @on_loop
 async def test_each_fails_for_itself(known):

@@ -184,14 +184,16 @@ def test_several_calls_with_a_text(sent: list[tuple[dict[str, Any], list[tuple[i
     st.sampled_from([(4,), (2, 2), (1, 2, 2)]),
     st.sampled_from(["f4", "f8", ">f4", "i2"]),
     changes,
+    st.integers(0, 4),
 )
 def test_several_calls_with_an_array(
-    rows: list[list[float]], shape: tuple[int, ...], dtype: str, change: list[tuple[int, int]]
+    rows: list[list[float]], shape: tuple[int, ...], dtype: str, change: list[tuple[int, int]], place: int
 ) -> None:
     learning = codec("double")
     with np.errstate(all="ignore"):
         payloads = [learning.encode_call({"row": np.array(row).reshape(shape).astype(dtype)}) for row in rows]
-    payloads[-1] = mutated(payloads[-1], change)
+    place %= len(payloads)
+    payloads[place] = mutated(payloads[place], change)
     expected = [outcome(learning, payload) for payload in payloads]
     found = at_once(learning, payloads, bytearray)
     assert found is None or found == expected

@@ -188,6 +188,15 @@ def test_ends_that_are_cut_off_are_no_message() -> None:
         unpack(memoryview(data))
 
 
+def test_calls_without_deadlines_say_nothing_of_them() -> None:
+    calls = Calls(7, 0, b"inputs", (None, None), ("a", "b"), (b"",))
+    data = framed(calls)
+    assert len(framed(calls._replace(times_left=(None, 1.0)))) == len(data) + 16
+    broken = data[:17] + b"\1" + data[18:]  # one deadline of two calls
+    with pytest.raises(ValueError, match="1 times and 1 blocks of metadata of 2 calls"):
+        unpack(memoryview(broken))
+
+
 def test_a_large_payload_is_neither_joined_nor_copied() -> None:
     payload = bytes(JOIN_BELOW)
     pieces: list[Payload] = []
