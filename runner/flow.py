@@ -56,9 +56,9 @@ class Consumption:
         self._batch, self._batch_bytes = max(items // 2, 1), max(size // 2, 1)
         self._items = self._bytes = 0
 
-    def consume(self, size: int) -> tuple[int, int] | None:
-        """Count one item of `size` bytes; return the items and bytes to give back now, usually None."""
-        self._items += 1
+    def consume(self, size: int, items: int = 1) -> tuple[int, int] | None:
+        """Count items of `size` bytes together; return the items and bytes to give back now, usually None."""
+        self._items += items
         self._bytes += size
         if self._items < self._batch and self._bytes < self._batch_bytes:
             return None

@@ -9,9 +9,9 @@ import functools
 import gc
 import resource
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 import uvloop
@@ -41,6 +41,15 @@ def on_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
         assert not lost, lost
 
     return run
+
+
+async def one_by_one(replies: AsyncIterator[Sequence[bytes]]) -> AsyncIterator[bytes]:
+    """Yield what an RPC yields together each by itself."""
+    async with contextlib.aclosing(cast(Any, replies)):
+        async for together in replies:
+            assert together
+            for reply in together:
+                yield reply
 
 
 class _Loop(uvloop.Loop):

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 from runner.dispatch.dispatcher import CallId
 from runner.errors import CallError, Cancelled
 from runner.execution.times import Times
-from runner.flow import Consumption, Window
+from runner.flow import STREAM_WINDOW, Consumption, Window
 from runner.limits import CallerLimits
 from runner.signature.published import Published
 from runner.wire.payload import Payload
@@ -244,6 +244,8 @@ class StreamCall(EngineCall):
         "_result",
         "_sender",
         "_sent",
+        "_taken",
+        "_taken_bytes",
         "_window",
         "times",
     )
@@ -258,6 +260,7 @@ class StreamCall(EngineCall):
         # Inputs that were sent while the method may not have begun, a window of them at most; None: it has.
         self._sent: list[Payload] | None = []
         self._read = False  # something of the answer has left
+        self._taken = self._taken_bytes = 0  # outputs behind a first one that whoever took them may not be done with
         self._result: Payload = b""
         self._end: CallError | bool = False  # True: ended well
         self._reader: asyncio.Future[None] | None = None  # waits for an output, or the end
@@ -270,18 +273,40 @@ class StreamCall(EngineCall):
         return self
 
     async def __anext__(self) -> Payload:
-        while not self._arrived:
+        outputs = await self.take(1)
+        if not outputs:
+            raise StopAsyncIteration
+        return outputs[0]
+
+    async def take(self, most: int = STREAM_WINDOW // 2) -> list[Payload]:
+        """Wait until an output is there; return all that are, `most` of them at most. None: the call ended well.
+
+        The method may send as many more: for the first of them at once, and for the others when more is asked for.
+        """
+        if self._taken:
+            self._consumed(self._taken, self._taken_bytes)
+            self._taken = 0
+        arrived = self._arrived
+        while not arrived:
             if isinstance(self._end, CallError):
                 raise self._end
             if self._end:
-                raise StopAsyncIteration
+                return []
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
-        payload = self._arrived.popleft()
         self._read = True
-        if (credit := self._consumption.consume(len(payload))) and self.wire is not None and not self._end:
+        first = arrived.popleft()
+        self._consumed(1, len(first))
+        if not arrived or most == 1:
+            return [first]
+        others = [arrived.popleft() for _ in range(min(most - 1, len(arrived)))]
+        self._taken = len(others)
+        self._taken_bytes = sum(map(len, others))
+        return [first, *others]
+
+    def _consumed(self, items: int, size: int) -> None:
+        if (credit := self._consumption.consume(size, items)) and self.wire is not None and not self._end:
             self.wire.send(Credit(self.wire_id, *credit))
-        return payload
 
     async def result(self) -> Payload:
         """Wait for the one output of a call whose input alone is a stream."""

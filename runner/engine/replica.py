@@ -20,6 +20,7 @@ from runner.workers.messages import (
     Credit,
     Failed,
     Item,
+    Items,
     LoadFailed,
     Message,
     Mixed,
@@ -197,6 +198,11 @@ class Replica:
             case Item():
                 if (call := self._calls.get(message.id)) is not None:
                     call.item(message.payload)
+            case Items():
+                calls = self._calls
+                for call_id, payload in zip(message.ids, message.payloads, strict=True):
+                    if (call := calls.get(call_id)) is not None:
+                        call.item(payload)
             case Failed():
                 if (call := self._pop(message.id)) is not None:
                     call.fail(message.error, message.times)

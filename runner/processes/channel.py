@@ -28,6 +28,9 @@ there is to know of a model's methods. A frame beyond this can only be garbage, 
 class Owner(Protocol):
     """Who is told what a channel brings."""
 
+    def complete(self, channel: Channel) -> None:
+        """The channel is about to write: put into its `outbox` what else was to be sent."""
+
     def received(self, frame: memoryview) -> None:
         """Take a whole frame, its length included. A short one is read over later. An exception ends the channel."""
 
@@ -55,6 +58,7 @@ class Channel(asyncio.BufferedProtocol):
         self._is_piece = False  # whether that is a piece or a frame
         self._joiner = Joiner()
         self.outbox: list[Payload] = []
+        self._held = 0  # messages since the last write, which stand in the outbox or are soon put there
         self.announced = 0  # bytes of payloads that messages in the outbox bring, or say where they lie
         self.cutter = Cutter()
         self._paused = False
@@ -63,20 +67,23 @@ class Channel(asyncio.BufferedProtocol):
         self._until = 0.0
 
     def hold(self) -> None:
-        """Write soon: after `quiet_turns` of the loop in which nothing was added, or after `_HOLD`."""
+        """Write a message soon: after `quiet_turns` of the loop in which no other came, or after `_HOLD`."""
+        self._held += 1
+        if self._held > 1:
+            return
         self._until = time.monotonic() + _HOLD
         if not self._holding:
             self._holding = True
-            self._loop.call_soon(self._next_turn, 0, self._quiet_turns)
+            self._loop.call_soon(self._next_turn, 1, self._quiet_turns)
 
-    def _next_turn(self, pieces: int, quiet: int) -> None:
-        if len(self.outbox) != pieces:
+    def _next_turn(self, held: int, quiet: int) -> None:
+        if self._held != held:
             quiet = self._quiet_turns
-        if not self.outbox or quiet <= 0 or time.monotonic() >= self._until:
+        if not self._held or quiet <= 0 or time.monotonic() >= self._until:
             self._holding = False
             self.flush()
         else:
-            self._loop.call_soon(self._next_turn, len(self.outbox), quiet - 1)
+            self._loop.call_soon(self._next_turn, self._held, quiet - 1)
 
     def cut(self, call: int, begin: int, size: int) -> bool:
         """Have a call's frame sent in pieces that stands in the outbox from `begin` on; False if it can stay there.
@@ -131,7 +138,8 @@ class Channel(asyncio.BufferedProtocol):
 
     def flush(self) -> None:
         """Write what has gathered."""
-        self.announced = 0
+        self._owner.complete(self)
+        self.announced = self._held = 0
         outbox, self.outbox = self.outbox, []
         if self._transport is None or self._transport.is_closing() or not outbox:
             return

@@ -6,7 +6,7 @@ which is also called `ready`. For probes that tell the three apart there are `li
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -70,14 +70,14 @@ class Health:
             raise RpcFailed(GrpcCode.NOT_FOUND, f"there is no service {name!r}")
         return self._reply(name).SerializeToString()
 
-    async def _watch(self, request: bytes, call: CallInfo) -> AsyncIterator[bytes]:
+    async def _watch(self, request: bytes, call: CallInfo) -> AsyncIterator[Sequence[bytes]]:
         name = _read(request)
         told = None
         while True:
             changed = self._fitness.changed
             reply = self._reply(name).SerializeToString()
             if reply != told:
-                yield reply
+                yield (reply,)
                 told = reply
             await changed.wait()
 

@@ -42,6 +42,15 @@ class Inbox(Generic[T]):
             await self._reader
         return self._items.popleft()
 
+    async def take_all(self, most: int) -> list[T]:
+        """Return all that are there, `most` of them at most; wait if there is none.
+
+        Raises:
+            StopAsyncIteration: there is none, and none will come.
+        """
+        first = await self.take()
+        return [first, *(self._items.popleft() for _ in range(min(most - 1, len(self._items))))]
+
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)

@@ -7,7 +7,7 @@ these descriptors, since the messages are those of `runner.v1` under either serv
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
@@ -43,9 +43,9 @@ def reflection_rpcs() -> Rpcs:
     """Return the RPCs of both versions."""
     pool = _describe()
 
-    async def info(requests: AsyncIterator[bytes], call: CallInfo) -> AsyncIterator[bytes]:
+    async def info(requests: AsyncIterator[bytes], call: CallInfo) -> AsyncIterator[Sequence[bytes]]:
         async for request in _parsed(requests):
-            yield _answer(pool, request).SerializeToString()
+            yield (_answer(pool, request).SerializeToString(),)
 
     rpc = BidiRpc(info, lasting=True)
     return {f"/{version}.ServerReflection/ServerReflectionInfo": rpc for version in (_V1, _V1ALPHA)}

@@ -1,7 +1,7 @@
 """The RPCs that the server answers, whatever carries them: by path, in bytes, with one function each.
 
 A function gets the bytes of a request, or an iterator of them, and returns the bytes of a reply, or an iterator of
-them. It fails with a `CallError` or with `RpcFailed`; cancelling it, or closing its iterator, cancels the call.
+replies. It fails with a `CallError` or with `RpcFailed`; cancelling it, or closing its iterator, cancels the call.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class UnaryRpc(NamedTuple):
 class ServerStreamRpc(NamedTuple):
     """One request, many replies."""
 
-    answer: Callable[[bytes, CallInfo], AsyncIterator[bytes]]
+    answer: Callable[[bytes, CallInfo], AsyncIterator[Sequence[bytes]]]
+    """Yields replies that are ready together."""
     lasting: bool = False
     """It goes on until the client leaves: nobody waits for it when the server stops."""
     times: bool = False
@@ -67,7 +68,8 @@ class ServerStreamRpc(NamedTuple):
 class BidiRpc(NamedTuple):
     """Many requests, many replies."""
 
-    answer: Callable[[AsyncIterator[bytes], CallInfo], AsyncIterator[bytes]]
+    answer: Callable[[AsyncIterator[bytes], CallInfo], AsyncIterator[Sequence[bytes]]]
+    """As for `ServerStreamRpc`."""
     lasting: bool = False
     """As for `ServerStreamRpc`."""
     times: bool = False

@@ -94,8 +94,10 @@ class Service:
             )
             return self._replies.refusal(dialect, exc, with_output=signatures)
 
-    async def server_stream(self, dialect: Dialect, rpc: str, request: bytes, call: CallInfo) -> AsyncIterator[bytes]:
-        """Answer one request with a stream of replies."""
+    async def server_stream(
+        self, dialect: Dialect, rpc: str, request: bytes, call: CallInfo
+    ) -> AsyncIterator[Sequence[bytes]]:
+        """Answer one request with a stream of replies; yield those together that are ready together."""
         try:
             caller = self._access.check(call.metadata)
             envelope = await self._read(request, call)
@@ -103,28 +105,31 @@ class Service:
             if len(envelope.inputs) > 1:
                 requests = [wanted._replace(payload=payload) for payload in envelope.inputs]
                 async for message in self._streams(call, requests):
-                    yield message
+                    yield (message,)
                 return
             stream = self._engine.stream(wanted)
             try:
-                async for output in stream:
-                    yield reply.success((output,))
+                while outputs := await stream.take():
+                    yield [reply.success((output,)) for output in outputs]
             finally:
                 tell_times(call, stream)
                 stream.close()
         except Exception as exc:
-            yield self._replies.refusal(dialect, exc)
+            yield (self._replies.refusal(dialect, exc),)
 
     async def bidi(
         self, dialect: Dialect, rpc: str, requests: AsyncIterator[bytes], call: CallInfo
-    ) -> AsyncIterator[bytes]:
-        """Answer a stream of requests with a stream of replies, each as soon as it is there."""
+    ) -> AsyncIterator[Sequence[bytes]]:
+        """Answer a stream of requests with a stream of replies, each as soon as it is there.
+
+        Those that are ready together are yielded together.
+        """
         try:
             async with self._opened(dialect, Cardinality.BIDI, requests, call) as stream:
-                async for output in stream:
-                    yield reply.success((output,))
+                while outputs := await stream.take():
+                    yield [reply.success((output,)) for output in outputs]
         except Exception as exc:
-            yield self._replies.refusal(dialect, exc, streaming_input=True)
+            yield (self._replies.refusal(dialect, exc, streaming_input=True),)
 
     async def client_stream(self, dialect: Dialect, rpc: str, requests: AsyncIterator[bytes], call: CallInfo) -> bytes:
         """Answer a stream of requests with one reply."""

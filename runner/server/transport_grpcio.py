@@ -241,8 +241,9 @@ class _Handlers(grpc.GenericRpcHandler):
         self._count(counted)
         try:
             async with aclosing(replies):
-                async for message in replies:
-                    await context.write(message)
+                async for together in replies:
+                    for message in together:
+                        await context.write(message)
             _tell_trailers(context, info)
         except grpc.aio.InternalError:
             # So a write ends that waited for room when the client left. That it has left is told a moment later.

@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 
 from runner.client.failures import from_grpc
 from runner.client.transport import AsyncReplies, CallOptions, Replies
@@ -69,8 +69,8 @@ class _Gate:
     def client_stream(self, rpc: str, info: CallInfo) -> Opener:
         """Return what opens a client-stream call: a stream of one reply."""
 
-        async def only(requests: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-            yield await self.service.client_stream(_NATIVE, rpc, requests, info)
+        async def only(requests: AsyncIterator[bytes]) -> AsyncGenerator[Sequence[bytes], None]:
+            yield (await self.service.client_stream(_NATIVE, rpc, requests, info),)
 
         return lambda requests: self._replies(only(requests), info)
 
@@ -79,10 +79,11 @@ class _Gate:
         for call in list(self.calls):
             call.cancel()
 
-    async def _replies(self, replies: AsyncIterator[bytes], info: CallInfo) -> AsyncGenerator[bytes, None]:
+    async def _replies(self, replies: AsyncIterator[Sequence[bytes]], info: CallInfo) -> AsyncGenerator[bytes, None]:
         try:
-            async for reply in replies:
-                yield reply
+            async for together in replies:
+                for reply in together:
+                    yield reply
         except CallError as error:
             raise self._told(error, info) from error
         finally:

@@ -31,6 +31,7 @@ from runner.workers.messages import (
     EndInput,
     Failed,
     Item,
+    Items,
     Load,
     LoadFailed,
     Message,
@@ -45,6 +46,7 @@ from runner.workers.messages import (
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
 _ID = struct.Struct("<IBQ")
+_ITEMS = struct.Struct("<IBH")
 _CALL = struct.Struct("<IBQHdHIIH")
 _COUNT = struct.Struct("<IBQIQ")
 _CALLS = struct.Struct("<IBQHHHIH")
@@ -59,6 +61,7 @@ _BETWEEN = "\n"
 
 _ITEM = Item.TAG
 new_item = maker(Item)
+new_items = maker(Items)
 _new_times = maker(Times)
 
 
@@ -96,6 +99,13 @@ def pack(message: Message, out: list[Payload], shared: SharedWriter | None = Non
             )
             head = b"".join((head, request_id, message.metadata, message.params))
             return append(out, head, message.payload, shared)
+        case Items():
+            ids, payloads = message.ids, message.payloads
+            count = len(ids)
+            numbers = struct.pack(f"<{count}Q{count}I", *ids, *map(len, payloads))
+            data = b"".join((numbers, *payloads))
+            out += (_ITEMS.pack(_ITEMS.size - 4 + len(data), Items.TAG, count), data)
+            return _ITEMS.size + len(data)
         case Calls():
             count = len(message.request_ids)
             request_ids = _BETWEEN.join(message.request_ids).encode()
@@ -237,6 +247,20 @@ def _read_call(frame: memoryview) -> Message:
 def _read_result(frame: memoryview) -> Message:
     _, _, call_id, *times = _RESULT.unpack_from(frame)
     return Result(call_id, rest(frame, _RESULT.size), Times(*times))
+
+
+def _read_items(frame: memoryview) -> Message:
+    _, _, count = _ITEMS.unpack_from(frame)
+    numbers = struct.unpack_from(f"<{count}Q{count}I", frame, _ITEMS.size)
+    data = bytes(frame)
+    position = _ITEMS.size + 12 * count
+    payloads: list[bytes] = []
+    for size in numbers[count:]:
+        payloads.append(data[position : position + size])
+        position += size
+    if position != len(data):
+        raise ValueError(f"{count} items come to {position} bytes in a frame of {len(data)}")
+    return new_items((numbers[:count], tuple(payloads)))
 
 
 def _read_calls(frame: memoryview) -> Message:
@@ -386,6 +410,7 @@ _READERS: dict[int, Callable[[memoryview], Message]] = {
     Load.TAG: _read_load,
     Call.TAG: _read_call,
     Calls.TAG: _read_calls,
+    Items.TAG: _read_items,
     EndInput.TAG: _read_end_input,
     Credit.TAG: _read_credit,
     Cancel.TAG: _read_cancel,

@@ -21,6 +21,7 @@ from runner.processes.shared import Shared
 from runner.wire.payload import Payload
 from runner.workers.frames import pack, unpack
 from runner.workers.messages import Call, Calls, EndInput, Failed, Item, Message, Mixed, Result, Results
+from runner.workers.short_items import SHORT, ShortItems
 
 SERVER_QUIET_TURNS = 12
 WORKER_QUIET_TURNS = 0
@@ -130,6 +131,7 @@ class SocketLink:
         self._receiver = receiver
         self._data = Channel(self, loop, quiet_turns)
         self._control = Channel(self, loop, quiet_turns)
+        self._items = ShortItems()
         self._closed = False
         self._ending: asyncio.TimerHandle | None = None
 
@@ -152,6 +154,13 @@ class SocketLink:
     def send(self, message: Message) -> None:
         """See `Link`."""
         channel = self._control if message.CONTROL else self._data
+        if type(message) is Item and len(message.payload) < SHORT and message.id not in channel.cutter.calls:
+            if self._items.add(message):
+                self.complete(channel)
+            channel.hold()
+            return
+        if self._items:
+            self.complete(channel)  # what was sent before goes before
         begin = len(channel.outbox)
         size = pack(message, channel.outbox, self.writer)
         if size < PIECE_BYTES and isinstance(message, _ANNOUNCED):
@@ -162,7 +171,7 @@ class SocketLink:
         enough = begin >= _ENOUGH or _calls_in(message) >= _ENOUGH
         if enough and type(message) is not Item:
             channel.flush()
-        elif not (channel.announced >= _ENOUGH_BYTES and channel.flush_now()) and not begin:
+        elif not (channel.announced >= _ENOUGH_BYTES and channel.flush_now()):
             channel.hold()
 
     def join(self, pieces: Sequence[Payload]) -> Payload:
@@ -179,6 +188,11 @@ class SocketLink:
         # it has ended, `lost` closes the other.
         self._control.flush()
         self._data.close()
+
+    def complete(self, channel: Channel) -> None:
+        """See `Owner`."""
+        if channel is self._data and (message := self._items.take()) is not None:
+            pack(message, channel.outbox)
 
     def received(self, frame: memoryview) -> None:
         """See `Owner`."""

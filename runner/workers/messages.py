@@ -3,7 +3,7 @@
 `frames.py` knows their bytes. There are two sockets to a worker: messages marked `CONTROL` take the second one and
 overtake payloads that are still on their way.
 
-Messages are frozen. The three that every call costs are named tuples, which are made three times as fast as frozen
+Messages are frozen. Those that every call or chunk costs are named tuples, which are made three times as fast as frozen
 dataclasses.
 """
 
@@ -102,6 +102,16 @@ class Item(NamedTuple):
     payload: Payload
 
     TAG = 3
+    CONTROL = False
+
+
+class Items(NamedTuple):
+    """What so many `Item`s would say, one after the other, of one call or of several. All are short."""
+
+    ids: tuple[int, ...]
+    payloads: tuple[Payload, ...]
+
+    TAG = 8
     CONTROL = False
 
 
@@ -257,6 +267,6 @@ class Room:
     calls: int
 
 
-ToWorker: TypeAlias = Load | Call | Calls | Item | EndInput | Credit | Cancel
-FromWorker: TypeAlias = Ready | LoadFailed | Item | Credit | Result | Results | Failed | Mixed | Ran | Room
+ToWorker: TypeAlias = Load | Call | Calls | Item | Items | EndInput | Credit | Cancel
+FromWorker: TypeAlias = Ready | LoadFailed | Item | Items | Credit | Result | Results | Failed | Mixed | Ran | Room
 Message: TypeAlias = ToWorker | FromWorker

@@ -38,6 +38,7 @@ from runner.workers.messages import (
     EndInput,
     Failed,
     Item,
+    Items,
     Load,
     Message,
     Mixed,
@@ -122,6 +123,9 @@ class Worker:
                 self._start_together(message)
             case Item():
                 self._executor.item(message.id, message.payload)
+            case Items():
+                for call_id, payload in zip(message.ids, message.payloads, strict=True):
+                    self._executor.item(call_id, payload)
             case EndInput():
                 self._executor.end_input(message.id)
             case Credit():

@@ -80,6 +80,40 @@ async def test_a_reader_gives_credit_by_the_half_window():
 
 
 @on_loop
+async def test_outputs_that_are_there_are_taken_together():
+    async with scripted() as under_test:
+        stream, worker, call = await opened(under_test, GENERATE)
+        half = STREAM_WINDOW // 2
+        worker.item(call, b"1", b"2", b"3")
+        assert await stream.take(2) == [b"1", b"2"]
+        assert await stream.take() == [b"3"]
+        taking = asyncio.ensure_future(stream.take())
+        await turns()
+        assert not taking.done()
+        worker.item(call, *[b"x"] * (half - 3))
+        assert len(await taking) == half - 3
+        assert not worker.of(Credit)  # all but the first of them may still be on their way
+        worker.item(call, *[b"y"] * (half + 1))
+        assert await stream.take() == [b"y"] * half
+        assert worker.of(Credit) == [Credit(call.id, half, half)]
+        worker.fail(call, ModelError("ValueError: no"))
+        assert await stream.take() == [b"y"]  # what came before the end is told before it
+        with pytest.raises(ModelError):
+            await stream.take()
+        under_test.idle()
+
+
+@on_loop
+async def test_of_a_stream_that_ended_well_nothing_is_taken():
+    async with scripted() as under_test:
+        stream, worker, call = await opened(under_test, GENERATE)
+        worker.answer(call, b"")
+        assert await stream.take() == []
+        assert await stream.take() == []
+        under_test.idle()
+
+
+@on_loop
 async def test_a_stream_that_is_over_is_given_no_credit():
     async with scripted() as under_test:
         stream, worker, call = await opened(under_test, GENERATE)

@@ -281,6 +281,7 @@ def frames() -> Iterator[bytes]:
     everything += [
         messages.Call(2, 1, b"x" * 20_000, b"\x0a\x00", None, "r-1", pack_pairs([("a", "b")])),
         messages.Item(1, b"x" * 20_000),
+        messages.Items((1, 2, 1), (b"one", b"", b"three")),
     ]
     for message in everything:
         pieces: list[bytes | memoryview] = []

@@ -106,18 +106,18 @@ class Served:
             except TimeoutError:
                 raise DeadlineExceeded("the deadline passed") from None
 
-    async def server_stream(self, request: bytes, call: CallInfo) -> AsyncIterator[bytes]:
+    async def server_stream(self, request: bytes, call: CallInfo) -> AsyncIterator[Sequence[bytes]]:
         with self._served(call):
-            for number in range(len(request) % 4):
-                yield b"%d" % number
+            if first := [b"%d" % number for number in range(len(request) % 4)]:
+                yield first
             self._tell(request, call)
-            yield await self._act(request)
+            yield (await self._act(request),)
 
-    async def bidi(self, requests: AsyncIterator[bytes], call: CallInfo) -> AsyncIterator[bytes]:
+    async def bidi(self, requests: AsyncIterator[bytes], call: CallInfo) -> AsyncIterator[Sequence[bytes]]:
         with self._served(call):
             async for request in requests:
                 self._tell(request, call)
-                yield await self._act(request)
+                yield (await self._act(request),)
                 if request[:1] == b".":
                     return  # before the client has ended
 

@@ -18,6 +18,7 @@ from runner.signature.dialect import Dialect
 from runner.wire.pb import inference_pb2 as pb
 from runner.workers.messages import Call
 from tests.engine.scripted import Scripted, ScriptedWorker, scripted
+from tests.running import one_by_one
 
 CLARIFAI, NATIVE = Dialect.CLARIFAI, Dialect.NATIVE
 PLAIN = CallInfo()
@@ -85,13 +86,13 @@ class Desk:
     async def generate(
         self, message: bytes, dialect: Dialect = CLARIFAI, call: CallInfo = PLAIN
     ) -> AsyncIterator[Reply]:
-        async for data in self.service.server_stream(dialect, "GenerateModelOutputs", message, call):
+        async for data in one_by_one(self.service.server_stream(dialect, "GenerateModelOutputs", message, call)):
             yield Reply(data)
 
     async def chat(
         self, requests: AsyncIterator[bytes], dialect: Dialect = CLARIFAI, call: CallInfo = PLAIN
     ) -> AsyncIterator[Reply]:
-        async for data in self.service.bidi(dialect, "StreamModelOutputs", requests, call):
+        async for data in one_by_one(self.service.bidi(dialect, "StreamModelOutputs", requests, call)):
             yield Reply(data)
 
     def collect(self, requests: AsyncIterator[bytes], dialect: Dialect = NATIVE) -> asyncio.Task[Reply]:

@@ -12,6 +12,7 @@ from runner.server.fitness import Fitness
 from runner.server.health import Health
 from runner.server.rpcs import CallInfo, RpcFailed, ServerStreamRpc, UnaryRpc
 from runner.server.status import GrpcCode
+from tests.running import one_by_one
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -40,7 +41,7 @@ def watch(health: Health, name: str) -> AsyncIterator[bytes]:
     rpc = health.rpcs()["/grpc.health.v1.Health/Watch"]
     assert isinstance(rpc, ServerStreamRpc)
     assert rpc.lasting
-    return rpc.answer(request(name), CALL)
+    return one_by_one(rpc.answer(request(name), CALL))
 
 
 @pytest.mark.parametrize("name", NAMES)

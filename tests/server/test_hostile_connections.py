@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 import grpc
@@ -116,10 +116,10 @@ async def served() -> AsyncIterator[Served]:
     async def echo(request: bytes, call: CallInfo) -> bytes:
         return request
 
-    async def flood(request: bytes, call: CallInfo) -> AsyncIterator[bytes]:
+    async def flood(request: bytes, call: CallInfo) -> AsyncIterator[Sequence[bytes]]:
         while True:
             under_test.streaming += 1
-            yield b"x" * 10_000
+            yield (b"x" * 10_000,)
 
     rpcs = {"/x/Echo": UnaryRpc(echo), "/x/Flood": ServerStreamRpc(flood)}
     transport = GrpcioTransport(rpcs, max_message_bytes=1 << 20, hide_model_errors=False)

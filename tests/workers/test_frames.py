@@ -24,6 +24,7 @@ from runner.workers.messages import (
     EndInput,
     Failed,
     Item,
+    Items,
     Load,
     LoadFailed,
     Message,
@@ -57,6 +58,9 @@ published = st.builds(
 )
 seconds = st.floats(0, 1e9, width=32)
 messages = st.one_of(
+    st.lists(st.tuples(ids, st.binary(max_size=100)), max_size=40).map(
+        lambda items: Items(tuple(each for each, _ in items), tuple(payload for _, payload in items))
+    ),
     st.builds(
         Call,
         ids,
@@ -224,6 +228,14 @@ class Memory:
         if len(payload) != size:
             raise ValueError("another size")
         return payload
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_items_that_are_not_as_long_as_they_say_are_no_message(change: int) -> None:
+    data = bytearray(framed(Items((1, 2), (b"one", b"two"))))
+    data[4 + 1 + 2 + 16] += change  # the first one's length
+    with pytest.raises(ValueError, match="2 items come to"):
+        unpack(memoryview(data))
 
 
 @given(messages)

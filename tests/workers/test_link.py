@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import socket
 import struct
 
@@ -17,7 +18,8 @@ from runner.processes.shared import MAX_SHARED, Shared, create_pair, open_pair
 from runner.wire.payload import Payload
 from runner.workers.frames import pack
 from runner.workers.link import SERVER_QUIET_TURNS, WORKER_QUIET_TURNS, MemoryLink, SocketLink
-from runner.workers.messages import Call, Cancel, Credit, EndInput, Failed, Item, Message, Result
+from runner.workers.messages import Call, Cancel, Credit, EndInput, Failed, Item, Items, Message, Result
+from runner.workers.short_items import SHORT
 from tests.running import on_loop, turns
 
 SIZES = [
@@ -36,16 +38,21 @@ SIZES = [
 
 
 class Reader:
-    """Keeps what a link brings."""
+    """Keeps what a link brings, items that came together one by one."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
+        self.together = 0
         self.closed = 0
         self._changed = asyncio.Event()
 
     def on_message(self, message: Message) -> None:
         assert not self.closed
-        self.messages.append(message)
+        if isinstance(message, Items):
+            self.messages += map(Item, message.ids, message.payloads)
+            self.together += 1
+        else:
+            self.messages.append(message)
         self._changed.set()
 
     def on_closed(self) -> None:
@@ -204,6 +211,41 @@ async def test_a_worker_writes_chunks_that_are_ready_together_at_once_and_the_fi
         joined.peer.send(Result(1, b""))
         await joined.near.count(52)
         assert len(writes.sizes) == 2
+
+
+@on_loop
+async def test_short_items_travel_together_and_overtake_nothing_of_their_call():
+    async with Joined() as joined:
+        draw = random.Random(1)
+        sent: list[Message] = []
+        for number in range(600):
+            call = draw.randrange(8)
+            match draw.randrange(16):
+                case 0:  # calls 0 and 1 have long ones, which go in pieces
+                    size = 3 * PIECE_BYTES if call < 2 else draw.choice((SHORT, JOIN_BELOW))
+                    sent.append(Item(call, numbered(size, number)))
+                case 1:
+                    sent.append(EndInput(call))
+                case 2:
+                    sent.append(Result(call, b"%d" % number))
+                case _:
+                    sent.append(Item(call, numbered(draw.choice((0, 1, SHORT - 1)), number)))
+            joined.link.send(sent[-1])
+            if number % 50 == 0:
+                await turns(1)
+        messages = await joined.far.count(len(sent))
+        for call in range(8):
+            assert of_call(messages, call) == of_call(sent, call)
+        assert joined.far.together > 50
+
+
+@on_loop
+async def test_short_items_leave_before_the_link_is_closed():
+    async with Joined() as joined:
+        for number in range(3):
+            joined.link.send(Item(number, b"last"))
+        joined.link.close()
+        assert await joined.far.count(3) == [Item(number, b"last") for number in range(3)]
 
 
 @on_loop

@@ -261,16 +261,17 @@ class _Stream:
         else:
             self._answers.result(self._id, reply, self._info)
 
-    async def _write(self, replies: AsyncIterator[bytes]) -> None:
+    async def _write(self, replies: AsyncIterator[Sequence[bytes]]) -> None:
         # Closed here and not by the garbage collector: the client may leave while the generator waits for room.
         window, send, call_id = self._window, self._answers.send, self._id
         async with aclosing(cast(Any, replies)):
-            async for reply in replies:
-                window.spend(len(reply))
-                send(new_item((call_id, reply)))
-                while not window.open:
-                    self._room = asyncio.get_running_loop().create_future()
-                    await self._room
+            async for together in replies:
+                for reply in together:
+                    window.spend(len(reply))
+                    send(new_item((call_id, reply)))
+                    while not window.open:
+                        self._room = asyncio.get_running_loop().create_future()
+                        await self._room
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self

@@ -79,8 +79,7 @@ class IngressLink:
             channel.announced += len(message.payload)
             if channel.announced >= _ENOUGH_BYTES and channel.flush_now():
                 return
-        if not begin:
-            channel.hold()
+        channel.hold()
 
     def draft(self, size: int) -> memoryview | None:
         """Return memory for a message of so many bytes, which need not be copied to be sent; None: there is none."""
@@ -89,6 +88,9 @@ class IngressLink:
     def close(self) -> None:
         """Close it. What was sent before is still written."""
         self._channel.close()
+
+    def complete(self, channel: Channel) -> None:
+        """See `Owner`. All that is sent is in the outbox at once."""
 
     def received(self, frame: memoryview) -> None:
         """See `Owner`."""

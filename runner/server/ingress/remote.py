@@ -188,11 +188,13 @@ class _AskedUnary:
         raise ValueError("a unary call has one request")
 
 
-def _server_stream(remote: Remote, pack: HeadPacker, request: bytes, info: CallInfo) -> AsyncIterator[bytes]:
+def _server_stream(remote: Remote, pack: HeadPacker, request: bytes, info: CallInfo) -> AsyncIterator[Sequence[bytes]]:
     return _AskedStream(remote, pack, info, request)
 
 
-def _bidi(remote: Remote, pack: HeadPacker, requests: AsyncIterator[bytes], info: CallInfo) -> AsyncIterator[bytes]:
+def _bidi(
+    remote: Remote, pack: HeadPacker, requests: AsyncIterator[bytes], info: CallInfo
+) -> AsyncIterator[Sequence[bytes]]:
     return _AskedStream(remote, pack, info, b"", requests)
 
 
@@ -218,6 +220,7 @@ class _AskedStream:
         self._remote = remote
         self._info = info
         self._replies: Inbox[Payload] = Inbox()  # a window of them at most
+        self._taken: list[Payload] = []  # those behind the first that whoever reads may not be done with
         self._consumption = Consumption(WINDOW, WINDOW_BYTES)
         self._window = Window(WINDOW, WINDOW_BYTES)
         self._room: asyncio.Future[None] | None = None  # to send requests
@@ -227,19 +230,25 @@ class _AskedStream:
         if requests is not None:
             self._pump = asyncio.get_running_loop().create_task(self._send(requests))
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[Sequence[bytes]]:
         return self
 
-    async def __anext__(self) -> bytes:
+    async def __anext__(self) -> Sequence[bytes]:
+        if self._taken:  # and done with, now that more is wanted
+            self._consumed(self._taken)
         try:
-            reply = await self._replies.take()
+            replies = await self._replies.take_all(WINDOW // 2)
         except StopAsyncIteration:
             self._last()
             raise
-        credit = self._consumption.consume(len(reply))
+        self._consumed(replies[:1])
+        self._taken = replies[1:]
+        return replies  # pyright: ignore[reportReturnType]: a long one is a view, which is sent from where it lies
+
+    def _consumed(self, replies: Sequence[Payload]) -> None:
+        credit = self._consumption.consume(sum(map(len, replies)), len(replies))
         if credit is not None and self._end is None:
             self._remote.send(Credit(self._id, *credit))
-        return reply  # pyright: ignore[reportReturnType]: a long one is a view, which is sent from where it lies
 
     async def last(self) -> bytes:
         """Return the only reply."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from runner.grpc_protocol.compression import CODINGS, IDENTITY, compress
-from runner.grpc_protocol.messages import MemoryFor, Message, MessageReader, Packed, frame, head
+from runner.grpc_protocol.messages import HEAD, MemoryFor, Message, MessageReader, Packed, frame, head
 from runner.grpc_protocol.metadata import Pair
 from runner.grpc_protocol.request import CallHead
 from runner.grpc_protocol.response import OK, response_head, trailers_only
 from runner.grpc_protocol.status import CallFailure, StatusCode
 from runner.http2.connection import Connection
 from runner.http2.fields import Fields
+from runner.http2.frames import DEFAULT_MAX_FRAME
 from runner.http2.sender import HeaderBlock
 from runner.http2.stream import Received, Stream
 from runner.server.rpcs import Rpc
@@ -137,6 +139,31 @@ class Call(Stream):
             sender.data(self, frame(compress(meaning.coding, whole), compressed=True))
         else:
             sender.data(self, whole, size.to_bytes(5, "big"))  # a flag of 0, and the length in four bytes
+
+    def _send_some(self, messages: Sequence[Message], start: int) -> int:
+        """Send a message of the response, and those behind it that fit into one frame with it; return how many.
+
+        Args:
+            messages: those that are ready.
+            start: index of the first that is to be sent.
+        """
+        if start + 1 < len(messages) and self.meaning.coding is IDENTITY:
+            pieces: list[Message] = []
+            room = DEFAULT_MAX_FRAME
+            for message in islice(messages, start, None):
+                size = len(message)
+                room -= HEAD + size
+                if room < 0:
+                    break
+                pieces += (size.to_bytes(HEAD, "big"), message)  # a flag of 0, and the length in four bytes
+            if len(pieces) > 2:
+                if not self._begun:
+                    self._begun = True
+                    self.connection.sender.begin(self, self.meaning.begin)
+                self.connection.sender.data(self, b"".join(pieces))
+                return len(pieces) // 2
+        self._send(messages[start])
+        return 1
 
     def _end(self, trailers: Fields | HeaderBlock) -> None:
         if self._begun:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
 
@@ -133,11 +133,13 @@ class StreamCall(Call):
                 self._count_arrived(0)
             self._calls.over(self)
 
-    async def _write(self, replies: AsyncIterator[bytes]) -> None:
+    async def _write(self, replies: AsyncIterator[Sequence[bytes]]) -> None:
         # Closed here and not by the garbage collector: the client may leave while the generator waits for room.
         async with aclosing(cast(Any, replies)):
-            async for reply in replies:
-                self._send(reply)
-                if self.queued > HIGH_WATER:
-                    self._room = asyncio.get_running_loop().create_future()
-                    await self._room
+            async for together in replies:
+                sent = 0
+                while sent < len(together):
+                    sent += self._send_some(together, sent)
+                    if self.queued > HIGH_WATER:
+                        self._room = asyncio.get_running_loop().create_future()
+                        await self._room

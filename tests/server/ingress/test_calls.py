@@ -18,7 +18,7 @@ from runner.server.ingress.messages import WINDOW, WINDOW_BYTES, Call, Cancel, C
 from runner.server.rpcs import Arrival, CallInfo, RpcFailed, UnaryRpc
 from runner.wire.payload import LongReply
 from runner.wire.pb import inference_pb2 as pb
-from tests.running import on_loop, turns
+from tests.running import on_loop, one_by_one, turns
 from tests.server.ingress.hop import Hop, hop
 from tests.server.native.serving import Rpcs
 
@@ -42,7 +42,7 @@ def begin(under_test: Hop, path: str, request: bytes) -> tuple[Callable[[], None
 
 def replies(under_test: Hop, path: str, *request: Any, info: CallInfo = INFO) -> Any:
     rpc: Any = under_test.remote.rpcs[path]
-    return aclosing(rpc.answer(*request, info))
+    return aclosing(one_by_one(rpc.answer(*request, info)))
 
 
 async def every(*items: bytes) -> AsyncIterator[bytes]:

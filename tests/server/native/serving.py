@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -57,6 +58,7 @@ class Rpcs:
             "/t/Begun": UnaryRpc(self.by_a_coroutine, self.begin),
             "/t/AlsoBegun": UnaryRpc(self.by_a_coroutine, self.begin),
             "/t/Repeat": ServerStreamRpc(self.repeat),
+            "/t/Together": ServerStreamRpc(self.together),
             "/t/Forever": ServerStreamRpc(self.forever),
             "/t/Watch": ServerStreamRpc(self.forever, lasting=True),
             "/t/Chat": BidiRpc(self.chat),
@@ -117,18 +119,24 @@ class Rpcs:
             case _:
                 raise ZeroDivisionError("a bug")
 
-    async def repeat(self, request: bytes, call: CallInfo) -> AsyncIterator[bytes]:
+    async def repeat(self, request: bytes, call: CallInfo) -> AsyncIterator[Sequence[bytes]]:
         self.infos.append(call)
-        for number in range(int(request)):
-            yield b"%d" % number
-        if not int(request):
-            return
+        replies = [b"%d" % number for number in range(int(request))]
+        for together in itertools.cycle((1, 2, 5)):
+            if not replies:
+                return
+            yield replies[:together]
+            del replies[:together]
 
-    async def forever(self, request: bytes, call: CallInfo) -> AsyncIterator[bytes]:
+    async def together(self, request: bytes, call: CallInfo) -> AsyncIterator[Sequence[bytes]]:
+        """Yield replies of these lengths at once."""
+        yield [bytes([number % 251]) * int(size) for number, size in enumerate(request.split())]
+
+    async def forever(self, request: bytes, call: CallInfo) -> AsyncIterator[Sequence[bytes]]:
         try:
             while True:
                 self.sent += 1
-                yield bytes(10_000)
+                yield (bytes(10_000),)
                 self.started.set()
                 if bytes(request) == b"once":
                     await asyncio.get_running_loop().create_future()
@@ -136,7 +144,7 @@ class Rpcs:
             self.cancelled.append("forever")
             self.stopped.set()
 
-    async def chat(self, requests: AsyncIterator[bytes], call: CallInfo) -> AsyncIterator[bytes]:
+    async def chat(self, requests: AsyncIterator[bytes], call: CallInfo) -> AsyncIterator[Sequence[bytes]]:
         self.started.set()
         async for request in requests:
             if request == b"stop":
@@ -145,8 +153,8 @@ class Rpcs:
                 raise InvalidInput("no more")
             if request == b"hold":
                 await self.release.wait()
-            yield bytes(request)
-        yield b"end"
+            yield (bytes(request),)
+        yield (b"end",)
 
     async def collect(self, requests: AsyncIterator[bytes], call: CallInfo) -> bytes:
         return b"+".join([bytes(request) async for request in requests])

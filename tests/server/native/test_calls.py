@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runner.grpc_protocol.compression import choose, compress, decompressor
-from runner.grpc_protocol.messages import frame
+from runner.grpc_protocol.messages import MessageReader, frame
 from runner.http2.frames import DATA, END_STREAM, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE
 from runner.http2.limits import Limits
 from runner.http2.sender import HIGH_WATER
@@ -218,6 +221,39 @@ async def test_server_stream() -> None:
         call = channel.unary_stream("/t/Repeat")
         assert [each async for each in call(b"500")] == [b"%d" % number for number in range(500)]
         assert [each async for each in call(b"0")] == []
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+@pytest.mark.parametrize("window", [(), (("grpc.http2.lookahead_bytes", 16_384),)])
+@given(st.lists(st.sampled_from((0, 1, 100, 5000, 16_374, 16_379, 16_380, 70_000)), min_size=1, max_size=20))
+@settings(max_examples=10, deadline=None)
+def test_replies_that_are_ready_together(compression: Any, window: Any, sizes: list[int]) -> None:
+    async def test() -> None:
+        async with served(compress_replies=True) as server, server.channel(*window) as channel:
+            call = channel.unary_stream("/t/Together")(" ".join(map(str, sizes)).encode(), compression=compression)
+            replies = [reply async for reply in call]
+            assert replies == [bytes([number % 251]) * size for number, size in enumerate(sizes)]
+
+    on_loop(test)()
+
+
+@on_loop
+async def test_short_replies_that_are_ready_together_share_a_frame() -> None:
+    async with served() as server:
+        client = await Client.connect(server.port)
+        client.ask(1, b"/t/Together", b"10 0 " + b"4000 " * 5 + b"20000 7")
+        bodies: list[bytes] = []
+        while sum(map(len, bodies)) < 40_017 + 9 * 5:
+            each = await client.next(DATA)
+            assert each is not None
+            bodies.append(each.payload)
+        # Those behind a long one wait with it, in the stream's queue, from which frames are filled.
+        assert [len(body) for body in bodies[:2]] == [10 + 4 * 4000 + 6 * 5, 4000 + 5]
+        reader = MessageReader(1 << 20, None)
+        assert [len(each) for body in bodies for each in reader.feed(body, 0, len(body))] == [
+            *(10, 0, 4000, 4000, 4000, 4000, 4000, 20_000, 7)
+        ]
+        client.close()
 
 
 @on_loop
