@@ -33,11 +33,15 @@ class _Caller:
 
 
 class Callers:
-    """Counts the calls of callers that have limits; others are not looked at. Pure: instants come in as arguments."""
+    """Counts the calls of callers that have limits; others are not looked at. Pure: instants come in as arguments.
+
+    Attributes:
+        calls: of each call here, whose it is, whether it waits, and how many it counts for.
+    """
 
     def __init__(self) -> None:
         self._callers: OrderedDict[str, _Caller] = OrderedDict()  # who called last is last
-        self._calls: dict[CallId, tuple[str, bool, int]] = {}  # whose, whether it waits, how many it counts for
+        self.calls: dict[CallId, tuple[str, bool, int]] = {}
 
     def check(self, ticket: Ticket, count: int, now: float, *, waits: int, hint: float | None) -> None:
         """Refuse calls that would be too many for their caller. Changes nothing.
@@ -93,7 +97,7 @@ class Callers:
             self._forget_some()
         self._callers.move_to_end(ticket.caller)
         known.tokens, known.at = _tokens(known, limits, now) - (0 if again else ticket.calls), now
-        self._calls[ticket.id] = (ticket.caller, waits, ticket.calls)
+        self.calls[ticket.id] = (ticket.caller, waits, ticket.calls)
         if waits:
             known.waiting += ticket.calls
         else:
@@ -101,16 +105,16 @@ class Callers:
 
     def start(self, call: CallId) -> None:
         """A call that waited runs."""
-        if (found := self._calls.get(call)) is not None:
+        if (found := self.calls.get(call)) is not None:
             caller, _, calls = found
-            self._calls[call] = (caller, False, calls)
+            self.calls[call] = (caller, False, calls)
             known = self._callers[caller]
             known.waiting -= calls
             known.running += calls
 
     def end(self, call: CallId) -> None:
         """A call is no longer here."""
-        if (found := self._calls.pop(call, None)) is not None:
+        if (found := self.calls.pop(call, None)) is not None:
             caller, waits, calls = found
             known = self._callers[caller]
             if waits:
@@ -119,7 +123,7 @@ class Callers:
                 known.running -= calls
 
     def _forget_some(self) -> None:
-        if len(self._callers) - len(self._calls) > MAX_IDLE:
+        if len(self._callers) - len(self.calls) > MAX_IDLE:
             idle = next(name for name, known in self._callers.items() if not (known.waiting or known.running))
             del self._callers[idle]
 
@@ -127,7 +131,7 @@ class Callers:
         return len(self._callers)
 
     def __repr__(self) -> str:
-        return f"<Callers {len(self)}, with {len(self._calls)} calls>"
+        return f"<Callers {len(self)}, with {len(self.calls)} calls>"
 
 
 def _burst(limits: CallerLimits) -> float:

@@ -3,33 +3,28 @@
 Events go in as method calls, with the instant at which they happen; `offer` and `assign` say which calls go to which
 replica now. The caller owns the clock, the links and the futures.
 
-A replica has room for so many calls in each lane, and a queue stands before each lane. A call goes out when some
-replica has room in its lane, to the one with the least work there. Inputs of a list that go together count as so many
-calls, and go out where there is room for one. Room comes back with `release`, when the worker
-says that the call is over: a cancelled call keeps its room until then. `fair_queue.py` has the order of those that
-wait. A full lane never holds up another; but what a caller is given in one lane counts as its share in all of them.
-
-Replicas may belong to a group, a deployment: calls for it go to them alone, and calls for none go to any replica.
+A replica has room for so many calls in each lane (`rooms.py`), and a queue stands before each lane (`backlog.py`), in
+which calls have the order of `fair_queue.py`. A call goes out when some replica has room in its lane. Room comes back
+with `release`, when the worker says that the call is over: a cancelled call keeps its room until then. A full lane
+never holds up another; but what a caller is given in one lane counts as its share in all of them.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
-from typing import NamedTuple, NewType
+from typing import NamedTuple
 
+from runner.dispatch.backlog import Backlog
 from runner.dispatch.callers import Callers
 from runner.dispatch.fair_queue import CallId, FairQueue, Shares, Ticket
 from runner.dispatch.forecast import Forecast
+from runner.dispatch.rooms import ReplicaId, Rooms, Running
 from runner.errors import Overloaded
 from runner.signature.published import Lane
 from runner.statistics import LaneStatistics
 
 __all__ = ["Assignment", "CallId", "Dispatcher", "ReplicaId", "Statistics", "Ticket"]
-
-ReplicaId = NewType("ReplicaId", int)
 
 
 class Assignment(NamedTuple):
@@ -49,35 +44,8 @@ class Statistics:
     lanes: tuple[LaneStatistics, ...] = ()
 
 
-class _Replica:
-    """Room and work of one replica, by lane."""
-
-    __slots__ = ("alone", "group", "room", "running")
-
-    def __init__(self, room: Mapping[Lane, int], group: str) -> None:
-        self.group = group
-        self.alone: CallId | None = None  # the call that is to be here by itself
-        self.room = dict(room)
-        self.running = dict.fromkeys(room, 0)
-
-
-class _Running(NamedTuple):
-    replica: ReplicaId
-    lane: Lane
-    since: float
-    calls: int
-
-
-class _Quarantine(OrderedDict[CallId, Ticket]):
-    """Calls that wait to be run alone, oldest first."""
-
-    def withdraw(self, call: CallId) -> Ticket | None:
-        """Take a call out; None if it is not here."""
-        return self.pop(call, None)
-
-
 class Dispatcher:
-    """See the module's text. Owns the queues and the count of what runs where; nobody else changes either."""
+    """See the module's text. Owns the rooms, the backlog, and what is known of callers and lanes."""
 
     def __init__(
         self, *, max_queued_calls: int, max_queued_bytes: int, max_queued_wait: float = 0.0, aging: float = 1.0
@@ -93,18 +61,13 @@ class Dispatcher:
         self._max_calls = max_queued_calls
         self._max_bytes = max_queued_bytes
         self._max_wait = max_queued_wait
-        self._aging = aging
         self._shares = Shares()
         self._callers = Callers()
-        self._queues: dict[tuple[Lane, str], FairQueue] = {}
-        self._alone = _Quarantine()
-        self._where: dict[CallId, FairQueue | _Quarantine] = {}
-        self._sizes: dict[CallId, tuple[int, int]] = {}  # bytes, and the calls that it counts for
-        self._waiting_bytes = 0
-        self._waiting_calls = 0
-        self._replicas: dict[ReplicaId, _Replica] = {}
-        self._running: dict[CallId, _Running] = {}
+        self._backlog = Backlog(self._shares, aging)
+        self._rooms = Rooms()
         self._forecasts: dict[Lane, Forecast] = {}
+
+    # Calls that come.
 
     def offer(self, ticket: Ticket, now: float, *, slo: float | None = None) -> ReplicaId | None:
         """Take a call.
@@ -120,14 +83,16 @@ class Dispatcher:
         Raises:
             Overloaded: the queues are full, it would wait too long, or its caller has too many. Nothing has changed.
         """
-        queue = self._queue(ticket)
-        replica = self._least_busy(ticket.lane, ticket.group) if not queue else None
-        self._check_caller(ticket, ticket.calls, ticket.calls if replica is None else 0, now)
+        backlog = self._backlog
+        queue = backlog.queue(ticket)
+        replica = self._rooms.least_busy(ticket.lane, ticket.group) if not queue else None
+        if ticket.limits is not None:
+            self._check_caller(ticket, ticket.calls, ticket.calls if replica is None else 0, now)
         if replica is not None:
             self._run(ticket, replica, now)
             return replica
-        if self._waiting_calls + ticket.calls > self._max_calls:
-            raise self._full(f"{self._waiting_calls} calls are waiting, and no more are taken; try again later", ticket)
+        if backlog.calls + ticket.calls > self._max_calls:
+            raise self._full(f"{backlog.calls} calls are waiting, and no more are taken; try again later", ticket)
         self._check_bytes(ticket, ticket.size)
         self._check_wait(ticket, queue, now, slo)
         self._wait(ticket, queue, now)
@@ -144,13 +109,14 @@ class Dispatcher:
             InvalidInput: they are more than their caller may have at once.
         """
         first = tickets[0]
-        queue = self._queue(first)
-        waiting = tickets[self._placed_at_once(tickets) if not queue else 0 :]
+        queue = self._backlog.queue(first)
+        waiting = tickets[self._rooms.enough_for(tickets) if not queue else 0 :]
         waits = sum([ticket.calls for ticket in waiting])
-        self._check_caller(first, sum([ticket.calls for ticket in tickets]), waits, now)
-        if waiting and self._waiting_calls + waits > self._max_calls:
+        if first.limits is not None:
+            self._check_caller(first, sum([ticket.calls for ticket in tickets]), waits, now)
+        if waiting and self._backlog.calls + waits > self._max_calls:
             raise self._full(
-                f"{self._waiting_calls} calls are waiting, and {waits} more do not fit under {self._max_calls}; "
+                f"{self._backlog.calls} calls are waiting, and {waits} more do not fit under {self._max_calls}; "
                 "send fewer at once or try again later",
                 first,
             )
@@ -171,28 +137,11 @@ class Dispatcher:
             lane, group, caller: what they have in common.
             now: instant.
         """
-        if self._queues.get((lane, group)):
+        if self._backlog.queues.get((lane, group)):
             return []
-        work = [
-            replica.running[lane]
-            for replica in self._replicas.values()
-            if replica.room.get(lane) and replica.alone is None and (not group or replica.group == group)
-        ]
-        if not work:
-            return []
-        taken, count = 0, len(calls)
-        # In few pieces, as what goes together costs less; but no replica gets more than would make all even.
-        share, even = -(-count // len(work)), -(-(sum(work) + count) // len(work))
-        placed: list[tuple[ReplicaId, int]] = []
-        while taken < count and (name := self._least_busy(lane, group)) is not None:
-            replica = self._replicas[name]
-            running = replica.running[lane]
-            size = min(share, count - taken, replica.room[lane] - running)
-            if running < even:  # or all that had less are full
-                size = min(size, even - running)
-            replica.running[lane] += size
-            self._running.update(dict.fromkeys(calls[taken : taken + size], _Running(name, lane, now, 1)))
-            placed.append((name, size))
+        placed = self._rooms.start_together(calls, lane, group, now)
+        taken = 0
+        for _, size in placed:
             taken += size
         if taken:
             self._shares.charge(caller, taken)
@@ -207,196 +156,114 @@ class Dispatcher:
             alone: it goes to a replica that has nothing else to do, and which gets nothing else until the call is over.
                 Nothing is kept waiting for that: a replica that is new has nothing to do.
         """
+        self._callers.take(ticket, arrived, waits=True, again=True)
         if alone:
-            self._callers.take(ticket, arrived, waits=True, again=True)
-            self._alone[ticket.id] = ticket
-            self._alone.move_to_end(ticket.id, last=False)
-            self._count(ticket, self._alone)
+            self._backlog.push_alone(ticket)
         else:
-            self._wait(ticket, self._queue(ticket), arrived, again=True)
-
-    def withdraw(self, call: CallId) -> ReplicaId | None:
-        """Take a call out of its queue; return the replica that runs it if it is too late for that."""
-        queue = self._where.pop(call, None)
-        if queue is not None:
-            self._callers.end(call)
-            queue.withdraw(call)
-            self._discount(call)
-            return None
-        running = self._running.get(call)
-        return None if running is None else running.replica
-
-    def release(self, call: CallId, now: float) -> None:
-        """The worker says that a call is over: its room is free."""
-        running = self._running.pop(call, None)
-        if running is None:
-            return
-        self._callers.end(call)
-        known = self._replicas[running.replica]
-        if known.alone == call:
-            known.alone = None
-        self._free(running, running.calls, now)
-
-    def release_all(self, calls: Iterable[CallId], now: float) -> None:
-        """Release calls that ended together. Of those that were taken at once, their lane's forecast sees one."""
-        last: _Running | None = None
-        ended = 0
-        for call in calls:
-            running = self._running.get(call)
-            if running is None or running.calls > 1 or self._replicas[running.replica].alone is not None:
-                self.release(call, now)
-                continue
-            del self._running[call]
-            self._callers.end(call)
-            if running is not last:
-                if last is not None:
-                    self._free(last, ended, now)
-                last, ended = running, 0
-            ended += 1
-        if last is not None:
-            self._free(last, ended, now)
-
-    def _free(self, running: _Running, calls: int, now: float) -> None:
-        lane = running.lane
-        self._replicas[running.replica].running[lane] -= calls
-        forecast = self._forecasts.get(lane)
-        if forecast is None:
-            forecast = self._forecasts[lane] = Forecast()
-        forecast.ended(now, now - running.since, backlog=bool(self._where) and self._waits(lane), calls=calls)
-
-    def join(self, replica: ReplicaId, room: Mapping[Lane, int], group: str = "") -> None:
-        """A replica is ready for so many calls in each lane."""
-        self._replicas[replica] = _Replica(room, group)
-
-    def resize(self, replica: ReplicaId, lane: Lane, room: int) -> None:
-        """A replica takes so many calls of a lane from now on."""
-        if (known := self._replicas.get(replica)) is not None and lane in known.room:
-            known.room[lane] = max(room, 1)
-
-    def retire(self, replica: ReplicaId) -> None:
-        """A replica gets no more calls, and finishes those that it has."""
-        if (known := self._replicas.get(replica)) is not None:
-            known.room.clear()
-
-    def leave(self, replica: ReplicaId) -> list[CallId]:
-        """A replica is gone; return the calls that were on it."""
-        self._replicas.pop(replica, None)
-        lost = [call for call, running in self._running.items() if running.replica == replica]
-        for call in lost:
-            del self._running[call]
-            self._callers.end(call)
-        return lost
+            self._backlog.push(ticket, self._backlog.queue(ticket), arrived, again=True)
 
     def assign(self, now: float) -> list[Assignment]:
         """Return the waiting calls that go out now, in order. They count as running from here on."""
-        if not self._where:
+        backlog, rooms = self._backlog, self._rooms
+        if not backlog.calls:
             return []
-        assignments = self._assign_alone(now) if self._alone else []
+        assignments: list[Assignment] = []
+        for ticket in backlog.alone():
+            replica = rooms.without_work(ticket.lane, ticket.group)
+            if replica is not None:
+                backlog.withdraw(ticket.id)
+                self._callers.start(ticket.id)
+                rooms.start(ticket, replica, now, alone=True)
+                assignments.append(Assignment(ticket.id, replica))
         progress = True
         while progress:
             progress = False
             # One of each queue in turn: two groups of calls may wait for the same replica.
-            for (lane, group), queue in self._queues.items():
-                if queue and (replica := self._least_busy(lane, group)) is not None:
-                    ticket = queue.pop(now)
-                    self._leave_queue(ticket)
-                    self._start(ticket, replica, now)
+            for (lane, group), queue in backlog.queues.items():
+                if queue and (replica := rooms.least_busy(lane, group)) is not None:
+                    ticket = backlog.pop(queue, now)
+                    self._callers.start(ticket.id)
+                    rooms.start(ticket, replica, now)
                     assignments.append(Assignment(ticket.id, replica))
                     progress = True
         return assignments
 
-    def _assign_alone(self, now: float) -> list[Assignment]:
-        assignments: list[Assignment] = []
-        for ticket in list(self._alone.values()):
-            replica = self._without_work(ticket.lane, ticket.group)
-            if replica is not None:
-                del self._alone[ticket.id]
-                self._replicas[replica].alone = ticket.id
-                self._leave_queue(ticket)
-                self._start(ticket, replica, now)
-                assignments.append(Assignment(ticket.id, replica))
-        return assignments
+    # Calls that go.
 
-    def room(self, lane: Lane, group: str = "") -> int:
-        """Return how many calls of a lane run at once, on all replicas that may take them."""
-        return sum(
-            replica.room.get(lane, 0) for replica in self._replicas.values() if not group or replica.group == group
-        )
+    def withdraw(self, call: CallId) -> ReplicaId | None:
+        """Take a call out of its queue; return the replica that runs it if it is too late for that."""
+        if self._backlog.withdraw(call):
+            self._callers.end(call)
+            return None
+        return self._rooms.replica_of(call)
+
+    def release(self, call: CallId, now: float) -> None:
+        """The worker says that a call is over: its room is free."""
+        running = self._rooms.end(call)
+        if running is not None:
+            if self._callers.calls:
+                self._callers.end(call)
+            self._learn(running, running.calls, now)
+
+    def release_all(self, calls: Iterable[CallId], now: float) -> None:
+        """Release calls that ended together. Of those that were taken at once, their lane's forecast sees one."""
+        for running, ended in self._rooms.end_all(calls):
+            if self._callers.calls:
+                for call in ended:
+                    self._callers.end(call)
+            self._learn(running, running.calls * len(ended), now)
+
+    def _learn(self, running: Running, calls: int, now: float) -> None:
+        """So many calls of what ran have ended."""
+        lane = running.lane
+        forecast = self._forecasts.get(lane)
+        if forecast is None:
+            forecast = self._forecasts[lane] = Forecast()
+        backlog = self._backlog.calls > 0 and self._backlog.waits(lane)
+        forecast.ended(now, now - running.since, backlog=backlog, calls=calls)
+
+    # Replicas.
+
+    def join(self, replica: ReplicaId, room: Mapping[Lane, int], group: str = "") -> None:
+        """A replica is ready for so many calls in each lane."""
+        self._rooms.join(replica, room, group)
+
+    def resize(self, replica: ReplicaId, lane: Lane, room: int) -> None:
+        """A replica takes so many calls of a lane from now on."""
+        self._rooms.resize(replica, lane, room)
+
+    def retire(self, replica: ReplicaId) -> None:
+        """A replica gets no more calls, and finishes those that it has."""
+        self._rooms.retire(replica)
+
+    def leave(self, replica: ReplicaId) -> list[CallId]:
+        """A replica is gone; return the calls that were on it."""
+        lost = self._rooms.leave(replica)
+        for call in lost:
+            self._callers.end(call)
+        return lost
 
     def idlest(self) -> ReplicaId | None:
         """Return the replica with the fewest calls of those that get any: the next one goes there, as a rule."""
-        best, least = None, 0
-        for name, replica in self._replicas.items():
-            running = sum(replica.running.values())
-            if replica.room and (best is None or running < least):
-                best, least = name, running
-        return best
+        return self._rooms.idlest()
 
     def statistics(self, now: float = 0.0) -> Statistics:
         """Return a snapshot of the counters."""
-        running = {name: sum(replica.running.values()) for name, replica in self._replicas.items()}
-        waiting: dict[Lane, tuple[int, float]] = {}
-        for (lane, _), queue in self._queues.items():
-            if (oldest := queue.oldest) is not None:
-                count, age = waiting.get(lane, (0, 0.0))
-                waiting[lane] = (count + len(queue), max(age, now - oldest))
-        lanes = tuple(LaneStatistics(lane, count, age) for lane, (count, age) in waiting.items())
-        return Statistics(self._waiting_calls, self._waiting_bytes, running, lanes)
+        backlog = self._backlog
+        return Statistics(backlog.calls, backlog.size, self._rooms.work(), backlog.lanes(now))
 
-    def _queue(self, ticket: Ticket) -> FairQueue:
-        key = (ticket.lane, ticket.group)
-        queue = self._queues.get(key)
-        if queue is None:
-            queue = self._queues[key] = FairQueue(self._shares, self._aging)
-        return queue
-
-    def _waits(self, lane: Lane) -> bool:
-        return any(queue and key[0] == lane for key, queue in self._queues.items())
-
-    def _least_busy(self, lane: Lane, group: str) -> ReplicaId | None:
-        best: ReplicaId | None = None
-        least = 0
-        for name, replica in self._replicas.items():
-            if replica.alone is not None or (group and replica.group != group):
-                continue
-            running = replica.running.get(lane, 0)
-            if running < replica.room.get(lane, 0) and (best is None or running < least):
-                best, least = name, running
-        return best
-
-    def _placed_at_once(self, tickets: Sequence[Ticket]) -> int:
-        """Return how many of these would go out at once, each as `_least_busy` places it."""
-        lane, group = tickets[0].lane, tickets[0].group
-        work = [
-            [replica.running.get(lane, 0), replica.room.get(lane, 0)]
-            for replica in self._replicas.values()
-            if replica.alone is None and (not group or replica.group == group)
-        ]
-        for placed, ticket in enumerate(tickets):
-            least = min((each for each in work if each[0] < each[1]), key=itemgetter(0), default=None)
-            if least is None:
-                return placed
-            least[0] += ticket.calls
-        return len(tickets)
-
-    def _without_work(self, lane: Lane, group: str) -> ReplicaId | None:
-        for name, replica in self._replicas.items():
-            fits = (not group or replica.group == group) and replica.room.get(lane, 0) > 0
-            if fits and replica.alone is None and not any(replica.running.values()):
-                return name
-        return None
+    # Is a call taken?
 
     def _check_caller(self, ticket: Ticket, count: int, waits: int, now: float) -> None:
-        if ticket.limits is not None:
-            forecast = self._forecasts.get(ticket.lane)
-            hint = None if forecast is None else forecast.service
-            self._callers.check(ticket, count, now, waits=waits, hint=hint)
+        forecast = self._forecasts.get(ticket.lane)
+        hint = None if forecast is None else forecast.service
+        self._callers.check(ticket, count, now, waits=waits, hint=hint)
 
     def _check_bytes(self, ticket: Ticket, size: int) -> None:
         # What comes alone is taken, however large: a limit below one message would refuse it for ever.
-        if self._where and self._waiting_bytes + size > self._max_bytes:
+        if self._backlog.calls and self._backlog.size + size > self._max_bytes:
             raise self._full(
-                f"{self._waiting_bytes} bytes of calls are waiting, and no more are taken; try again later", ticket
+                f"{self._backlog.size} bytes of calls are waiting, and no more are taken; try again later", ticket
             )
 
     def _check_wait(self, ticket: Ticket, queue: FairQueue, now: float, slo: float | None) -> None:
@@ -432,8 +299,10 @@ class Dispatcher:
         forecast = self._forecasts.get(ticket.lane)
         return Overloaded(message, retry_after=None if forecast is None else forecast.wait(1))
 
+    # Where does it go?
+
     def _run_or_wait(self, ticket: Ticket, queue: FairQueue, now: float) -> ReplicaId | None:
-        replica = self._least_busy(ticket.lane, ticket.group) if not queue else None
+        replica = self._rooms.least_busy(ticket.lane, ticket.group) if not queue else None
         if replica is None:
             self._wait(ticket, queue, now)
         else:
@@ -444,35 +313,11 @@ class Dispatcher:
         """Run a call that did not wait."""
         self._callers.take(ticket, now, waits=False)
         self._shares.charge(ticket.caller, ticket.calls)
-        self._start(ticket, replica, now)
+        self._rooms.start(ticket, replica, now)
 
-    def _wait(self, ticket: Ticket, queue: FairQueue, now: float, *, again: bool = False) -> None:
-        self._callers.take(ticket, now, waits=True, again=again)
-        queue.push(ticket, now, again=again)
-        self._count(ticket, queue)
-
-    def _leave_queue(self, ticket: Ticket) -> None:
-        """A call that waited goes out."""
-        del self._where[ticket.id]
-        self._discount(ticket.id)
-        self._callers.start(ticket.id)
-
-    def _count(self, ticket: Ticket, queue: FairQueue | _Quarantine) -> None:
-        self._where[ticket.id] = queue
-        self._sizes[ticket.id] = ticket.size, ticket.calls
-        self._waiting_bytes += ticket.size
-        self._waiting_calls += ticket.calls
-
-    def _discount(self, call: CallId) -> None:
-        size, calls = self._sizes.pop(call)
-        self._waiting_bytes -= size
-        self._waiting_calls -= calls
-
-    def _start(self, ticket: Ticket, replica: ReplicaId, now: float) -> None:
-        self._replicas[replica].running[ticket.lane] += ticket.calls
-        self._running[ticket.id] = _Running(replica, ticket.lane, now, ticket.calls)
+    def _wait(self, ticket: Ticket, queue: FairQueue, now: float) -> None:
+        self._callers.take(ticket, now, waits=True)
+        self._backlog.push(ticket, queue, now)
 
     def __repr__(self) -> str:
-        return (
-            f"<Dispatcher {self._waiting_calls} waiting, {len(self._running)} running, {len(self._replicas)} replicas>"
-        )
+        return f"<Dispatcher of {self._backlog} and {self._rooms}>"

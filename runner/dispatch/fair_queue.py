@@ -68,7 +68,7 @@ class Shares:
 
     def charge(self, caller: str, calls: int = 1) -> None:
         """So many calls of this caller start."""
-        self._time = tag = self.tag(caller)
+        self._time = tag = max(self._tags.get(caller, 0.0), self._time)
         self._tags[caller] = tag + calls
         if len(self._tags) > _MOST_IDLE:
             # Who is not ahead of the others starts where they are anyway.

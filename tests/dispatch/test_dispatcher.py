@@ -54,21 +54,6 @@ def test_a_full_lane_does_not_hold_up_another() -> None:
     assert under_test.offer(ticket(3, Lane.COROUTINES), NOW) == ReplicaId(1)
 
 
-def test_the_idlest_replica_is_the_one_that_gets_the_next_call() -> None:
-    under_test = dispatcher()
-    assert under_test.idlest() is None
-    for name in (2, 1):
-        under_test.join(ReplicaId(name), ROOM)
-    for number in range(4):
-        assert under_test.idlest() == under_test.offer(ticket(number), NOW)
-    under_test.release(CallId(1), NOW)
-    assert under_test.idlest() == 1
-    under_test.retire(ReplicaId(1))
-    assert under_test.idlest() == 2
-    under_test.leave(ReplicaId(2))
-    assert under_test.idlest() is None
-
-
 def test_calls_go_to_the_replica_with_the_least_work() -> None:
     under_test = dispatcher()
     for name in (1, 2):
@@ -163,7 +148,6 @@ def test_a_group_is_run_by_its_own_replicas_and_the_rest_by_any() -> None:
     assert under_test.offer(ticket(3), NOW) == ReplicaId(1)
     under_test.release(CallId(3), NOW)
     assert under_test.assign(NOW) == []  # the fast one is idle, and not asked
-    assert (under_test.room(Lane.THREADS), under_test.room(Lane.THREADS, "slow")) == (2, 1)
 
 
 def test_a_replica_may_change_what_it_takes() -> None:
@@ -223,31 +207,6 @@ def test_calls_that_come_together_are_shared_out_in_one_piece_each() -> None:
     under_test.release_all([*some[:3], CallId(99)], NOW)
     assert under_test.run_at_once(some[9:], Lane.THREADS, "", "a", NOW) == []  # one waits, and goes first
     assert ids(under_test.assign(NOW)) == [20]
-
-
-@pytest.mark.parametrize(
-    ("work", "count", "after"),
-    [
-        ((3, 0), 8, (6, 5)),
-        ((9, 0, 0), 4, (9, 2, 2)),  # far above what the others come to
-        ((0, 7), 8, (8, 7)),
-        ((10, 0), 9, (10, 9)),  # one is full
-    ],
-)
-def test_what_runs_at_once_makes_replicas_even(work: tuple[int, ...], count: int, after: tuple[int, ...]) -> None:
-    under_test = dispatcher()
-    last = 0
-    for name, calls in enumerate(work):
-        under_test.join(ReplicaId(name), {Lane.THREADS: calls})
-        if calls:
-            under_test.run_at_once([CallId(last + call) for call in range(calls)], Lane.THREADS, "", "a", NOW)
-        last += calls
-    for name in range(len(work)):
-        under_test.resize(ReplicaId(name), Lane.THREADS, 10)
-    taken = [CallId(last + call) for call in range(count)]
-    under_test.run_at_once(taken, Lane.THREADS, "", "a", NOW)
-    running = under_test.statistics().running
-    assert sorted(running.values(), reverse=True) == list(after)
 
 
 def test_calls_that_ran_at_once_count_for_their_caller() -> None:

@@ -284,7 +284,7 @@ class AnyOrder(RuleBasedStateMachine):
     def nobody_waits_where_there_is_room(self) -> None:
         waiting = {lane.lane: lane.waiting for lane in self.engine._traffic._dispatcher.statistics(self.clock()).lanes}
         assert sum(waiting.values()) <= MAX_QUEUED + 2 * 3 * ROOM  # those that were on two workers go over the bound
-        for name, replica in self.engine._traffic._dispatcher._replicas.items():
+        for name, replica in self.engine._traffic._dispatcher._rooms._replicas.items():
             free = [lane for lane, room in replica.room.items() if replica.running[lane] < room]
             assert replica.alone is not None or not any(waiting.get(lane) for lane in free), (name, waiting)
 
