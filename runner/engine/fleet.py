@@ -11,11 +11,11 @@ from typing import Protocol
 
 from runner.dispatch.dispatcher import ReplicaId
 from runner.engine.keeper import Keeper, Place
-from runner.engine.replica import Replica, ReplicaState, Watcher
+from runner.engine.replica import CallWatcher, Replica, ReplicaState
 from runner.errors import LoadError, ModelFailing
 
 
-class User(Watcher, Protocol):
+class User(CallWatcher, Protocol):
     """The calls under way, as a fleet needs them."""
 
     def replica_joined(self, replica: Replica) -> None:
@@ -135,15 +135,15 @@ class Fleet:
             for keeper, life in zip(self._keepers, lives, strict=True):
                 keeper.take_over(life, grace)
 
-    # What replicas say.
+    # What replicas say (see `LifeWatcher`).
 
     def replica_ready(self, replica: Replica) -> None:
-        """See `Watcher`."""
+        """See `LifeWatcher`."""
         if not replica.successor:
             self._join(replica)
 
     def first_answer(self, replica: Replica) -> None:
-        """See `Watcher`."""
+        """See `LifeWatcher`."""
         for keeper in self._keepers:
             if keeper.owns(replica):
                 keeper.answered()
@@ -151,12 +151,18 @@ class Fleet:
             replica.trial = False
             self._user.replica_proven(replica)
 
+    def replica_worn(self, replica: Replica, why: str) -> None:
+        """See `LifeWatcher`."""
+        for keeper in self._keepers:
+            if keeper.owns(replica):
+                keeper.renew(why)
+
     # What keepers say (see `Owner`).
 
     def new_replica(self, place: Place, *, successor: bool) -> Replica:
         """See `Owner`."""
         self._last_replica += 1
-        return Replica(ReplicaId(self._last_replica), place, self._user, successor=successor)
+        return Replica(ReplicaId(self._last_replica), place, self, self._user, successor=successor)
 
     def replica_started(self, replica: Replica) -> None:
         """See `Owner`."""
@@ -175,12 +181,6 @@ class Fleet:
         self.replicas.pop(replica.name, None)
         self._ready_may_have_changed()
         self._user.replica_left(replica)
-
-    def replica_worn(self, replica: Replica, why: str) -> None:
-        """See `Owner`."""
-        for keeper in self._keepers:
-            if keeper.owns(replica):
-                keeper.renew(why)
 
     def breaker_opened(self, place: Place) -> None:
         """See `Owner`."""

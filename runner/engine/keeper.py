@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from runner.dispatch.restarts import Breaker, Restarts
 from runner.engine.life import Life
-from runner.engine.replica import Replica, StartHost
+from runner.engine.replica import LifeWatcher, Replica, StartHost
 from runner.errors import LoadError
 from runner.signature.published import Lane, Published
 from runner.workers.messages import Load
@@ -66,7 +66,7 @@ class Place:
         } | {method.lane: 2 * method.max_batch_size for method in methods if method.max_batch_size}
 
 
-class Owner(Protocol):
+class Owner(LifeWatcher, Protocol):
     """The fleet, as a keeper needs it."""
 
     clock: Callable[[], float]
@@ -84,9 +84,6 @@ class Owner(Protocol):
 
     def replica_gone(self, replica: Replica) -> None:
         """Its worker is no more."""
-
-    def replica_worn(self, replica: Replica, why: str) -> None:
-        """Its worker should be replaced by a fresh one."""
 
     def breaker_opened(self, place: Place) -> None:
         """Nothing is started at a place for a while."""

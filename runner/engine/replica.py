@@ -83,20 +83,27 @@ class Host(Protocol):
 StartHost = Callable[[Receiver], Awaitable[Host]]
 
 
-class Watcher(Protocol):
-    """The engine, as a replica needs it."""
+class LifeWatcher(Protocol):
+    """The fleet, as a replica needs it."""
 
     def replica_ready(self, replica: Replica) -> None:
         """Its model is loaded."""
 
-    def call_over(self, replica: Replica, call: EngineCall, *, failed: int) -> None:
-        """The worker has said its last word about a call: the room is free. `failed`: inputs that ended badly."""
-
-    def calls_over(self, replica: Replica, calls: Sequence[EngineCall]) -> None:
-        """As `call_over`, of calls of one input each that ended together, and well. Their methods may differ."""
-
     def first_answer(self, replica: Replica) -> None:
         """The worker has answered its first call."""
+
+    def replica_worn(self, replica: Replica, why: str) -> None:
+        """Its worker should be replaced by a fresh one."""
+
+
+class CallWatcher(Protocol):
+    """The calls under way, as a replica needs them."""
+
+    def call_over(self, call: EngineCall, *, failed: int) -> None:
+        """The worker has said its last word about a call: the room is free. `failed`: inputs that ended badly."""
+
+    def calls_over(self, calls: Sequence[EngineCall]) -> None:
+        """As `call_over`, of calls of one input each that ended together, and well. Their methods may differ."""
 
     def batch_ran(self, replica: Replica, ran: Ran) -> None:
         """A batch has run there."""
@@ -108,13 +115,16 @@ class Watcher(Protocol):
 class Replica:
     """One life of one worker. When it is gone, another object takes its place."""
 
-    def __init__(self, name: ReplicaId, place: Place, watcher: Watcher, *, successor: bool = False) -> None:
+    def __init__(
+        self, name: ReplicaId, place: Place, fleet: LifeWatcher, traffic: CallWatcher, *, successor: bool = False
+    ) -> None:
         """Make a replica without a worker.
 
         Args:
             name: its id.
             place: where it lives.
-            watcher: told what happens here.
+            fleet: told of its life.
+            traffic: told of the calls on it.
             successor: another replica serves this place for now: it says that it is ready, and gets no calls yet.
         """
         self.name = name
@@ -131,7 +141,8 @@ class Replica:
         self.idle.set()
         self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._watcher = watcher
+        self._fleet = fleet
+        self._traffic = traffic
         self._link: Link | None = None
         self._together: Together | None = None
         self._journal = Journal()
@@ -187,14 +198,14 @@ class Replica:
             case Result():
                 if (call := self._pop(message.id)) is not None:
                     call.finish(message.payload, message.times)
-                    self._watcher.call_over(self, call, failed=0)
+                    self._traffic.call_over(call, failed=0)
             case Results():
                 self._ended_together(message)
             case Mixed():
                 if (call := self._pop(message.id)) is not None:
                     call.mixed(message.ends, message.times)
                     failed = sum(isinstance(end, CallError) for end in message.ends)
-                    self._watcher.call_over(self, call, failed=failed)
+                    self._traffic.call_over(call, failed=failed)
             case Item():
                 if (call := self._calls.get(message.id)) is not None:
                     call.item(message.payload)
@@ -206,15 +217,15 @@ class Replica:
             case Failed():
                 if (call := self._pop(message.id)) is not None:
                     call.fail(message.error, message.times)
-                    self._watcher.call_over(self, call, failed=call.request.inputs)
+                    self._traffic.call_over(call, failed=call.request.inputs)
             case Credit():
                 if (call := self._calls.get(message.id)) is not None:
                     call.grant(message.items, message.size)
             case Ran():
-                self._watcher.batch_ran(self, message)
+                self._traffic.batch_ran(self, message)
             case Room():
                 self.rooms[message.lane] = message.calls
-                self._watcher.room_changed(self, message)
+                self._traffic.room_changed(self, message)
             case Ready() | LoadFailed() if self.state is not ReplicaState.STARTING:
                 pass  # it was given up while it was loading
             case Ready():
@@ -222,7 +233,7 @@ class Replica:
                 self._numbers = {method.name: number for number, method in enumerate(message.methods)}
                 self.state = ReplicaState.READY
                 self.settled.set_result(None)
-                self._watcher.replica_ready(self)
+                self._fleet.replica_ready(self)
             case LoadFailed():
                 self.settled.set_exception(LoadError(message.message, details=message.details))
             case _:
@@ -238,7 +249,7 @@ class Replica:
                 call.finish(output, times[number % len(times)])
         if ended:
             self._count_answered(len(ended))
-            self._watcher.calls_over(self, ended)
+            self._traffic.calls_over(ended)
 
     def on_closed(self) -> None:
         """See `link.Receiver`."""
@@ -284,7 +295,9 @@ class Replica:
         first = not self.answered
         self.answered += inputs
         if first:
-            self._watcher.first_answer(self)
+            self._fleet.first_answer(self)
+        if 0 < self.place.max_calls <= self.answered:
+            self._fleet.replica_worn(self, f"has answered {self.answered} calls")
         if not self._calls:
             self.idle.set()
 

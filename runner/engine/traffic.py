@@ -153,26 +153,18 @@ class Traffic:
             self._run((self.calls[assignment.call],), assignment.replica)
         self._line.let_in()
 
-    # What replicas say (see `Watcher`).
+    # What replicas say (see `CallWatcher`).
 
-    def replica_ready(self, replica: Replica) -> None:
-        """See `Watcher`."""
-        self._fleet.replica_ready(replica)
-
-    def first_answer(self, replica: Replica) -> None:
-        """See `Watcher`."""
-        self._fleet.first_answer(replica)
-
-    def call_over(self, replica: Replica, call: EngineCall, *, failed: int) -> None:
-        """See `Watcher`."""
+    def call_over(self, call: EngineCall, *, failed: int) -> None:
+        """See `CallWatcher`."""
         now = self._clock()
         self._dispatcher.release(call.id, now)
         self._leave(call, now)
         self._observed.calls_over(call.request.method.name, call.request.inputs, failed)
-        self._freed(replica)
+        self._dispatch()
 
-    def calls_over(self, replica: Replica, calls: Sequence[EngineCall]) -> None:
-        """See `Watcher`."""
+    def calls_over(self, calls: Sequence[EngineCall]) -> None:
+        """See `CallWatcher`."""
         now = self._clock()
         self._dispatcher.release_all([call.id for call in calls], now)
         for call in calls:
@@ -180,7 +172,7 @@ class Traffic:
         names = [call.request.method.name for call in calls]
         for name in set(names):
             self._observed.calls_over(name, names.count(name), 0)
-        self._freed(replica)
+        self._dispatch()
 
     def _leave(self, call: EngineCall, now: float) -> None:
         """A worker has said its last word about a call."""
@@ -188,18 +180,12 @@ class Traffic:
             self._observed.cancelled(now - call.abandoned)
         self._forget(call)
 
-    def _freed(self, replica: Replica) -> None:
-        """A replica has room again."""
-        self._dispatch()
-        if 0 < replica.place.max_calls <= replica.answered:
-            self._fleet.replica_worn(replica, f"has answered {replica.answered} calls")
-
     def batch_ran(self, replica: Replica, ran: Ran) -> None:
-        """See `Watcher`."""
+        """See `CallWatcher`."""
         self._observed.batch_ran(replica.name, ran)
 
     def room_changed(self, replica: Replica, room: Room) -> None:
-        """See `Watcher`."""
+        """See `CallWatcher`."""
         if not replica.trial:
             self._dispatcher.resize(replica.name, room.lane, room.calls)
             self._dispatch()

@@ -34,9 +34,8 @@ def quick(monkeypatch) -> None:
 class User:
     """Writes down what it is told, each with the number of the replica."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self) -> None:
         self.told: list[str] = []
-        self._fleet = fleet
 
     def heard(self) -> list[str]:
         """Return what was told since the last time."""
@@ -58,15 +57,9 @@ class User:
     def breaker_opened(self) -> None:
         self.told.append("breaker opened")
 
-    def replica_ready(self, replica: Replica) -> None:
-        self._fleet.replica_ready(replica)
+    def call_over(self, call: EngineCall, *, failed: int) -> None: ...
 
-    def first_answer(self, replica: Replica) -> None:
-        self._fleet.first_answer(replica)
-
-    def call_over(self, replica: Replica, call: EngineCall, *, failed: int) -> None: ...
-
-    def calls_over(self, replica: Replica, calls: Sequence[EngineCall]) -> None: ...
+    def calls_over(self, calls: Sequence[EngineCall]) -> None: ...
 
     def batch_ran(self, replica: Replica, ran: Ran) -> None: ...
 
@@ -79,7 +72,7 @@ class Manned:
     def __init__(self, replicas: int) -> None:
         self.source = ScriptedWorkers(METHODS)
         self.fleet = Fleet([self.source.place(f"place {number}") for number in range(replicas)], time.monotonic)
-        self.user = User(self.fleet)
+        self.user = User()
 
 
 @asynccontextmanager
