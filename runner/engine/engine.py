@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from runner.dispatch.dispatcher import Dispatcher
-from runner.engine.calls import EngineCall, Outcome, Request, StreamCall, Tell, TellAll, ToldCall, UnaryCall
+from runner.engine.calls import EngineCall, Outcome, Request, Tell, TellAll, ToldCall, UnaryCall
 from runner.engine.fleet import Fleet
 from runner.engine.keeper import Place
 from runner.engine.line import Line
 from runner.engine.methods import Methods
 from runner.engine.parts import in_parts
+from runner.engine.stream_call import StreamCall
 from runner.engine.traffic import Traffic
 from runner.errors import CallError, InvalidInput
 from runner.signature.published import Published

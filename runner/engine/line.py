@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from runner.dispatch.callers import TooOften
-from runner.engine.calls import Request, StreamCall
+from runner.engine.calls import Request
+from runner.engine.stream_call import StreamCall
 from runner.errors import CallError, DeadlineExceeded, Overloaded
 from runner.signature.published import Lane
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from runner.engine import Engine, Request
-from runner.engine.calls import Outcome, StreamCall, UnaryCall
+from runner.engine.calls import Outcome, UnaryCall
+from runner.engine.stream_call import StreamCall
 from runner.errors import CallError
 from runner.signature.published import Published
 from runner.testing.scripted_worker import ScriptedWorker

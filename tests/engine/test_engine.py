@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from runner.errors import Cancelled, Draining, InvalidInput, ModelError
-from runner.workers.messages import Call
+from runner.workers.messages import Call, Cancel
 from tests.engine.scripted import PREDICT, STREAM, request, scripted, start
 from tests.running import on_loop, turns
 
@@ -43,6 +45,41 @@ async def test_an_error_of_one_call_is_not_anothers():
         with pytest.raises(ModelError):
             await tasks[0]
         assert await tasks[1] == b"yes"
+
+
+@on_loop
+async def test_a_list_is_answered_in_order_with_errors_in_their_places():
+    async with scripted() as under_test:
+        worker = under_test.workers[0]
+        inputs = [b"%d" % number for number in range(4)]
+        task = asyncio.ensure_future(under_test.engine.unary_list(request(), inputs))
+        await turns()
+        worker.fail(worker.calls[1], ModelError("ValueError: no"))
+        worker.answer(worker.calls[0], b"zero")
+        await turns()
+        worker.answer(worker.calls[3], b"three")
+        worker.answer(worker.calls[2], b"two")
+        parts, outcomes = await task
+        assert [part.request.payload for part in parts] == inputs
+        zero, one, two, three = [outcome.end for outcome in outcomes]
+        assert (zero, two, three) == (b"zero", b"two", b"three")
+        assert isinstance(one, ModelError)
+        under_test.idle()
+
+
+@on_loop
+async def test_cancelling_a_list_cancels_each_call():
+    async with scripted() as under_test:
+        worker = under_test.workers[0]
+        task = asyncio.ensure_future(under_test.engine.unary_list(request(), [b"x"] * 4))
+        await turns()
+        task.cancel()
+        await turns()
+        assert len(worker.of(Cancel)) == 2
+        assert under_test.engine.statistics().waiting_calls == 0
+        for call in list(worker.calls):
+            worker.fail(call, Cancelled("stopped"))
+        under_test.idle()
 
 
 @on_loop

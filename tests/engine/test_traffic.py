@@ -15,7 +15,7 @@ from runner.errors import (
 )
 from runner.limits import CallerLimits
 from runner.workers.messages import Call, Cancel
-from tests.engine.scripted import GENERATE, LOOK_UP, PREDICT, request, scripted, start
+from tests.engine.scripted import GENERATE, PREDICT, request, scripted, start
 from tests.running import on_loop, turns
 
 SOON = 0.02
@@ -132,18 +132,6 @@ async def test_a_message_lies_with_the_worker_that_is_likely_to_get_it():
         for worker in workers:
             for call in worker.calls:
                 worker.answer(call)
-
-
-@pytest.mark.parametrize(("method", "readonly"), [(PREDICT, False), (LOOK_UP, True)])
-@on_loop
-async def test_what_may_run_again_keeps_its_input_from_being_written_to(method, readonly):
-    async with scripted() as under_test:
-        (task,) = start(under_test, memoryview(bytearray(b"question")), method=method)
-        (call,) = await under_test.workers[0].hears(Call)
-        assert isinstance(call.payload, memoryview)
-        assert call.payload.readonly is readonly
-        under_test.workers[0].answer(call, b"answer")
-        assert await task == b"answer"
 
 
 # Cancellation.
