@@ -189,11 +189,12 @@ class Fleet:
 
     def _join(self, replica: Replica) -> None:
         """A replica is ready, and serves its place."""
-        self.broken = False
         for keeper in self._keepers:
             if keeper.owns(replica):
                 keeper.ready()
                 replica.trial = keeper.on_trial
+        now = self.clock()
+        self.broken = any(keeper.failing(now) is not None for keeper in self._keepers)
         self._user.replica_joined(replica)
         self._ready_may_have_changed()
 

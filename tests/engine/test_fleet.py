@@ -69,16 +69,17 @@ class User:
 class Manned:
     """A fleet whose workers are scripted, without an engine."""
 
-    def __init__(self, replicas: int) -> None:
+    def __init__(self, replicas: int, groups: Sequence[str]) -> None:
         self.source = ScriptedWorkers(METHODS)
-        self.fleet = Fleet([self.source.place(f"place {number}") for number in range(replicas)], time.monotonic)
+        places = [self.source.place(f"place {number}", group=groups[number]) for number in range(replicas)]
+        self.fleet = Fleet(places, time.monotonic)
         self.user = User()
 
 
 @asynccontextmanager
-async def manned(*, replicas: int = 1) -> AsyncIterator[Manned]:
+async def manned(*, replicas: int = 1, groups: Sequence[str] = ("", "")) -> AsyncIterator[Manned]:
     """Run a fleet; its first workers are ready."""
-    under_test = Manned(replicas)
+    under_test = Manned(replicas, groups)
     under_test.fleet.start(under_test.user)
     try:
         for number in range(1, replicas + 1):
@@ -179,6 +180,28 @@ async def test_after_the_breaker_the_next_one_is_on_trial_until_it_has_answered(
         fleet.first_answer(replica)
         assert user.heard() == [f"{restarts.OPENS_AFTER + 1} proven"]
         assert not replica.trial
+
+
+@on_loop
+async def test_one_that_joins_another_deployment_closes_no_breaker():
+    async with manned(replicas=2, groups=("failing", "well")) as under_test:
+        fleet, source = under_test.fleet, under_test.source
+        failing_one, well = source.workers
+        for deaths in range(1, restarts.OPENS_AFTER + 1):
+            failing_one.die()
+            await failing_one.gone()
+            if deaths < restarts.OPENS_AFTER:
+                failing_one = await source.started(2 + deaths)
+                failing_one.ready()
+        while not fleet.broken:
+            await turns()
+        well.die()
+        await well.gone()
+        (await source.started(2 + restarts.OPENS_AFTER)).ready()
+        assert fleet.ready
+        assert fleet.broken
+        assert fleet.refusal("failing") is not None
+        assert fleet.refusal("well") is None
 
 
 def keeper(wait: float | None, group: str = "") -> Any:
