@@ -207,13 +207,15 @@ class Channel(asyncio.BufferedProtocol):
     def _keep(self, start: int) -> None:
         """Move the begun frame to where the next read continues it."""
         begun = self._buffer[start : self._filled]
-        if len(begun) >= HEAD_BYTES and begun[4] >= FIRST_TAG:
+        length = 4 + int.from_bytes(begun[:4], "little") if len(begun) >= 4 else 0
+        if length > MAX_UNCUT_BYTES:
+            raise ValueError(f"a frame of {length} bytes between two processes")
+        told = len(begun) >= HEAD_BYTES  # with less a piece may look like a frame, and what it is can wait for more
+        if told and begun[4] >= FIRST_TAG:
             self._long, self._is_piece = self._joiner.open(begun), True
             begun = body(begun)
             self._long[: len(begun)] = begun
-        elif len(begun) >= 4 and (length := 4 + int.from_bytes(begun[:4], "little")) > len(self._buffer):
-            if length > MAX_UNCUT_BYTES:
-                raise ValueError(f"a frame of {length} bytes between two processes")
+        elif told and length > len(self._buffer):
             self._long, self._is_piece = memoryview(bytearray(length)), False
             self._long[: len(begun)] = begun
         elif start and begun:
