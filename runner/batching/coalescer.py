@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from runner.batching.device import Device, Outcome, Run
+from runner.batching.device import Device, Outcome, Prepared, Run
 from runner.batching.entries import Batch, Entry, Limits, Room
 from runner.batching.policy import Policy
 from runner.batching.tally import Ran
@@ -85,8 +85,8 @@ class Work(Protocol):
     splits: int
     """Runs that were split for want of memory, since this was last set to 0."""
 
-    def stages(self, jobs: Jobs) -> bool:
-        """Tell whether to prepare these jobs is worth a thread of its own while the device is busy."""
+    def preparation(self, jobs: Jobs) -> Prepared:
+        """Tell where these jobs are best prepared while the device is busy."""
         ...
 
     def prepare(self, jobs: Jobs) -> Any:
@@ -240,8 +240,10 @@ class Coalescer:
         def done(outcome: Outcome) -> None:
             self._done(batch, point, crew, outcome)
 
-        ahead = self._in_hand > 1 and point.work.stages(jobs)
-        self.device.submit(Run(prepare=crew.prepare, run=crew.run, done=done, ahead=ahead))
+        prepared = point.work.preparation(jobs)
+        if prepared is Prepared.MEANWHILE and self._in_hand == 1:
+            prepared = Prepared.LAST  # the device is idle, and has the time itself
+        self.device.submit(Run(prepare=crew.prepare, run=crew.run, done=done, prepared=prepared))
 
     def _done(self, batch: Batch, point: _Point, crew: _Crew, outcome: Outcome) -> None:
         self._in_hand -= 1
@@ -312,7 +314,7 @@ class Coalescer:
 class _Crew:
     """The jobs of a batch, from its forming to its end. Those who leave while it is in hand are not run.
 
-    Touched by one thread at a time: the stager's and the device's until the batch has run, the loop's afterwards.
+    Touched by one thread at a time: the one that prepares it, the device's until the batch has run, then the loop's.
     """
 
     def __init__(self, work: Work, jobs: Sequence[Job]) -> None:

@@ -7,6 +7,7 @@ its next batch would stand idle for as long after each; this one finds it in its
 from __future__ import annotations
 
 import asyncio
+import enum
 import inspect
 import threading
 import time
@@ -34,23 +35,38 @@ class Outcome(NamedTuple):
     """The time between two marks on a GPU, 0 elsewhere."""
 
 
+class Prepared(enum.Enum):
+    """Where a batch is prepared."""
+
+    AT_ONCE = "at once"
+    """In the loop's thread: it is quick, and would hold up the device."""
+    MEANWHILE = "meanwhile"
+    """In a thread of its own, while another batch runs."""
+    LAST = "last"
+    """In the device's thread, just before it runs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One batch for a device.
 
     Attributes:
-        prepare: brings the arguments into place. May run in another thread, while another batch runs.
+        prepare: brings the arguments into place.
         run: given what `prepare` returned, does the work.
         done: told of the end, on the loop.
-        ahead: the device is busy, so that there is time to prepare.
+        prepared: where the arguments are brought into place.
         called: the loop waits for the end, so that `done` is told in the device's thread.
     """
 
     prepare: Callable[[], Any]
     run: Callable[[Any], Any]
     done: Callable[[Outcome], None]
-    ahead: bool = False
+    prepared: Prepared = Prepared.LAST
     called: bool = False
+
+
+_Ready: TypeAlias = "tuple[Run, Any, BaseException | None]"
+"""A run, what its `prepare` returned, and what it raised."""
 
 
 class Device(Protocol):
@@ -86,7 +102,7 @@ class DeviceThread:
         self._post = post
         self._begin = begin
         self._marks = marks
-        self._runs: SimpleQueue[tuple[Run, Any, BaseException | None] | None] = SimpleQueue()
+        self._runs: SimpleQueue[_Ready | None] = SimpleQueue()
         self._ahead: SimpleQueue[Run | None] = SimpleQueue()
         self._given = 0  # runs that the stager was given, counted by the loop's thread
         self._staged = 0  # and those that it has handed on, counted by its own
@@ -97,11 +113,11 @@ class DeviceThread:
 
     def submit(self, run: Run) -> None:
         """See `Device`."""
-        if run.ahead or self._given != self._staged:  # what is ready at once does not overtake what is not
+        if run.prepared is Prepared.MEANWHILE or self._given != self._staged:  # what is ready at once does not overtake
             self._given += 1
             self._ahead.put(run)
         else:
-            self._runs.put((run, _NOT_READY, None))
+            self._runs.put(_made_ready(run) if run.prepared is Prepared.AT_ONCE else (run, _NOT_READY, None))
 
     def is_current_thread(self) -> bool:
         """See `Device`."""
@@ -126,10 +142,7 @@ class DeviceThread:
 
     def _stage(self) -> None:
         while (run := self._ahead.get()) is not None:
-            try:
-                self._runs.put((run, run.prepare(), None))
-            except BaseException as exc:
-                self._runs.put((run, None, exc))
+            self._runs.put(_made_ready(run))
             self._staged += 1
             del run
 
@@ -167,6 +180,13 @@ class DeviceThread:
 
 
 _NOT_READY = object()
+
+
+def _made_ready(run: Run) -> _Ready:
+    try:
+        return run, run.prepare(), None
+    except BaseException as exc:
+        return run, None, exc
 
 
 def _nothing() -> None:

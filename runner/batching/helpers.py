@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from runner import context
 from runner.batch import Stacking, scatter
 from runner.batching.coalescer import Coalescer, Fate, Job
-from runner.batching.device import Post
+from runner.batching.device import Post, Prepared
 from runner.batching.entries import Entry, Limits
 from runner.batching.key import array_key, shared_key
 from runner.batching.memory import free_memory, out_of_memory
@@ -76,13 +76,14 @@ class PointWork:
         self._model = model
         self._stager = stager
         self._stackings = point.stackings
-        self._stages = any(stacking is not Stacking.LIST for stacking in self._stackings)
+        arrays = any(stacking is not Stacking.LIST for stacking in self._stackings)
+        self._preparation = Prepared.MEANWHILE if arrays else Prepared.LAST
         self.exhausted: int | None = None
         self.splits = 0
 
-    def stages(self, jobs: Sequence[_PointJob]) -> bool:
+    def preparation(self, jobs: Sequence[_PointJob]) -> Prepared:
         """See `coalescer.Work`."""
-        return self._stages
+        return self._preparation
 
     def prepare(self, jobs: Sequence[_PointJob]) -> list[Staged]:
         """See `coalescer.Work`."""

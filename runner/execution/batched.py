@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from runner import context
 from runner.batch import Stacking, scatter
 from runner.batching.coalescer import Coalescer, Fate
+from runner.batching.device import Prepared
 from runner.batching.entries import Entry
 from runner.batching.memory import free_memory, out_of_memory
 from runner.batching.staging import MostlyPadding, Staged, Stager, to_host
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
     from runner.execution.executor import Executor, Incoming
 
 
-_WORTH_A_THREAD: Final = 512 * 1024
+_WORTH_A_THREAD: Final = 256 * 1024
 """bytes of a batch from which on another thread brings them together while the device is busy. To wake it takes as long
-as to copy so many, and other threads wait for the interpreter meanwhile."""
+as to copy so many. Below, the loop's thread does it: where the device's would, it would let go of the interpreter to
+copy, just when the loop's wants it to tell of the last batch, and have it back 100 µs later."""
 
 
 class BatchedCall(RunningCall, BatchedJob):
@@ -199,13 +201,15 @@ class BatchedWork:
         self._columns = self._plan.columns
         self._arrays = [name for name, stacking, _ in self._columns if stacking is not Stacking.LIST]
 
-    def stages(self, jobs: Sequence[BatchedJob]) -> bool:
+    def preparation(self, jobs: Sequence[BatchedJob]) -> Prepared:
         """See `coalescer.Work`."""
-        if not self._arrays or self._stager.copies:
-            return bool(self._arrays)
+        if not self._arrays:
+            return Prepared.LAST
+        if self._stager.copies or self._plan.padding is not None:
+            return Prepared.MEANWHILE
         arguments = jobs[0].arguments
         each = sum([arguments[name].nbytes for name in self._arrays])
-        return each * len(Inputs(jobs)) >= _WORTH_A_THREAD
+        return Prepared.MEANWHILE if each * len(Inputs(jobs)) >= _WORTH_A_THREAD else Prepared.AT_ONCE
 
     def prepare(self, jobs: Sequence[BatchedJob]) -> list[Staged] | None:
         """See `coalescer.Work`. None: the arrays are too different in shape to be one batch."""

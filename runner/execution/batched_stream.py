@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from runner import context
 from runner.batch import END, SKIP, scatter
 from runner.batching.coalescer import Coalescer, Fate, Job
+from runner.batching.device import Prepared
 from runner.batching.entries import Entry, Limits
 from runner.batching.staging import Staged, to_host
 from runner.context import BatchContext
@@ -232,9 +233,9 @@ class StepWork:
     exhausted: int | None = None  # a stream has the size that it began with
     splits = 0
 
-    def stages(self, jobs: Sequence[StepJob]) -> bool:
+    def preparation(self, jobs: Sequence[StepJob]) -> Prepared:
         """See `coalescer.Work`."""
-        return False
+        return Prepared.LAST
 
     def prepare(self, jobs: Sequence[StepJob]) -> list[Staged]:
         """See `coalescer.Work`."""

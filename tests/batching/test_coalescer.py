@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from runner.batching.coalescer import QUIET_TURNS, Coalescer, Fate, Job
-from runner.batching.device import Outcome, Run
+from runner.batching.device import Outcome, Prepared, Run
 from runner.batching.entries import Entry, Limits
 from runner.errors import CallError
 from tests.running import on_loop, turns
@@ -36,6 +36,9 @@ class HeldDevice:
 class Echo:
     exhausted: int | None = None
     splits = 0
+
+    def preparation(self, jobs: Sequence[Any]) -> Prepared:
+        return Prepared.LAST
 
     def prepare(self, jobs: Sequence[Any]) -> Any:
         return None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
-from runner.batching.device import DeviceThread, Marks, Outcome, Run
+from runner.batching.device import DeviceThread, Marks, Outcome, Prepared, Run
 
 
 class Threaded:
@@ -63,11 +64,38 @@ def test_what_is_ready_at_once_does_not_overtake_what_is_made_ready(threaded: Th
         go.wait()
         return "ahead"
 
-    threaded.device.submit(Run(prepare=prepare, run=threaded.order.append, done=print, ahead=True))
-    threaded.device.submit(Run(prepare=lambda: "later", run=threaded.order.append, done=print))
+    run = threaded.order.append
+    threaded.device.submit(Run(prepare=prepare, run=run, done=print, prepared=Prepared.MEANWHILE))
+    threaded.device.submit(Run(prepare=lambda: "at once", run=run, done=print, prepared=Prepared.AT_ONCE))
+    threaded.device.submit(Run(prepare=lambda: "last", run=run, done=print))
     go.set()
     threaded.device.call(lambda: None)
-    assert threaded.order == ["begins", "ahead", "later"]
+    assert threaded.order == ["begins", "ahead", "at once", "last"]
+
+
+@pytest.mark.parametrize("prepared", Prepared)
+def test_a_batch_is_prepared_where_it_should_be(threaded: Threaded, prepared: Prepared) -> None:
+    where: list[int] = []
+    prepare = partial(_note_thread, where)
+    threaded.device.submit(Run(prepare=prepare, run=lambda _: _note_thread(where), done=print, prepared=prepared))
+    threaded.device.call(lambda: None)
+    assert (where[0] == threading.get_ident()) is (prepared is Prepared.AT_ONCE)
+    assert (where[0] == where[1]) is (prepared is Prepared.LAST)
+
+
+def _note_thread(where: list[int]) -> None:
+    where.append(threading.get_ident())
+
+
+@pytest.mark.parametrize("prepared", Prepared)
+def test_a_batch_that_cannot_be_prepared_is_told_so(threaded: Threaded, prepared: Prepared) -> None:
+    def prepare() -> None:
+        raise KeyError("x")
+
+    threaded.device.submit(Run(prepare=prepare, run=threaded.order.append, done=print, prepared=prepared))
+    threaded.device.call(lambda: None)
+    assert [type(outcome.error) for outcome in threaded.posted] == [KeyError]
+    assert threaded.order == ["begins"]
 
 
 class Broken:
