@@ -7,7 +7,9 @@ never stops: what is on its way is bounded by the credits of whoever sends.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from collections.abc import Sequence
 from typing import Final, Protocol, cast
 
 from runner.processes.framing import JOIN_BELOW, LENGTH
@@ -23,6 +25,10 @@ _HOLD: Final = 0.001
 MAX_UNCUT_BYTES: Final = 64 * 1024 * 1024
 """Only messages that are not about a call are longer than a piece and not cut: a worker's `Ready`, say, with all that
 there is to know of a model's methods. A frame beyond this can only be garbage, and the channel is closed then."""
+
+
+_MOST_PIECES: Final = 1024
+"""buffers in one system call (IOV_MAX)."""
 
 
 class Owner(Protocol):
@@ -52,6 +58,7 @@ class Channel(asyncio.BufferedProtocol):
         self._loop = loop
         self._quiet_turns = quiet_turns
         self._transport: asyncio.WriteTransport | None = None
+        self._socket = -1
         self._buffer = memoryview(bytearray(_READ_BYTES))
         self._filled = 0
         self._long: memoryview | None = None  # what is longer than the buffer and is being filled
@@ -113,7 +120,7 @@ class Channel(asyncio.BufferedProtocol):
         if self._transport is None or self._transport.is_closing() or self._paused or not self.cutter.calls:
             return
         self.flush()  # what stands there was sent before, and has waited long enough
-        self._transport.writelines(self.cutter.next())
+        self._write(self._transport, self.cutter.next())
         self._pump_soon()
 
     def pause_writing(self) -> None:
@@ -130,10 +137,7 @@ class Channel(asyncio.BufferedProtocol):
         transport = self._transport
         if transport is None or self._paused or self.cutter.calls:
             return False
-        # uvloop writes at the end of a turn, but for what the buffer has no room for.
-        transport.set_write_buffer_limits(high=0)
         self.flush()
-        transport.set_write_buffer_limits(high=PIECE_BYTES)
         return True
 
     def flush(self) -> None:
@@ -145,22 +149,41 @@ class Channel(asyncio.BufferedProtocol):
             return
         # Pieces of `JOIN_BELOW` and more are sent from where they lie; a write of many small ones costs more than
         # joining them.
-        if all(len(piece) < JOIN_BELOW for piece in outbox):
-            self._transport.write(b"".join(outbox))
-        else:
-            self._transport.writelines(outbox)
+        if len(outbox) > 1 and all(len(piece) < JOIN_BELOW for piece in outbox):
+            outbox = [b"".join(outbox)]
+        self._write(self._transport, outbox)
+
+    def _write(self, transport: asyncio.WriteTransport, pieces: Sequence[Payload]) -> None:
+        """Write what the socket takes at once, and leave the rest to the transport.
+
+        To write wakes the other process, often on this very core: this thread then stands still until that has done
+        its part. So it does without the interpreter's lock, which uvloop keeps: a model's thread may want it.
+        """
+        if transport.get_write_buffer_size() or len(pieces) > _MOST_PIECES:
+            transport.writelines(pieces)
+            return
+        try:
+            sent = os.writev(self._socket, pieces)
+        except OSError:  # it is full, or it is gone: the transport finds out
+            sent = 0
+        for position, piece in enumerate(pieces):
+            if sent < len(piece):
+                transport.writelines([memoryview(piece)[sent:], *pieces[position + 1 :]])
+                return
+            sent -= len(piece)
 
     def close(self) -> None:
         """Write all that was sent, and end."""
         if self._transport is not None:
             self.flush()
             while self.cutter.calls and not self._transport.is_closing():
-                self._transport.writelines(self.cutter.next())
+                self._write(self._transport, self.cutter.next())
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
         self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's transports subclass none of asyncio's
+        self._socket = transport.get_extra_info("socket").fileno()
         # One piece may wait there: a short message never stands behind more than that and what the socket holds.
         self._transport.set_write_buffer_limits(high=PIECE_BYTES)
 

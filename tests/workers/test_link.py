@@ -7,6 +7,7 @@ import os
 import random
 import socket
 import struct
+from collections.abc import Sequence
 
 import pytest
 
@@ -184,19 +185,16 @@ async def test_control_overtakes_payloads():
 
 
 class Writes:
-    """Stands before a link's transport and counts what it is asked to write."""
+    """Counts what a link writes."""
 
     def __init__(self, link: SocketLink) -> None:
-        self._transport = link._data._transport
         self.sizes: list[int] = []
-        link._data._transport = self  # pyright: ignore[reportAttributeAccessIssue]
+        self._write = link._data._write
+        link._data._write = self._counted  # type: ignore[method-assign]
 
-    def write(self, data: bytes) -> None:
-        self.sizes.append(len(data))
-        self._transport.write(data)  # pyright: ignore[reportOptionalMemberAccess]
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._transport, name)
+    def _counted(self, transport: asyncio.WriteTransport, pieces: Sequence[Payload]) -> None:
+        self.sizes.append(sum(map(len, pieces)))
+        self._write(transport, pieces)
 
 
 @on_loop
@@ -246,6 +244,17 @@ async def test_short_items_leave_before_the_link_is_closed():
             joined.link.send(Item(number, b"last"))
         joined.link.close()
         assert await joined.far.count(3) == [Item(number, b"last") for number in range(3)]
+
+
+@on_loop
+async def test_more_pieces_than_one_system_call_takes_arrive_in_order():
+    async with Joined() as joined:
+        writes = Writes(joined.peer)
+        for number in range(600):  # of two pieces each
+            joined.peer.send(Item(number, bytes(JOIN_BELOW)))
+        received = await joined.near.count(600)
+        assert [message.id for message in received] == list(range(600))
+        assert len(writes.sizes) == 1
 
 
 @on_loop
