@@ -8,7 +8,9 @@ half of a window, so that a stream of small items at full speed sends one credit
 
 from __future__ import annotations
 
-from typing import Final
+from collections import deque
+from collections.abc import Sized
+from typing import Final, TypeVar
 
 STREAM_WINDOW: Final = 64
 """items under way in one direction of a stream; a reader that stops stops the generator after at most this many."""
@@ -16,6 +18,12 @@ STREAM_WINDOW: Final = 64
 STREAM_WINDOW_BYTES: Final = 1024 * 1024
 """bytes under way in one direction of a stream, but for the last item. It is 64 items of 16 KiB. Larger ones gain
 nothing from more of them on their way: while the transport writes one, the next is being made."""
+
+TOGETHER_BYTES: Final = 16 * 1024
+"""bytes of items that a reader takes at once, if they are several. They fill a frame, and more would gain nothing: what
+is taken is there twice, as it came and as it leaves, and its sender waits with all of it for a slow client."""
+
+T = TypeVar("T", bound=Sized)
 
 
 class Window:
@@ -65,3 +73,17 @@ class Consumption:
         credit = self._items, self._bytes
         self._items = self._bytes = 0
         return credit
+
+
+def take_together(arrived: deque[T], most: int) -> list[T]:
+    """Take the first item that has arrived, and those behind it that are short enough to go with it.
+
+    Args:
+        arrived: payloads, one at least.
+        most: items.
+    """
+    taken = [arrived.popleft()]
+    room = TOGETHER_BYTES - len(taken[0])
+    while arrived and len(taken) < most and (room := room - len(arrived[0])) >= 0:
+        taken.append(arrived.popleft())
+    return taken

@@ -5,7 +5,7 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.flow import STREAM_WINDOW, STREAM_WINDOW_BYTES, Consumption, Window
+from runner.flow import STREAM_WINDOW, STREAM_WINDOW_BYTES, TOGETHER_BYTES, Consumption, Window, take_together
 
 sizes = st.lists(st.one_of(st.integers(0, 100), st.integers(0, 3 * STREAM_WINDOW_BYTES)), max_size=300)
 
@@ -73,3 +73,17 @@ def test_a_reader_at_full_speed_never_shuts_the_window() -> None:
         window.spend(100)
         if credit := consumption.consume(100):
             window.grant(*credit)
+
+
+def test_what_fills_a_frame_is_taken_together() -> None:
+    third = bytes(TOGETHER_BYTES // 3)
+    long = bytes(STREAM_WINDOW_BYTES)
+    arrived = deque([long, long, third, third, third, b"", third, long, b"a", b"b", b"c"])
+    taken = [take_together(arrived, 10) for _ in range(6)]
+    assert taken == [[long], [long], [third, third, third, b""], [third], [long], [b"a", b"b", b"c"]]
+    assert not arrived
+
+
+def test_no_more_than_so_many_are_taken_together() -> None:
+    arrived = deque([b"a", b"b", b"c"])
+    assert [take_together(arrived, 2), take_together(arrived, 2)] == [[b"a", b"b"], [b"c"]]

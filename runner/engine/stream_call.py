@@ -10,7 +10,7 @@ from runner.dispatch.dispatcher import CallId
 from runner.engine.calls import EngineCall, Request, Wire
 from runner.errors import CallError, Cancelled
 from runner.execution.times import Times
-from runner.flow import STREAM_WINDOW, Consumption, Window
+from runner.flow import STREAM_WINDOW, Consumption, Window, take_together
 from runner.wire.payload import Payload
 from runner.workers.messages import Credit, EndInput, Item
 
@@ -68,30 +68,28 @@ class StreamCall(EngineCall):
         return outputs[0]
 
     async def take(self, most: int = STREAM_WINDOW // 2) -> list[Payload]:
-        """Wait until an output is there; return all that are, `most` of them at most. None: the call ended well.
+        """Wait until an output is there; return it and those that go with it, `most` at most. Empty: it ended well.
 
         The method may send as many more: for the first of them at once, and for the others when more is asked for.
         """
         if self._taken:
             self._consumed(self._taken, self._taken_bytes)
             self._taken = 0
-        arrived = self._arrived
-        while not arrived:
+        while not self._arrived:
             if isinstance(self._end, CallError):
                 raise self._end
             if self._end:
                 return []
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
+        outputs = take_together(self._arrived, most)
         self._read = True
-        first = arrived.popleft()
-        self._consumed(1, len(first))
-        if not arrived or most == 1:
-            return [first]
-        others = [arrived.popleft() for _ in range(min(most - 1, len(arrived)))]
-        self._taken = len(others)
-        self._taken_bytes = sum(map(len, others))
-        return [first, *others]
+        first = len(outputs[0])
+        self._consumed(1, first)
+        if len(outputs) > 1:
+            self._taken = len(outputs) - 1
+            self._taken_bytes = sum(map(len, outputs)) - first
+        return outputs
 
     def _consumed(self, items: int, size: int) -> None:
         if (credit := self._consumption.consume(size, items)) and self.wire is not None and not self._end:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sized
 from typing import Generic, TypeVar
 
-T = TypeVar("T")
+from runner.flow import take_together
+
+T = TypeVar("T", bound=Sized)
 
 
 class Inbox(Generic[T]):
@@ -35,21 +38,26 @@ class Inbox(Generic[T]):
         Raises:
             StopAsyncIteration: that was the last.
         """
+        if not self._items:
+            await self._first()
+        return self._items.popleft()
+
+    async def take_together(self, most: int) -> list[T]:
+        """Return the next one and those that are there and go with it, `most` at most; wait if there is none.
+
+        Raises:
+            StopAsyncIteration: there is none, and none will come.
+        """
+        if not self._items:
+            await self._first()
+        return take_together(self._items, most)
+
+    async def _first(self) -> None:
         while not self._items:
             if self._ended:
                 raise StopAsyncIteration
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
-        return self._items.popleft()
-
-    async def take_all(self, most: int) -> list[T]:
-        """Return all that are there, `most` of them at most; wait if there is none.
-
-        Raises:
-            StopAsyncIteration: there is none, and none will come.
-        """
-        first = await self.take()
-        return [first, *(self._items.popleft() for _ in range(min(most - 1, len(self._items))))]
 
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():

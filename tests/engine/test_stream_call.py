@@ -104,6 +104,22 @@ async def test_outputs_that_are_there_are_taken_together():
 
 
 @on_loop
+async def test_of_long_outputs_one_is_taken_and_the_others_wait():
+    # Whoever takes them holds them twice, and gives no credit for any but the first until all are sent.
+    async with scripted() as under_test:
+        stream, worker, call = await opened(under_test, GENERATE)
+        size = STREAM_WINDOW_BYTES // 4
+        worker.item(call, *[bytes(size)] * 4)
+        assert await stream.take() == [bytes(size)]
+        assert not worker.of(Credit)
+        assert await stream.take() == [bytes(size)]
+        assert worker.of(Credit) == [Credit(call.id, 2, 2 * size)]
+        stream.close()
+        worker.fail(call, Cancelled("stopped"))
+        under_test.idle()
+
+
+@on_loop
 async def test_of_a_stream_that_ended_well_nothing_is_taken():
     async with scripted() as under_test:
         stream, worker, call = await opened(under_test, GENERATE)

@@ -236,8 +236,9 @@ class _AskedStream:
     async def __anext__(self) -> Sequence[bytes]:
         if self._taken:  # and done with, now that more is wanted
             self._consumed(self._taken)
+            self._taken = []
         try:
-            replies = await self._replies.take_all(WINDOW // 2)
+            replies = await self._replies.take_together(WINDOW // 2)
         except StopAsyncIteration:
             self._last()
             raise
