@@ -5,7 +5,8 @@ counted. A script stands in for the worker, and answers by frames as a worker's 
 takes is not counted. Each line: so many calls in one read of the socket; µs a call, by what was quick in a tenth of the
 rounds.
 
-    python benchmarks/server.py [--rounds 400] [--calls 1,16,64] [--blocks repeated,grpcio,go] [--characters 5]
+    python benchmarks/server.py [--rounds 400] [--calls 1,16,64] [--blocks repeated,grpcio,go]
+        [--characters 5] [--pause 0.3]
 """
 
 from __future__ import annotations
@@ -124,7 +125,13 @@ class Socket:
     abort = close
 
 
-async def _measure(calls: int, rounds: int, blocks: Iterator[bytes], text: str) -> tuple[float, float]:
+def _sleep(seconds: float) -> None:
+    """Have the processor leave this process, as it does between two calls."""
+    if seconds:
+        time.sleep(seconds)
+
+
+async def _measure(calls: int, rounds: int, blocks: Iterator[bytes], text: str, pause: float) -> tuple[float, float]:
     """Return the µs a call until its message is on the way to the worker, and from the answer until it is written."""
     links: list[Link] = []
 
@@ -161,6 +168,7 @@ async def _measure(calls: int, rounds: int, blocks: Iterator[bytes], text: str) 
                 for number in itertools.islice(numbers, calls)
             )
             spent = 0.0
+            _sleep(pause)
             while data:
                 room = protocol.get_buffer(-1)
                 piece, data = data[: len(room)], data[len(room) :]
@@ -172,6 +180,7 @@ async def _measure(calls: int, rounds: int, blocks: Iterator[bytes], text: str) 
             await asyncio.sleep(0)  # the turn in which what was gathered leaves
             into.append(spent + time.perf_counter() - begun)
             answers, before = links[0].answers(), socket.written
+            _sleep(pause)
             begun = time.perf_counter()
             for answer in answers:
                 worker.say(unpack(answer))
@@ -193,6 +202,7 @@ def main() -> None:
     parser.add_argument("--calls", default="1,4,16,64", help="calls that a read brings (default 1,4,16,64)")
     parser.add_argument("--blocks", default=",".join(BLOCKS), help="comma-separated: whose header blocks")
     parser.add_argument("--characters", type=int, default=5, help="of the text (default 5)")
+    parser.add_argument("--pause", type=float, default=0, help="ms of sleep before either way (default 0)")
     options = parser.parse_args()
     text = "x" * options.characters
     print(f"{machine()}; the quickest tenth of {options.rounds} rounds\n")
@@ -202,7 +212,7 @@ def main() -> None:
         for calls in map(int, options.calls.split(",")):
             blocks = BLOCKS[name](PATH)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                into, back = runner.run(_measure(calls, options.rounds, blocks, text))
+                into, back = runner.run(_measure(calls, options.rounds, blocks, text, options.pause / 1e3))
             print(f"| {name} | {calls} | {into:.1f} | {back:.1f} | {into + back:.1f} |", flush=True)
 
 
