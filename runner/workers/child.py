@@ -22,6 +22,7 @@ import uvloop
 
 from runner.allocator import keep_freed_memory
 from runner.errors import LoadError, SignatureError
+from runner.execution.handover import Handover
 from runner.execution.journal import Journal, open_shared
 from runner.execution.loading import load_class, load_model
 from runner.processes.prctl import die_with_parent, set_timer_slack
@@ -39,11 +40,6 @@ EXIT_ORPHANED = 5
 
 EXIT_CANNOT_LOAD = 3
 """Exit code of a worker whose model cannot be loaded, which no restart will mend."""
-
-_SWITCH_INTERVAL = 0.0001
-"""seconds. A model that runs Python between small operations of torch lets go of the GIL for moments only; with the
-default of 5 ms and the kernel's timer slack the loop thread was measured to wait up to a second for its turn. A tenth
-of this value lets sixteen plain functions fight over the GIL, and serves far fewer calls per second."""
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -84,7 +80,8 @@ async def serve(data: socket.socket, control: socket.socket, journal: Journal, s
         # On the loop's thread, which is the main one: libraries that set signal handlers insist on it, and there is
         # nothing else to do yet.
         model = load_model(load_class(Path(load.model_dir)), load.device)
-        child.worker = Worker(model, load, link, journal)
+        handover = Handover(sys.setswitchinterval) if _several_cpus() else None
+        child.worker = Worker(model, load, link, journal, handover)
         gc.collect()
         gc.freeze()  # what loading has made stays; with torch, to look through it again takes 60 ms
         watchdog.watch()
@@ -96,6 +93,10 @@ async def serve(data: socket.socket, control: socket.socket, journal: Journal, s
     await child.closed
     await child.worker.close()
     return 0
+
+
+def _several_cpus() -> bool:
+    return len(os.sched_getaffinity(0)) > 1
 
 
 def _keep_to(cpus: str) -> None:
@@ -124,8 +125,7 @@ def main(argv: list[str]) -> int:
     # Line by line: a worker's end is mostly SIGKILL, which would take what waits in a buffer along.
     cast(io.TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if len(os.sched_getaffinity(0)) > 1:
-        sys.setswitchinterval(_SWITCH_INTERVAL)
+    if _several_cpus():
         set_timer_slack(1)
     data, control = socket.socket(fileno=data_end), socket.socket(fileno=control_end)
     for end in (data, control):
