@@ -39,7 +39,8 @@ class Fleet:
 
     Attributes:
         replicas: all that have a worker.
-        broken: a breaker has opened, and no replica has joined since. Where it is false, nothing is to be refused.
+        broken: a breaker was open when the last replica joined, or has opened since. Where it is false, nothing is to
+            be refused.
     """
 
     def __init__(self, places: Sequence[Place], clock: Callable[[], float]) -> None:
