@@ -39,7 +39,6 @@ class BlockingCall(RunningCall):
 
     def start(self) -> None:
         """See `RunningCall`."""
-        self._executor.handover.function_begun()
         if not self._method.codec.carries_media:
             self._lane.submit(self._work)
             return
@@ -63,11 +62,6 @@ class BlockingCall(RunningCall):
             self._fetching.cancel()
         if self._awaited is not None:
             self._awaited.cancel()
-
-    def ended(self) -> None:
-        """See `RunningCall`."""
-        super().ended()
-        self._executor.handover.function_ended()
 
     async def _fetch(self, arguments: Arguments) -> None:
         await self._executor.fetcher.resolve(self._method.codec.unresolved(arguments))

@@ -25,7 +25,6 @@ from runner.execution.contexts import Contexts
 from runner.execution.coroutine import CoroutineCall
 from runner.execution.coroutines_together import CoroutinesTogether
 from runner.execution.fetch import Fetcher
-from runner.execution.handover import Handover
 from runner.execution.journal import Journal
 from runner.execution.mailbox import Mailbox
 from runner.execution.method import LoadedMethod
@@ -108,7 +107,6 @@ class Executor:
         num_threads: int,
         max_streams: int,
         journal: Journal | None = None,
-        handover: Handover | None = None,
     ) -> None:
         """Make an executor without calls.
 
@@ -122,10 +120,8 @@ class Executor:
             num_threads: unary plain functions at once.
             max_streams: streams of plain functions at once.
             journal: where calls are marked before anything of them runs; None: where nobody looks.
-            handover: told of plain functions and batches; None: nobody is.
         """
         self.journal = Journal() if journal is None else journal
-        self.handover = Handover() if handover is None else handover
         self.loop = asyncio.get_running_loop()
         self.fetcher = fetcher
         self.mailbox = mailbox
@@ -137,7 +133,7 @@ class Executor:
             Lane.STREAMS: ThreadLane("stream", max_streams, begin),
         }
         self._openers: ThreadPoolExecutor | None = None
-        self._batches = Batches(self, model, methods, device, self._ran)
+        self._batches = Batches(self, model, methods, device, outlet.ran)
         self._answers = Answers(outlet)
         mailbox.emptied = self._answers.tell
         self._coroutines = {
@@ -324,10 +320,6 @@ class Executor:
             call.ended()
             self._batches.ended(call_id)
             self._outlet.mixed(call_id, ends, times)
-
-    def _ran(self, ran: Ran) -> None:
-        self.handover.batch_ran()
-        self._outlet.ran(ran)
 
     def __repr__(self) -> str:
         return f"<Executor {len(self._calls)} calls, {len(self._tasks)} others' tasks, {list(self._threads.values())}>"

@@ -22,7 +22,6 @@ import uvloop
 
 from runner.allocator import keep_freed_memory
 from runner.errors import LoadError, SignatureError
-from runner.execution.handover import Handover
 from runner.execution.journal import Journal, open_shared
 from runner.execution.loading import load_class, load_model
 from runner.processes.prctl import die_with_parent, set_timer_slack
@@ -40,6 +39,12 @@ EXIT_ORPHANED = 5
 
 EXIT_CANNOT_LOAD = 3
 """Exit code of a worker whose model cannot be loaded, which no restart will mend."""
+
+_SWITCH_INTERVAL = 0.0001
+"""seconds. A model that runs Python between small operations of torch lets go of the GIL for moments only; with the
+default of 5 ms and the kernel's timer slack the loop thread was measured to wait up to a second for its turn. A tenth
+of this value lets sixteen plain functions fight over the GIL, and serves far fewer calls per second; so it does with
+batches alone where there are more threads than cores, since who waits wakes at each interval."""
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -80,8 +85,7 @@ async def serve(data: socket.socket, control: socket.socket, journal: Journal, s
         # On the loop's thread, which is the main one: libraries that set signal handlers insist on it, and there is
         # nothing else to do yet.
         model = load_model(load_class(Path(load.model_dir)), load.device)
-        handover = Handover(sys.setswitchinterval) if _several_cpus() else None
-        child.worker = Worker(model, load, link, journal, handover)
+        child.worker = Worker(model, load, link, journal)
         gc.collect()
         gc.freeze()  # what loading has made stays; with torch, to look through it again takes 60 ms
         watchdog.watch()
@@ -93,10 +97,6 @@ async def serve(data: socket.socket, control: socket.socket, journal: Journal, s
     await child.closed
     await child.worker.close()
     return 0
-
-
-def _several_cpus() -> bool:
-    return len(os.sched_getaffinity(0)) > 1
 
 
 def _keep_to(cpus: str) -> None:
@@ -125,7 +125,8 @@ def main(argv: list[str]) -> int:
     # Line by line: a worker's end is mostly SIGKILL, which would take what waits in a buffer along.
     cast(io.TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if _several_cpus():
+    if len(os.sched_getaffinity(0)) > 1:
+        sys.setswitchinterval(_SWITCH_INTERVAL)
         set_timer_slack(1)
     data, control = socket.socket(fileno=data_end), socket.socket(fileno=control_end)
     for end in (data, control):

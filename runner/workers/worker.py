@@ -20,7 +20,6 @@ from runner.execution.contexts import Contexts
 from runner.execution.executor import Executor, Incoming
 from runner.execution.failure import with_traceback
 from runner.execution.fetch import Fetcher
-from runner.execution.handover import Handover
 from runner.execution.journal import Journal
 from runner.execution.mailbox import Mailbox
 from runner.execution.method import load_methods
@@ -60,14 +59,7 @@ _METADATA_KEPT = 256
 class Worker:
     """Serves one loaded model over one link. Lives on the loop that runs the link."""
 
-    def __init__(
-        self,
-        model: ModelClass,
-        load: Load,
-        link: Link,
-        journal: Journal | None = None,
-        handover: Handover | None = None,
-    ) -> None:
+    def __init__(self, model: ModelClass, load: Load, link: Link, journal: Journal | None = None) -> None:
         """Compile the model's methods and say `Ready`.
 
         Args:
@@ -75,7 +67,6 @@ class Worker:
             load: the message that asked for it.
             link: the way to the server.
             journal: where calls are marked before anything of them runs; None: where nobody looks.
-            handover: of the process that is this worker's own; None: it is not.
 
         Raises:
             SignatureError: a method cannot be published.
@@ -98,7 +89,6 @@ class Worker:
                 num_threads=load.num_threads,
                 max_streams=load.max_streams,
                 journal=journal,
-                handover=handover,
             )
         except BaseException:
             device.close()  # or its threads would wait for ever for a model that nobody serves
