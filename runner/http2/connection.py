@@ -26,13 +26,14 @@ decoded, also for a stream that is refused, closed or unknown; an undecodable on
                        └──our END_STREAM──▶ half-closed (local): we add RST_STREAM ───┘
                                             with NO_ERROR (8.1): the answer is complete, send no more
 
-  `_streams` holds those that are open or half-closed (remote). A number that is not in it is idle if it is above
-  `_last_id`, and closed otherwise. Which frames a closed stream may still get depends on why it is closed:
+  `_streams` holds those that are open or half-closed (remote). A number that is not in it is idle if it is above the
+  highest that was opened, and closed otherwise (`numbers.py`). Which frames a closed stream may still get depends on
+  why it is closed:
 
   - Both sides ended it, or the peer reset it: WINDOW_UPDATE, RST_STREAM and PRIORITY may have been under way. DATA or
     HEADERS may not: the peer had said that it was done. A connection error, STREAM_CLOSED.
-  - We reset it: whatever the peer had sent by then is still coming, and is dropped. `_reset_by_us` remembers the last
-    few hundred. Beyond the oldest of them nobody can know, and a late frame gets a stream error.
+  - We reset it: whatever the peer had sent by then is still coming, and is dropped. The last few hundred are kept in
+    mind. Beyond the oldest of these nobody can know, and a late frame gets a stream error.
 
 **Two kinds of errors (5.4).** A stream error costs one RST_STREAM and leaves the others alone. A connection error is
 raised as `ConnectionFailure` and becomes GOAWAY with its code; nothing that arrives after it is looked at.
@@ -49,7 +50,7 @@ answer proves that the peer has seen the GOAWAY: what it opened before is in `_s
 last stream that will be answered. When the last one is over, `finished` is true and the connection may be closed.
 
 **A peer that means harm (10.5).** What costs us more than the peer is counted, by what is in `limits.py`. Two counts
-take care of nearly all known attacks: resets of streams, and frames that do nothing for any call.
+take care of nearly all known attacks: resets of streams, and frames that do nothing for any call (`patience.py`).
 """
 
 from __future__ import annotations
@@ -59,7 +60,6 @@ from collections.abc import Callable
 from typing import Final
 
 from runner.http2 import frames
-from runner.http2.allowance import Allowance
 from runner.http2.backlog import Backlog
 from runner.http2.errors import ConnectionFailure, ErrorCode, MalformedMessage
 from runner.http2.fields import RequestHead, RequestReader, check_trailers
@@ -79,20 +79,17 @@ from runner.http2.frames import (
 from runner.http2.hpack import CompressionError, HeaderDecoder, HeaderListTooLarge, Section
 from runner.http2.inflow import Inflow
 from runner.http2.limits import Limits
+from runner.http2.numbers import Late, Numbers
+from runner.http2.open_block import OpenBlock
+from runner.http2.patience import Patience
 from runner.http2.sender import Sender
 from runner.http2.stream import Received, Stream
 
 logger = logging.getLogger("runner.http2")
 
-_RESETS_KEPT: Final = 512
-"""Streams we have reset and of which late frames are dropped: as many as can be under way in a round trip or so."""
-
 _CUT_FROM: Final = 8 * 1024
 """bytes of a frame of DATA from which on it is handed over as it comes. To put it together would be two more copies; to
 look at the beginning of a short message and again at its end costs more than those."""
-
-_WORK: Final = 4
-"""Idle frames that a peer may send for each stream it opens and each frame of DATA, either way."""
 
 _DRAIN_PING: Final = b"\0goaway\0"
 _ALIVE_PING: Final = b"\0alive?\0"
@@ -143,21 +140,12 @@ class Connection:
         self._cut_padding: int = 0
         self._cut_ends_stream = False
         self._settings_seen = False
-        # The block under way in CONTINUATION frames (4.3).
-        self._block: bytearray | None = None
-        self._block_stream = 0
-        self._block_ends_stream = False
-        self._continuations = 0
+        self._block: OpenBlock | None = None
         # Streams.
         self._streams: dict[int, Stream] = {}
-        self._last_id = 0  # the highest that the peer has opened
-        self._taken_until = MAX_STREAM_ID  # streams above are not answered, and were not by our last GOAWAY
-        self._reset_by_us: dict[int, None] = {}
-        self._forgotten = 0  # the highest that has left `_reset_by_us`
+        self._numbers = Numbers()
         # Hostile peers.
-        self._resets = Allowance(limits.resets_burst, limits.resets_per_second, now)
-        self._idle_frames = Allowance(limits.idle_frames_burst, limits.idle_frames_per_second, now)
-        self._work_seen = 0
+        self._patience = Patience(limits, now)
         self._data_received = 0
         self._draining = False
         self._handlers: dict[int, Callable[[int, int, bytes], None]] = {
@@ -222,7 +210,7 @@ class Connection:
         self.failure = failure
         if failure.code is not ErrorCode.NO_ERROR:
             logger.info("connection closed: %s, %s", failure.code.name, failure.reason)
-        last = min(self._last_id, self._taken_until)
+        last = min(self._numbers.last, self._numbers.taken_until)
         self.sender.control(frames.goaway(last, failure.code, failure.reason.encode()[:256]))
         self._end_streams(failure.code or ErrorCode.CANCEL)
 
@@ -241,7 +229,7 @@ class Connection:
     @property
     def finished(self) -> bool:
         """True if the connection should be closed once everything was written."""
-        return self.failure is not None or (not self._streams and self._draining and self._taken_until != MAX_STREAM_ID)
+        return self.failure is not None or (not self._streams and self._draining and self._numbers.closing)
 
     @property
     def draining(self) -> bool:
@@ -352,10 +340,8 @@ class Connection:
                 if flags & END_HEADERS:
                     self._on_block(stream_id, bytes(data[start:stop]), bool(flags & END_STREAM))
                 else:
-                    self._block = bytearray(data[start:stop])
-                    self._block_stream = stream_id
-                    self._block_ends_stream = bool(flags & END_STREAM)
-                    self._continuations = 0
+                    first_part = bytes(data[start:stop])
+                    self._block = OpenBlock(stream_id, bool(flags & END_STREAM), first_part, self.limits)
             else:
                 handler = self._handlers.get(kind)
                 if handler is None:
@@ -425,15 +411,12 @@ class Connection:
 
     def _on_continuation(self, flags: int, stream_id: int, payload: bytes) -> None:
         block = self._block
-        if block is None or stream_id != self._block_stream:
+        if block is None:
             raise ConnectionFailure(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without its HEADERS")
-        self._continuations += 1
-        block += payload
-        if self._continuations > self.limits.max_continuations or len(block) > self.limits.max_header_block_bytes:
-            raise ConnectionFailure(ErrorCode.ENHANCE_YOUR_CALM, "a field block without end")
+        block.add(stream_id, payload)
         if flags & END_HEADERS:
             self._block = None
-            self._on_block(stream_id, bytes(block), self._block_ends_stream)
+            self._on_block(stream_id, block.whole(), block.ends_stream)
 
     def _on_block(self, stream_id: int, block: bytes, ended: bool) -> None:
         """Take a whole field block: a request, or the trailers of one."""
@@ -444,11 +427,12 @@ class Connection:
             raise ConnectionFailure(ErrorCode.COMPRESSION_ERROR, str(exc)) from exc
         except HeaderListTooLarge:
             section = None
-        if stream_id <= self._last_id:
+        numbers = self._numbers
+        if stream_id <= numbers.last:
             self._on_later_block(stream_id, section, ended)
             return
-        self._last_id = stream_id
-        if stream_id > self._taken_until:
+        numbers.last = stream_id
+        if stream_id > numbers.taken_until:
             return  # it was told by GOAWAY that this is not answered (6.8)
         if len(self._streams) >= self.limits.max_concurrent_streams:
             self._stream_error(stream_id, ErrorCode.REFUSED_STREAM)  # 5.1.2
@@ -536,33 +520,29 @@ class Connection:
         if stream is not None:
             self._drop(stream)
             stream.on_reset(code)
-        self._count_reset()
+        self._patience.stream_reset(self.now)
 
     def _send_reset(self, stream_id: int, code: ErrorCode) -> None:
-        kept = self._reset_by_us
-        if len(kept) >= _RESETS_KEPT:
-            oldest = next(iter(kept))
-            del kept[oldest]
-            self._forgotten = max(self._forgotten, oldest)
-        kept[stream_id] = None
+        self._numbers.reset(stream_id)
         self._answer(frames.rst_stream(stream_id, code))
 
     def _data_on_closed(self, stream: Stream | None, stream_id: int) -> None:
         if stream is not None:
             self._stream_error(stream_id, ErrorCode.STREAM_CLOSED)  # half-closed (remote), 5.1
-        elif stream_id == 0 or stream_id > self._last_id:
+        elif self._numbers.never_opened(stream_id):
             raise ConnectionFailure(ErrorCode.PROTOCOL_ERROR, "DATA on a stream that is not open")  # 6.1
         else:
             self._late(stream_id)
 
     def _late(self, stream_id: int) -> None:
         """DATA or HEADERS came for a closed stream."""
-        if stream_id in self._reset_by_us or stream_id > self._taken_until:
-            self._count_idle()  # it was under way
-        elif stream_id <= self._forgotten:
-            self._stream_error(stream_id, ErrorCode.STREAM_CLOSED)
-        else:
-            raise ConnectionFailure(ErrorCode.STREAM_CLOSED, "a frame on a stream that had ended")  # 5.1
+        match self._numbers.late(stream_id):
+            case Late.UNDER_WAY:
+                self._count_idle()
+            case Late.FORGOTTEN:
+                self._stream_error(stream_id, ErrorCode.STREAM_CLOSED)
+            case Late.ENDED:
+                raise ConnectionFailure(ErrorCode.STREAM_CLOSED, "a frame on a stream that had ended")  # 5.1
 
     def _end_streams(self, code: ErrorCode) -> None:
         streams = list(self._streams.values())
@@ -583,7 +563,7 @@ class Connection:
     def _on_rst_stream(self, flags: int, stream_id: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise ConnectionFailure(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM of a wrong length")  # 6.4
-        if stream_id == 0 or stream_id > self._last_id:
+        if self._numbers.never_opened(stream_id):
             raise ConnectionFailure(ErrorCode.PROTOCOL_ERROR, "RST_STREAM on a stream that is not open")
         stream = self._streams.get(stream_id)
         if stream is None:
@@ -591,7 +571,7 @@ class Connection:
             return
         self._drop(stream)
         stream.on_reset(int.from_bytes(payload, "big"))
-        self._count_reset()
+        self._patience.stream_reset(self.now)
 
     def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
         if stream_id != 0:
@@ -637,9 +617,9 @@ class Connection:
             self._answer(frames.ping(payload, ack=True))
         elif payload == _ALIVE_PING:
             self.pinged = False
-        elif payload == _DRAIN_PING and self._draining and self._taken_until == MAX_STREAM_ID:
-            self._taken_until = self._last_id
-            self.sender.control(frames.goaway(self._last_id, ErrorCode.NO_ERROR))
+        elif payload == _DRAIN_PING and self._draining and not self._numbers.closing:
+            self._numbers.close()
+            self.sender.control(frames.goaway(self._numbers.last, ErrorCode.NO_ERROR))
 
     def _on_goaway(self, flags: int, stream_id: int, payload: bytes) -> None:
         if stream_id != 0:
@@ -649,7 +629,7 @@ class Connection:
         # The client opens no more streams, and still wants its answers. We never open any.
         self._count_idle()
         self._draining = True
-        self._taken_until = min(self._taken_until, self._last_id)
+        self._numbers.close()
 
     def _on_window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
         if len(payload) != 4:
@@ -664,7 +644,7 @@ class Connection:
             return
         stream = self._streams.get(stream_id)
         if stream is None:
-            if stream_id > self._last_id:
+            if self._numbers.never_opened(stream_id):
                 raise ConnectionFailure(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE on a stream that is not open")
         elif not increment:
             self._stream_error(stream_id, ErrorCode.PROTOCOL_ERROR)
@@ -673,19 +653,9 @@ class Connection:
 
     # Hostile peers.
 
-    def _count_reset(self) -> None:
-        if not self._resets.spend(self.now):
-            raise ConnectionFailure(ErrorCode.ENHANCE_YOUR_CALM, "too many streams reset")
-
     def _count_idle(self) -> None:
-        """Count a frame that does nothing for any call."""
-        if self._idle_frames.spend(self.now):
-            return
-        work = self._last_id // 2 + self._data_received + self.sender.data_frames
-        self._idle_frames.earn(_WORK * (work - self._work_seen))
-        self._work_seen = work
-        if not self._idle_frames.spend(self.now):
-            raise ConnectionFailure(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that do nothing")
+        work = self._numbers.last // 2 + self._data_received + self.sender.data_frames
+        self._patience.idle_frame(self.now, work)
 
     def _answer(self, frame: bytes) -> None:
         """Send what the peer's frame asks for, as long as it reads."""
@@ -694,4 +664,4 @@ class Connection:
 
     def __repr__(self) -> str:
         state = f"failed: {self.failure.reason}" if self.failure else "draining" if self._draining else "open"
-        return f"<Connection {state}, {len(self._streams)} streams, last {self._last_id}, {self.sender!r}>"
+        return f"<Connection {state}, {len(self._streams)} streams, {self._numbers!r}, {self.sender!r}>"
