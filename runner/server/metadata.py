@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runner.workers.frames import pack_pair
+from runner.workers.pairs import pack_pair
 
 _SECRET = frozenset({"authorization", "cookie", "x-clarifai-session-token"})
 _KEPT = 256

@@ -1,26 +1,21 @@
 """The bytes of the messages between the server process and a worker.
 
 `pack` appends a frame's pieces to a list (`processes/framing.py` says what frames are); `unpack` is its inverse.
+What there is of every call is bytes, here; the rest is text (`text_frames.py`).
 Nothing is pickled, and nothing here knows sockets or loops.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 import struct
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable
 from itertools import chain
-from typing import Any, TypeAlias, cast
 
-from runner.errors import CallError, ErrorKind, call_error
+from runner.errors import CallError
 from runner.execution.times import Times
-from runner.processes.framing import JOIN_BELOW, PREFIX, SHARED_TAG, apart, append, rest
+from runner.processes.framing import JOIN_BELOW, SHARED_TAG, apart, append, rest
 from runner.processes.shared import SharedReader, SharedWriter
-from runner.signature.method import Cardinality
-from runner.signature.published import Lane, Published
-from runner.statistics import BatchStatistics
 from runner.tuples import maker
 from runner.wire.payload import Payload
 from runner.workers.messages import (
@@ -42,8 +37,7 @@ from runner.workers.messages import (
     Results,
     Room,
 )
-
-Pairs: TypeAlias = tuple[tuple[str, str], ...]
+from runner.workers.text_frames import TEXT_READERS, append_text, pack_error, unpack_error
 
 _ID = struct.Struct("<IBQ")
 _ITEMS = struct.Struct("<IBH")
@@ -54,7 +48,6 @@ _RESULT = struct.Struct("<IBQffffH")
 _RESULTS = struct.Struct("<IBQHH")
 _TIMES = struct.Struct("<ffffH")
 _END = struct.Struct("<I?")  # of one input: how many bytes, and whether they are an error
-_PAIR = struct.Struct("<II")
 NO_DEADLINE = -1.0
 _BETWEEN = "\n"
 """What no request id has in it: they are values of HTTP fields, or ours."""
@@ -144,24 +137,12 @@ def pack(message: Message, out: list[Payload], shared: SharedWriter | None = Non
             return append(out, _COUNT.pack(_COUNT.size - 4, Credit.TAG, message.id, message.items, message.size), b"")
         case EndInput() | Cancel():
             return append(out, _ID.pack(_ID.size - 4, message.TAG, message.id), b"")
-        case Failed():
-            fields = {"id": message.id, "times": message.times, **_error_fields(message.error)}
-            return _append_text(out, Failed.TAG, fields)
         case Mixed():
             payload = b"".join([piece for end in message.ends for piece in _end_pieces(end)])
             head = _RESULT.pack(_RESULT.size - 4 + len(payload), Mixed.TAG, message.id, *message.times)
             return append(out, head, payload)
-        case Load():
-            return _append_text(out, Load.TAG, _fields_of(message))
-        case Ready():
-            return _append_text(out, Ready.TAG, {"methods": [_published_fields(method) for method in message.methods]})
-        case Ran():
-            latest = None if message.latest is None else asdict(message.latest)
-            return _append_text(out, Ran.TAG, _fields_of(message) | {"latest": latest})
-        case Room():
-            return _append_text(out, Room.TAG, _fields_of(message))
-        case LoadFailed():
-            return _append_text(out, LoadFailed.TAG, {"message": message.message, "details": message.details})
+        case Load() | LoadFailed() | Ready() | Ran() | Room() | Failed():
+            return append_text(out, message)
 
 
 def unpack(frame: memoryview, shared: SharedReader | None = None) -> Message:
@@ -191,45 +172,10 @@ def unpack(frame: memoryview, shared: SharedReader | None = None) -> Message:
     raise ValueError(f"unknown message tag {'none' if tag < 0 else tag} on the link to a worker")
 
 
-def pack_pair(name: str, value: str) -> bytes:
-    """Return one pair of metadata as a part of the bytes that `Call.metadata` carries."""
-    key, text = name.encode(), value.encode()
-    return _PAIR.pack(len(key), len(text)) + key + text
-
-
-def pack_pairs(pairs: Sequence[tuple[str, str]]) -> bytes:
-    """Return metadata pairs as the bytes that `Call.metadata` carries."""
-    return b"".join([pack_pair(name, value) for name, value in pairs])
-
-
-def unpack_pairs(data: bytes) -> Pairs:
-    """Return the pairs that `pack_pairs` was given."""
-    pairs: list[tuple[str, str]] = []
-    position = 0
-    while position < len(data):
-        name_size, size = _PAIR.unpack_from(data, position)
-        name = position + _PAIR.size
-        value = name + name_size
-        position = value + size
-        pairs.append((data[name:value].decode(), data[value:position].decode()))
-    return tuple(pairs)
-
-
 def _with_payload(message: Message, payload: memoryview) -> Message:
     if not isinstance(message, Call | Calls | Item | Result | Results) or message.payload:
         raise ValueError(f"{type(message).__name__} has no payload to lie elsewhere")
     return message._replace(payload=payload)
-
-
-def _append_text(out: list[Payload], tag: int, fields: dict[str, object]) -> int:
-    """Rare messages are JSON: easy to read in a trace, and nobody counts their microseconds."""
-    body = json.dumps(fields).encode()
-    out.append(PREFIX.pack(1 + len(body), tag) + body)
-    return PREFIX.size + len(body)
-
-
-def _fields_of(message: Load | Ran | Room) -> dict[str, object]:
-    return {name: getattr(message, name) for name in message.__dataclass_fields__ if name.islower()}
 
 
 def _read_call(frame: memoryview) -> Message:
@@ -295,7 +241,7 @@ def _times_of(count: int) -> struct.Struct:
 
 
 def _end_pieces(end: Payload | CallError) -> tuple[Payload, Payload]:
-    data = json.dumps(_error_fields(end)).encode() if isinstance(end, CallError) else end
+    data = pack_error(end) if isinstance(end, CallError) else end
     return _END.pack(len(data), isinstance(end, CallError)), data
 
 
@@ -310,7 +256,7 @@ def _read_mixed(frame: memoryview) -> Message:
         if position > len(frame):
             raise ValueError("it ends inside of an output")
         data = bytes(frame[start:position])
-        ends.append(_error(json.loads(data)) if failed else data)
+        ends.append(unpack_error(data) if failed else data)
     return Mixed(call_id, tuple(ends), Times(*times))
 
 
@@ -327,99 +273,15 @@ def _read_credit(frame: memoryview) -> Message:
     return Credit(call_id, items, size)
 
 
-def _read_load(frame: memoryview) -> Message:
-    return Load(**_fields(frame))  # pyright: ignore[reportArgumentType]: our own sender wrote these fields
-
-
-def _read_ran(frame: memoryview) -> Message:
-    fields = _fields(frame)
-    latest = cast("dict[str, Any] | None", fields.pop("latest"))
-    record = None if latest is None else BatchStatistics(**latest)
-    return Ran(**fields, latest=record)  # pyright: ignore[reportArgumentType]: as above
-
-
-def _read_room(frame: memoryview) -> Message:
-    fields = _fields(frame)
-    return Room(Lane(str(fields["lane"])), cast(int, fields["calls"]))
-
-
-def _read_ready(frame: memoryview) -> Message:
-    methods = cast(list[dict[str, object]], _fields(frame)["methods"])
-    return Ready(tuple(_published(fields) for fields in methods))
-
-
-def _read_load_failed(frame: memoryview) -> Message:
-    fields = _fields(frame)
-    return LoadFailed(str(fields["message"]), str(fields["details"]))
-
-
-def _read_failed(frame: memoryview) -> Message:
-    fields = _fields(frame)
-    return Failed(cast(int, fields["id"]), _error(fields), Times(*cast("list[Any]", fields["times"])))
-
-
-def _fields(frame: memoryview) -> dict[str, object]:
-    return cast(dict[str, object], json.loads(bytes(frame[PREFIX.size :])))
-
-
-def _error_fields(error: CallError) -> dict[str, object]:
-    return {"kind": error.kind.value, "message": error.message, "details": error.details, "path": error.path}
-
-
-def _error(fields: Mapping[str, object]) -> CallError:
-    return call_error(
-        ErrorKind(fields["kind"]), str(fields["message"]), details=str(fields["details"]), path=str(fields["path"])
-    )
-
-
-def _published_fields(method: Published) -> dict[str, object]:
-    return {
-        "name": method.name,
-        "cardinality": method.cardinality.value,
-        "lane": method.lane,
-        "clarifai": method.clarifai.hex(),
-        "native": method.native.hex(),
-        "idempotent": method.idempotent,
-        "max_batch_size": method.max_batch_size,
-        "priority": method.priority,
-        "slo": method.slo,
-        "timeout": method.timeout,
-        "max_timeout": method.max_timeout,
-        "max_run": method.max_run,
-    }
-
-
-def _published(fields: dict[str, object]) -> Published:
-    return Published(
-        name=str(fields["name"]),
-        cardinality=Cardinality(fields["cardinality"]),
-        lane=Lane(str(fields["lane"])),
-        clarifai=bytes.fromhex(str(fields["clarifai"])),
-        native=bytes.fromhex(str(fields["native"])),
-        idempotent=bool(fields["idempotent"]),
-        max_batch_size=cast(int, fields["max_batch_size"]),
-        priority=cast(int, fields["priority"]),
-        slo=cast("float | None", fields["slo"]),
-        timeout=cast("float | None", fields["timeout"]),
-        max_timeout=cast("float | None", fields["max_timeout"]),
-        max_run=cast("float | None", fields["max_run"]),
-    )
-
-
 _READERS: dict[int, Callable[[memoryview], Message]] = {
-    Load.TAG: _read_load,
+    **TEXT_READERS,
     Call.TAG: _read_call,
     Calls.TAG: _read_calls,
     Items.TAG: _read_items,
     EndInput.TAG: _read_end_input,
     Credit.TAG: _read_credit,
     Cancel.TAG: _read_cancel,
-    Ready.TAG: _read_ready,
-    LoadFailed.TAG: _read_load_failed,
     Result.TAG: _read_result,
     Results.TAG: _read_results,
-    Failed.TAG: _read_failed,
     Mixed.TAG: _read_mixed,
-    Ran.TAG: _read_ran,
-    Room.TAG: _read_room,
 }

@@ -28,7 +28,7 @@ from runner.execution.times import UNTIMED, Times
 from runner.limits import FetchLimits
 from runner.model import ModelClass
 from runner.wire.payload import Payload
-from runner.workers.frames import new_item, unpack_pairs
+from runner.workers.frames import new_item
 from runner.workers.link import Link
 from runner.workers.messages import (
     Call,
@@ -48,6 +48,7 @@ from runner.workers.messages import (
     Results,
     Room,
 )
+from runner.workers.pairs import unpack_pairs
 
 _TELL_EVERY = 0.1
 """seconds between two words to the server about the batches that have run."""

@@ -38,7 +38,8 @@ from runner.wire import reply
 from runner.wire.call import CallCodec
 from runner.wire.pb import inference_pb2 as pb
 from runner.workers import messages
-from runner.workers.frames import pack, pack_pairs
+from runner.workers.frames import pack
+from runner.workers.pairs import pack_pairs
 
 Signature = MethodSignature
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from runner.server.metadata import MetadataPacker
-from runner.workers.frames import unpack_pairs
+from runner.workers.pairs import unpack_pairs
 
 
 def test_the_model_sees_what_the_caller_sent_but_no_credentials():

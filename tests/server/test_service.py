@@ -33,8 +33,8 @@ from runner.server.rpcs import CallInfo
 from runner.server.status import Code
 from runner.wire.pb import inference_pb2 as pb
 from runner.wire.statistics import decode_statistics
-from runner.workers.frames import unpack_pairs
 from runner.workers.messages import Call, Cancel, Failed, Result
+from runner.workers.pairs import unpack_pairs
 from tests.engine.scripted import COLLECT, GENERATE, METHODS, PREDICT
 from tests.running import on_loop, turns
 from tests.server.desk import CLARIFAI, NATIVE, Reply, desk, output, request, text_of

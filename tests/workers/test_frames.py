@@ -15,7 +15,7 @@ from runner.processes.framing import JOIN_BELOW, SHARED_TAG
 from runner.signature.method import Cardinality
 from runner.signature.published import Lane, Published
 from runner.statistics import BatchStatistics
-from runner.workers.frames import pack, pack_pairs, unpack, unpack_pairs
+from runner.workers.frames import pack, unpack
 from runner.workers.messages import (
     Call,
     Calls,
@@ -274,11 +274,6 @@ def test_what_has_no_payload_elsewhere_is_refused(message: Message) -> None:
 def test_an_unknown_tag_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown message tag 99"):
         unpack(memoryview(b"\x01\x00\x00\x00\x63"))
-
-
-@given(st.lists(st.tuples(texts, texts), max_size=4))
-def test_metadata_survives_packing(pairs: list[tuple[str, str]]) -> None:
-    assert unpack_pairs(pack_pairs(pairs)) == tuple(pairs)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from runner.model import instantiate
 from runner.signature.published import Lane
 from runner.wire import run
 from runner.wire.payload import Payload
-from runner.workers.frames import pack_pairs
 from runner.workers.inline import InlineWorker
 from runner.workers.messages import (
     Call,
@@ -34,6 +33,7 @@ from runner.workers.messages import (
     Result,
     Results,
 )
+from runner.workers.pairs import pack_pairs
 from runner.workers.worker import Worker
 from tests.running import TOO_LONG, Latch, Signal, on_loop, turns
 from tests.workers.served import MODELS
