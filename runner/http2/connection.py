@@ -82,7 +82,7 @@ from runner.http2.limits import Limits
 from runner.http2.numbers import Late, Numbers
 from runner.http2.open_block import OpenBlock
 from runner.http2.patience import Patience
-from runner.http2.sender import Sender
+from runner.http2.sender import HeaderBlock, Sender
 from runner.http2.stream import Received, Stream
 
 logger = logging.getLogger("runner.http2")
@@ -94,8 +94,10 @@ look at the beginning of a short message and again at its end costs more than th
 _DRAIN_PING: Final = b"\0goaway\0"
 _ALIVE_PING: Final = b"\0alive?\0"
 
-_HEADER_LIST_TOO_LARGE: Final = b"\x08\x03431"
-"""`:status: 431`, a literal without indexing, by the static table's name (RFC 7541, 6.2.2)."""
+_HEADER_LIST_TOO_LARGE: Final = HeaderBlock([(b":status", b"431")], end_stream=True)
+
+_STREAMS_AT_ONCE: Final = 64
+"""Open streams of which the windows change for the cost of one idle frame."""
 
 
 class Connection:
@@ -477,9 +479,7 @@ class Connection:
 
     def _refuse_large(self, stream_id: int, ended: bool) -> None:
         """Answer a request whose header section was too large to keep (6.5.2, 10.5.1)."""
-        self.sender.control(
-            frames.headers(stream_id, _HEADER_LIST_TOO_LARGE, end_stream=True, max_frame=frames.DEFAULT_MAX_FRAME)
-        )
+        self.sender.begin(Stream(self, stream_id), _HEADER_LIST_TOO_LARGE)
         if not ended:
             self._send_reset(stream_id, ErrorCode.NO_ERROR)
 
@@ -581,24 +581,37 @@ class Connection:
         self._count_idle()
         if flags & ACK:
             return
+        window = self.sender.initial_window
         for name, value in frames.read_settings(payload):
-            self._apply(name, value)
+            if name == 4:
+                if value > frames.MAX_WINDOW:
+                    raise ConnectionFailure(ErrorCode.FLOW_CONTROL_ERROR, "INITIAL_WINDOW_SIZE is too large")
+                window = value
+            else:
+                self._apply(name, value)
+        if window != self.sender.initial_window:
+            self._widen_streams(window)
         self._answer(frames.SETTINGS_ACK)
 
+    def _widen_streams(self, window: int) -> None:
+        """Take the initial window that the peer's settings end with: it changes that of every open stream (6.9.2).
+
+        One frame may name thousands, of which the last counts, and a short frame costs as much as streams are open.
+        """
+        for _ in range(len(self._streams) // _STREAMS_AT_ONCE):
+            self._count_idle()
+        increment = window - self.sender.initial_window
+        self.sender.initial_window = window
+        for stream in self._streams.values():
+            if not self.sender.widen_stream(stream, increment):
+                raise ConnectionFailure(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is too large")  # 6.9.2
+
     def _apply(self, name: int, value: int) -> None:
-        """Take one of the peer's settings (6.5.2); unknown ones are skipped."""
+        """Take one of the peer's settings (6.5.2), but for its initial window; unknown ones are skipped."""
         if name == 1:
             self.sender.resize_table(value)
         elif name == 2 and value > 1:
             raise ConnectionFailure(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is neither 0 nor 1")
-        elif name == 4:
-            if value > frames.MAX_WINDOW:
-                raise ConnectionFailure(ErrorCode.FLOW_CONTROL_ERROR, "INITIAL_WINDOW_SIZE is too large")
-            increment = value - self.sender.initial_window
-            self.sender.initial_window = value
-            for stream in self._streams.values():
-                if not self.sender.widen_stream(stream, increment):
-                    raise ConnectionFailure(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is too large")  # 6.9.2
         elif name == 5:
             if not frames.DEFAULT_MAX_FRAME <= value < 1 << 24:
                 raise ConnectionFailure(ErrorCode.PROTOCOL_ERROR, "MAX_FRAME_SIZE is out of range")
@@ -612,24 +625,30 @@ class Connection:
             raise ConnectionFailure(ErrorCode.PROTOCOL_ERROR, "PING on a stream")
         if len(payload) != 8:
             raise ConnectionFailure(ErrorCode.FRAME_SIZE_ERROR, "PING of a wrong length")  # 6.7
+        self._count_idle()
         if not flags & ACK:
-            self._count_idle()
             self._answer(frames.ping(payload, ack=True))
         elif payload == _ALIVE_PING:
             self.pinged = False
         elif payload == _DRAIN_PING and self._draining and not self._numbers.closing:
-            self._numbers.close()
-            self.sender.control(frames.goaway(self._numbers.last, ErrorCode.NO_ERROR))
+            self._say_last()
+
+    def _say_last(self) -> None:
+        """Take no more streams than there are, and say so (6.8)."""
+        self._numbers.close()
+        self.sender.control(frames.goaway(self._numbers.last, ErrorCode.NO_ERROR))
 
     def _on_goaway(self, flags: int, stream_id: int, payload: bytes) -> None:
         if stream_id != 0:
             raise ConnectionFailure(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
         if len(payload) < 8:
             raise ConnectionFailure(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY of a wrong length")
-        # The client opens no more streams, and still wants its answers. We never open any.
+        # The client leaves, and still wants its answers. It might open more streams all the same: it is told that they
+        # would not be answered.
         self._count_idle()
         self._draining = True
-        self._numbers.close()
+        if not self._numbers.closing:
+            self._say_last()
 
     def _on_window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
         if len(payload) != 4:

@@ -21,6 +21,7 @@ from runner.http2.frames import (
     WINDOW_UPDATE,
 )
 from runner.http2.limits import Limits
+from runner.http2.stream import Stream
 from tests.http2.peer import REQUEST, Frame, Peer, data, settings, word
 
 CALM = ErrorCode.ENHANCE_YOUR_CALM
@@ -74,6 +75,7 @@ def test_refused_streams_are_counted() -> None:
     "frame",
     [
         Frame(PING, 0, 0, bytes(8)),
+        Frame(PING, ACK, 0, bytes(8)),
         Frame(SETTINGS),
         Frame(SETTINGS, ACK),
         settings((1, 0), (1, 4096)),
@@ -88,6 +90,7 @@ def test_refused_streams_are_counted() -> None:
     ],
     ids=[
         "ping",
+        "pong",
         "settings",
         "ack",
         "table",
@@ -112,6 +115,38 @@ def test_floods_of_frames_that_do_nothing(frame: Frame) -> None:
     for _ in range(80):
         assert not is_told_to_calm_down(peer.say(frame))
     assert any(is_told_to_calm_down(peer.say(frame)) for _ in range(60))
+
+
+def test_of_initial_windows_in_one_frame_the_last_counts() -> None:
+    # One after the other they would change the window of each stream, with hundreds of streams in seconds.
+    peer = Peer()
+    streams = [peer.open(number, end=True) for number in range(1, 200, 2)]
+    changes = 0
+    widen = peer.connection.sender.widen_stream
+
+    def counted(stream: Stream, increment: int) -> bool:
+        nonlocal changes
+        changes += 1
+        return widen(stream, increment)
+
+    peer.connection.sender.widen_stream = counted  # type: ignore[method-assign]
+    peer.say(settings(*[(4, size) for size in range(1, 5000)]))
+    assert changes == len(streams)
+    assert {stream.send_window for stream in streams} == {4999}
+    peer.say(settings((4, 1), (4, 4999)))
+    assert changes == len(streams)
+
+
+def test_a_change_of_many_windows_counts_as_many_frames() -> None:
+    peer = Peer(limits=SMALL)
+    for number in range(1, 2 * 64 * 9, 2):
+        peer.open(number, end=True)
+    for each in range(9):
+        assert not is_told_to_calm_down(peer.say(settings((4, each))))
+    answers = [frame for each in range(40, 100) for frame in peer.say(settings((4, each)))]
+    assert is_told_to_calm_down(answers)
+    # With their streams they had earned a hundred, of which each took nine and itself.
+    assert len(answers) <= 30
 
 
 def test_frames_that_do_nothing_now_and_then_are_fine() -> None:
