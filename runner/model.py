@@ -162,16 +162,10 @@ def methods_of(model_class: type[ModelClass]) -> dict[str, MethodOptions]:
     return published
 
 
-def points_of(model_class: type[ModelClass]) -> dict[str, Point]:
-    """Return the coalescing points by name; an override by something else withdraws one."""
-    found: dict[str, Point] = {}
-    for owner in reversed(model_class.__mro__):
-        for name, member in cast(Mapping[str, object], vars(owner)).items():
-            if isinstance(member, Point):
-                found[name] = member
-            else:
-                found.pop(name, None)
-    return found
+def points_of(model_class: type[ModelClass]) -> list[Point]:
+    """Return every coalescing point, also those that are overridden: `super()` may reach them."""
+    members = [member for owner in model_class.__mro__ for member in cast(Mapping[str, object], vars(owner)).values()]
+    return list(dict.fromkeys([member for member in members if isinstance(member, Point)]))
 
 
 def parameters_of(function: Callable[..., object]) -> Mapping[str, Parameter]:

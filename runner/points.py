@@ -22,7 +22,7 @@ from __future__ import annotations
 import inspect
 import sys
 import typing
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 from runner.batch import Batch, Stacking, gather, scatter
@@ -42,12 +42,17 @@ class PointRunner(Protocol):
             loop, and otherwise the list itself, after waiting for it.
 
         Raises:
-            RuntimeError: this is the device's own thread, which would wait for itself.
+            RuntimeError: this is the device's own thread, which would wait for itself; or the class did not have this
+                point when the model was loaded.
         """
 
 
 class Point:
-    """A coalescing point as the class holds it. The model's instance gives a `BoundPoint`."""
+    """A coalescing point as the class holds it. The model's instance gives a `BoundPoint`.
+
+    Attributes:
+        defaults: of its shared parameters.
+    """
 
     def __init__(self, function: Callable[..., object], options: PointOptions) -> None:
         """Make a point of a function.
@@ -73,6 +78,11 @@ class Point:
         self.batched = tuple(p.name for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY)
         if not self.batched or any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
             raise TypeError(f"{function.__qualname__}: it needs a list to work on: `def step(self, items: list[str])`")
+        self.defaults: Mapping[str, Any] = {
+            p.name: p.default
+            for p in parameters
+            if p.kind is inspect.Parameter.KEYWORD_ONLY and p.default is not inspect.Parameter.empty
+        }
         self._stackings: tuple[Stacking, ...] | None = None
         self.__doc__ = function.__doc__
         self.__wrapped__ = function

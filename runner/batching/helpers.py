@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from runner import context
 from runner.batch import Stacking, scatter
 from runner.batching.coalescer import Coalescer, Fate, Job
 from runner.batching.device import Post, Prepared
-from runner.batching.entries import Entry, Limits
+from runner.batching.entries import Entry, Limits, checked_cost
 from runner.batching.key import array_key, shared_key
 from runner.batching.memory import free_memory, out_of_memory
 from runner.batching.staging import Staged, Stager, to_host
@@ -20,6 +20,29 @@ from runner.errors import CallError, Cancelled
 from runner.points import Point
 
 Answer: TypeAlias = "Callable[[list[Any]], None]"
+
+
+class _Served(NamedTuple):
+    """A point, as the coalescer knows it."""
+
+    number: int
+    cost: Callable[..., float] | None
+    """Of one item; None if each costs 1."""
+    unsaid: Hashable
+    """What stands for the shared values of a call that names none."""
+
+
+class _Steps(NamedTuple):
+    """One call of a point."""
+
+    point: Point
+    served: _Served
+    entries: Sequence[tuple[Any, ...]]
+    """Positional arguments, of each item."""
+    shared: dict[str, Any]
+    common: Hashable
+    """What stands for the shared values."""
+    caller: CallContext | None
 
 
 class _Waiter:
@@ -127,32 +150,35 @@ class PointCalls:
         self._stager = stager
         self._post = post
         self._loop = asyncio.get_running_loop()
-        self._points: dict[Point, int] = {}
-        self._costs: dict[Point, Callable[..., float] | None] = {}
+        self._points: dict[Point, _Served] = {}
         self._waiting: dict[int, set[_PointJob]] = {}  # by member
 
     def add(self, point: Point, limits: Limits, cost: Callable[..., float] | None) -> None:
         """Serve one more point. `cost`: of one item, None if each costs 1."""
         work = PointWork(point, self._model, self._stager)
-        self._points[point] = self._coalescer.add(point.name, limits, work)
-        self._costs[point] = cost
+        number = self._coalescer.add(point.name, limits, work)
+        self._points[point] = _Served(number, cost, _shared_key(point, {}))
 
     def run(self, point: Point, entries: Sequence[tuple[Any, ...]], shared: dict[str, Any]) -> Any:
         """See `points.PointRunner`."""
         if self._coalescer.device.is_current_thread():
             raise RuntimeError(
                 f"{point.name}() was called in the middle of a batch, on the device's own thread, which would wait for "
-                f"itself; call the function with a list: type(self).{point.name}.function(self, [...])"
+                f"itself; call the function with a list: {point.function.__qualname__}.function(self, [...])"
             )
+        served = self._points.get(point)
+        if served is None:
+            raise RuntimeError(f"{point.name}() is not a point of the class as it was when the model was loaded")
         caller = context.current.get(None)
         if caller is not None and caller.cancelled:
             raise Cancelled("the caller is gone")
+        # Here and not on the loop: whatever is wrong with a value is its caller's own, and a large one takes its time.
+        common = _shared_key(point, shared) if shared else served.unsaid
         running = asyncio._get_running_loop()  # pyright: ignore[reportPrivateUsage]: None instead of an exception
+        steps = _Steps(point, served, entries, shared, common, caller)
         if running is self._loop:
-            return self._awaited(point, entries, shared, caller)
-        if running is not None:
-            return self._awaited_elsewhere(running, point, entries, shared, caller)
-        return self._blocking(point, entries, shared, caller)
+            return self._awaited(steps)
+        return self._blocking(steps) if running is None else self._awaited_elsewhere(running, steps)
 
     def ended(self, member: int) -> None:
         """A call is over, or to be stopped: its steps leave the queue, and whoever stands in one is told."""
@@ -171,28 +197,19 @@ class PointCalls:
 
     # The three kinds of callers.
 
-    def _awaited(
-        self, point: Point, entries: Sequence[tuple[Any, ...]], shared: dict[str, Any], caller: CallContext | None
-    ) -> asyncio.Future[list[Any]]:
+    def _awaited(self, steps: _Steps) -> asyncio.Future[list[Any]]:
         future: asyncio.Future[list[Any]] = self._loop.create_future()
 
         def answer(results: list[Any]) -> None:
             if not future.done():
                 future.set_result(results)
 
-        waiter = _Waiter(len(entries), answer)
+        waiter = _Waiter(len(steps.entries), answer)
         waiter.abandoned = future.cancelled
-        self._offer(point, entries, shared, caller, waiter)
+        self._offer(steps, waiter)
         return future
 
-    def _awaited_elsewhere(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        point: Point,
-        entries: Sequence[tuple[Any, ...]],
-        shared: dict[str, Any],
-        caller: CallContext | None,
-    ) -> asyncio.Future[list[Any]]:
+    def _awaited_elsewhere(self, loop: asyncio.AbstractEventLoop, steps: _Steps) -> asyncio.Future[list[Any]]:
         """For a plain function that runs a loop of its own in its thread."""
         future: asyncio.Future[list[Any]] = loop.create_future()
 
@@ -206,14 +223,12 @@ class PointCalls:
             except RuntimeError:  # that loop is closed: nobody waits any more
                 return
 
-        waiter = _Waiter(len(entries), answer)
+        waiter = _Waiter(len(steps.entries), answer)
         waiter.abandoned = future.cancelled
-        self._post(self._offer, point, entries, shared, caller, waiter)
+        self._post(self._offer, steps, waiter)
         return future
 
-    def _blocking(
-        self, point: Point, entries: Sequence[tuple[Any, ...]], shared: dict[str, Any], caller: CallContext | None
-    ) -> list[Any]:
+    def _blocking(self, steps: _Steps) -> list[Any]:
         # A lock is the cheapest thing to wait for: a third of what a future costs.
         done = threading.Lock()
         done.acquire()
@@ -223,29 +238,21 @@ class PointCalls:
             answered.extend(results)
             done.release()
 
-        self._post(self._offer, point, entries, shared, caller, _Waiter(len(entries), answer))
+        self._post(self._offer, steps, _Waiter(len(steps.entries), answer))
         done.acquire()
         return answered
 
-    def _offer(
-        self,
-        point: Point,
-        entries: Sequence[tuple[Any, ...]],
-        shared: dict[str, Any],
-        caller: CallContext | None,
-        waiter: _Waiter,
-    ) -> None:
-        """On the loop."""
+    def _offer(self, steps: _Steps, waiter: _Waiter) -> None:
+        """On the loop, where it must not raise."""
+        point, served, entries, shared, common, caller = steps
         if caller is not None and caller.cancelled:  # since it looked, in its thread
             for index in range(len(entries)):
                 waiter.put(index, Cancelled("the caller is gone"))
             return
-        number = self._points[point]
         member = caller.member if caller is not None and caller.member else None
         stackings = point.stackings
         stacked = any(stacking is not Stacking.LIST for stacking in stackings)
-        common: Hashable = tuple((name, shared_key(value)) for name, value in shared.items()) if shared else None
-        cost = self._costs[point]
+        cost = served.cost
         jobs: list[_PointJob] = []
         for index, values in enumerate(entries):
             job = _PointJob(self, waiter, index, values)
@@ -256,9 +263,9 @@ class PointCalls:
                     key = (common, tuple(array_key(value, stacking, padded=False) for value, stacking in pairs))
                 job.entry = Entry(
                     id=self._coalescer.next_entry(),
-                    point=number,
+                    point=served.number,
                     key=key,
-                    cost=1.0 if cost is None else float(cost(*values)),
+                    cost=1.0 if cost is None else checked_cost(cost(*values)),
                     priority=point.options.priority,
                     deadline=None if caller is None else caller.deadline,
                     member=member,
@@ -277,3 +284,9 @@ class PointCalls:
 
 def _never() -> bool:
     return False
+
+
+def _shared_key(point: Point, shared: Mapping[str, Any]) -> Hashable:
+    """Return what calls have to agree on: what is left out equals its default."""
+    given = {**point.defaults, **shared}
+    return tuple([(name, shared_key(given[name])) for name in sorted(given)])

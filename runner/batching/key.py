@@ -6,6 +6,7 @@ Values are compared after decoding and after defaults: an omitted argument equal
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, cast
 
@@ -26,11 +27,11 @@ def shared_key(value: Any) -> Hashable:
     if isinstance(value, list | tuple):
         return (kind, tuple(map(shared_key, cast(Sequence[Any], value))))
     if isinstance(value, dict | NamedFields):
-        items = sorted(cast(Mapping[str, Any], value).items())
-        return (kind, tuple((name, shared_key(item)) for name, item in items))
+        items = cast(Mapping[Any, Any], value).items()
+        return (kind, frozenset([(shared_key(name), shared_key(item)) for name, item in items]))
     if hasattr(value, "dtype") and hasattr(value, "shape"):
-        array = value.detach().cpu().numpy() if hasattr(value, "detach") else value
-        return (kind, str(array.dtype), tuple(array.shape), array.tobytes())
+        numbers = _numbers_of(value) if hasattr(value, "detach") else value.tobytes()
+        return (kind, str(value.dtype), tuple(value.shape), numbers)
     if kind.__module__.startswith("runner.types."):
         return (kind, tuple((name, shared_key(getattr(value, name))) for name in _public(kind)))
     if hasattr(value, "mode") and hasattr(value, "tobytes"):  # an image of Pillow's
@@ -49,6 +50,13 @@ def array_key(value: Any, stacking: Stacking, *, padded: bool) -> Hashable:
     if stacking is Stacking.LIST:
         return None
     return (value.dtype, value.ndim if padded else tuple(value.shape))
+
+
+def _numbers_of(tensor: Any) -> bytes:
+    """Return the bytes of a tensor, of any dtype: numpy has no word for some."""
+    torch: Any = sys.modules["torch"]  # there is a tensor
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    return plain.reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def _public(kind: type[Any]) -> list[str]:

@@ -65,9 +65,9 @@ class Batches:
         points = points_of(type(model))
         if points:
             self._points = PointCalls(self._on_device(), model, device.stager, executor.mailbox.post)
-            for name, point in points.items():
+            for point in points:
                 limits = limits_of(point.options, holds=True)
-                self._points.add(point, limits, cost_of(model, point.options, name))
+                self._points.add(point, limits, cost_of(model, point.options, point.name))
             model._runner_points = self._points  # pyright: ignore[reportPrivateUsage]: the seam is made for us
 
     def call(self, method: LoadedMethod, call: Incoming) -> RunningCall:

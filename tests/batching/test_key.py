@@ -17,12 +17,29 @@ EQUAL = [
     (math.nan, math.nan),
     ([1, "a"], [1, "a"]),
     ({"a": 1, "b": [2]}, {"b": [2], "a": 1}),
+    ({1: "x", "a": 2}, {"a": 2, 1: "x"}),
     (np.arange(3), np.arange(3)),
     (Image(bytes=b"x"), Image(bytes=b"x")),
     (Region(id="r", concepts=[Concept("a")]), Region(id="r", concepts=[Concept("a")])),
     (NamedFields(a=1), NamedFields(a=1)),
 ]
-DIFFERENT = [1, 1.0, True, "1", b"1", None, [1], (1,), {"1": 1}, 0.0, -0.0, np.ones(1), np.ones(1, np.float32)]
+DIFFERENT = [
+    1,
+    1.0,
+    True,
+    "1",
+    b"1",
+    None,
+    [1],
+    (1,),
+    {"1": 1},
+    {1: 1},
+    {True: 1},
+    0.0,
+    -0.0,
+    np.ones(1),
+    np.ones(1, np.float32),
+]
 DIFFERENT += [np.ones((1, 1)), Image(bytes=b"x"), Image(url="x"), NamedFields(a=1), object(), object()]
 
 
@@ -34,6 +51,15 @@ def test_equal_values_share(one: object, other: object) -> None:
 
 def test_different_values_do_not() -> None:
     assert len({shared_key(value) for value in DIFFERENT}) == len(DIFFERENT)
+
+
+def test_tensors_of_any_dtype_are_compared_by_their_values() -> None:
+    torch = pytest.importorskip("torch")
+    values = [torch.ones(2, dtype=dtype) for dtype in (torch.float32, torch.bfloat16, torch.int32, torch.bool)]
+    values += [torch.tensor(1.0), torch.tensor(2.0), torch.ones(2, dtype=torch.complex64).conj() * 1j]
+    assert len({shared_key(value) for value in values}) == len(values)
+    assert len({shared_key(value) for value in [*values, *(value.clone() for value in values)]}) == len(values)
+    assert shared_key(torch.arange(4).reshape(2, 2).T) == shared_key(torch.tensor([[0, 2], [1, 3]]))
 
 
 def test_arrays_of_one_dtype_and_shape_are_stacked_and_padded_ones_of_one_number_of_axes() -> None:

@@ -12,11 +12,21 @@ import pytest
 
 from runner import Batch, ModelClass
 from runner.errors import Cancelled, ModelError
+from runner.options import PointOptions
+from runner.points import Point
 from tests.execution.stage import Stage
 from tests.running import on_loop, turns
 
 
-class Model(ModelClass):
+class Base(ModelClass):
+    """Has a point that is overridden."""
+
+    @ModelClass.batched
+    def name(self, texts: list[str]) -> list[str]:
+        return [f"{text} of {len(texts)}" for text in texts]
+
+
+class Model(Base):
     """Each step notes the sizes of its batches. `gate` holds up the device until the test opens it."""
 
     def __init__(self) -> None:
@@ -41,6 +51,38 @@ class Model(ModelClass):
         self.sizes.append(len(rows))
         self.shared.append(by)
         return rows * by
+
+    @ModelClass.batched
+    def name(self, texts: list[str]) -> list[str]:
+        return [text.upper() for text in texts]
+
+    @ModelClass.batched
+    def tell(self, texts: list[str], *, mark: str = "!", how: Any = None) -> list[str]:
+        return [f"{text}{mark} of {len(texts)}" for text in texts]
+
+    @ModelClass.method
+    async def inherited(self, text: str) -> str:
+        return f"{await self.name(text)}, {await super().name(text)}"
+
+    @ModelClass.method
+    def inherited_plainly(self, text: str) -> str:
+        return f"{self.name(text)}, {super().name(text)}"
+
+    @ModelClass.method
+    async def told(self) -> list[str]:
+        said = ({}, {"mark": "!"}, {"how": None, "mark": "!"}, {"mark": "!", "how": None}, {"mark": "?"})
+        return list(await asyncio.gather(*(self.tell(str(n), **shared) for n, shared in enumerate(said))))
+
+    @ModelClass.method
+    def tangled(self) -> str:
+        itself: list[Any] = []
+        itself.append(itself)
+        return self.tell("x", how=itself)
+
+    @ModelClass.method
+    def late(self) -> str:
+        type(self).added = Point(lambda self, texts: texts, PointOptions())  # pyright: ignore[reportAttributeAccessIssue]
+        return self.added("x")  # pyright: ignore[reportAttributeAccessIssue]: just above
 
     @ModelClass.batched
     def selfish(self, numbers: list[int]) -> list[int]:
@@ -148,6 +190,29 @@ async def test_arrays_are_stacked_and_shared_values_part_batches():
         ends = await asyncio.gather(*(stage.end(call) for call in calls))
         assert [list(end) for end in ends] == [[0.0, 0.0], [2.0, 2.0], [2.0, 2.0], [6.0, 6.0]]
         assert (stage.model.sizes, stage.model.shared) == ([2, 2], [1.0, 2.0])
+
+
+@on_loop
+async def test_what_is_left_out_equals_its_default():
+    async with Stage(Model) as stage:
+        told = ["0! of 4", "1! of 4", "2! of 4", "3! of 4", "4? of 1"]
+        assert await stage.end(stage.call("told")) == told
+
+
+@on_loop
+@pytest.mark.parametrize("method", ["inherited", "inherited_plainly"])
+async def test_a_point_that_is_overridden_can_be_reached(method):
+    async with Stage(Model) as stage:
+        assert await stage.end(stage.call(method, text="a")) == "A, a of 1"
+
+
+@on_loop
+async def test_a_call_that_cannot_be_made_ends_at_once():
+    async with Stage(Model) as stage:
+        with pytest.raises(ModelError, match="RecursionError"):
+            await stage.end(stage.call("tangled"))
+        with pytest.raises(ModelError, match=r"<lambda>\(\) is not a point of the class"):
+            await stage.end(stage.call("late"))
 
 
 @on_loop
