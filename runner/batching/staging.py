@@ -201,7 +201,7 @@ def _holds(stacking: Stacking, dtype: Any, value: float) -> bool:
     library: Any = sys.modules["numpy" if stacking is Stacking.NUMPY else "torch"]
     fraction = dtype.is_floating_point or dtype.is_complex if stacking is Stacking.TORCH else dtype.kind in "fc"
     if fraction:
-        return True
+        return not math.isfinite(value) or abs(value) <= float(library.finfo(dtype).max)
     if not math.isfinite(value) or value != int(value):
         return False
     try:

@@ -71,8 +71,18 @@ def test_arrays_that_would_be_mostly_padding_are_not_put_together() -> None:
 def test_an_array_has_to_hold_its_padding(name: str) -> None:
     library = pytest.importorskip(name)
     stacking = Stacking(name)
-    holds = [("int64", 0), ("int64", -1), ("uint8", 255), ("float32", 0.1), ("float16", float("-inf")), ("bool", 0)]
+    holds = [
+        ("complex64", -1e9),
+        ("float64", 1e39),
+        ("int64", 0),
+        ("int64", -1),
+        ("uint8", 255),
+        ("float32", 0.1),
+        ("float16", float("-inf")),
+        ("bool", 0),
+    ]
     lies = [("int64", 0.5), ("int32", float("nan")), ("uint8", -1), ("uint8", 256), ("int16", 1e9), ("bool", 2)]
+    lies += [("float16", -1e9), ("float32", 1e39)]
     for dtype, value in holds:
         check_padding("x", library.ones(2, dtype=getattr(library, dtype)), stacking, Pad(value))
     for dtype, value in lies:
