@@ -10,6 +10,7 @@ import enum
 import sys
 import types
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 from runner.errors import InvalidInput, ModelError
@@ -84,7 +85,8 @@ def scatter(results: Any, size: int, name: str) -> Sequence[Any]:
     numpy: Any = sys.modules.get("numpy")
     if numpy is not None and type(results) is numpy.ndarray and results.ndim > 1 and len(results) == size:
         return results
-    if isinstance(results, str | bytes | Mapping) or not hasattr(results, "__len__"):
+    # What has no order would give callers each other's results.
+    if isinstance(results, str | bytes | Mapping | AbstractSet) or not hasattr(results, "__len__"):
         found = type(cast(object, results)).__name__
         raise ModelError(f"{name}() got a batch of {size} and returned {found}; it has to return a list of {size}")
     try:

@@ -6,7 +6,7 @@ import enum
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Reason(enum.Enum):
@@ -100,3 +100,16 @@ class Decision(NamedTuple):
     """Entries whose deadline has passed. They are forgotten, and must not be run."""
     wake_at: float | None = None
     """Instant at which to decide again if nothing happens before; None: only an event changes anything."""
+
+
+def checked_cost(cost: Any) -> float:
+    """Return what an author's function says of an entry's cost, if it can be summed up.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is negative, infinite or none: a batch could not be kept below its limit.
+    """
+    number = float(cost)
+    if not 0 <= number < math.inf:
+        raise ValueError(f"cost: got {cost!r}, needs 0 or more")
+    return number

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from runner.batch import Stacking
 from runner.batching.coalescer import Job
+from runner.batching.entries import checked_cost
 from runner.batching.key import array_key, shared_key
 from runner.batching.staging import Blocks, check_padding
 from runner.context import BatchContext, CallContext
@@ -171,12 +172,12 @@ def cost_of(method: LoadedMethod, arguments: Mapping[str, Any]) -> float:
     """Return what an input costs, as the method's author counts it.
 
     Raises:
-        CallError: the author's function raised.
+        CallError: the author's function raised, or what it returned is no cost.
     """
     plan = method.plan
     if plan is None or plan.cost is None:
         return 1.0
     try:
-        return float(plan.cost(*(arguments[name] for name in plan.names)))
+        return checked_cost(plan.cost(*(arguments[name] for name in plan.names)))
     except BaseException as exc:
         raise failure.of_model(exc, method.name, cancelled=False) from exc

@@ -15,6 +15,9 @@ from runner.errors import Cancelled, DeadlineExceeded, InvalidInput, ModelError
 from tests.execution.stage import Stage
 from tests.running import on_loop, turns
 
+COSTS: dict[str, Any] = {"negative": -100, "nan": float("nan"), "inf": float("inf"), "none": None}
+"""What is no cost, by the texts that have it."""
+
 
 class Model(ModelClass):
     """Notes what each run was given. `gate` holds up the device until the test opens it."""
@@ -85,6 +88,16 @@ class Model(ModelClass):
         self.gate.wait()
         self.runs.append(list(text))
         return [len(each) for each in text]
+
+    @ModelClass.method(max_batch_size=8, cost=lambda text: COSTS.get(text, len(text)), max_batch_cost=10)
+    def weighed(self, text: Batch[str]) -> Batch[int]:
+        self.gate.wait()
+        self.runs.append(list(text))
+        return [len(each) for each in text]
+
+    @ModelClass.method
+    def disordered(self, text: Batch[str]) -> Batch[str]:
+        return set(text)  # pyright: ignore[reportReturnType]: that is the point
 
     @ModelClass.method
     def count(self, text: Batch[str]) -> Batch[int]:
@@ -252,6 +265,24 @@ async def test_cost_bounds_a_batch():
     async with Stage(Model) as stage:
         await held(stage, [stage.call("costly", text="x" * size) for size in (4, 5, 3, 12, 1)])
         assert [[len(text) for text in run] for run in stage.model.runs] == [[4, 5], [3], [12], [1]]
+
+
+@on_loop
+async def test_what_is_no_cost_fails_its_own_call():
+    async with Stage(Model) as stage:
+        first = await occupied(stage)
+        calls = [stage.call("weighed", text=text) for text in ("six...", *COSTS, "six...")]
+        ends = (await held(stage, [first, *calls]))[1:]
+        assert [end for end in ends if not isinstance(end, Exception)] == [6, 6]
+        assert ends[1].message == "ValueError: cost: got -100, needs 0 or more"
+        assert stage.model.runs[1:] == [["six..."], ["six..."]]  # together they cost too much
+
+
+@on_loop
+async def test_results_without_an_order_are_refused():
+    async with Stage(Model) as stage:
+        (failed,) = await held(stage, [stage.call("disordered", text="a")])
+        assert failed.message == "disordered() got a batch of 1 and returned set; it has to return a list of 1"
 
 
 @on_loop
