@@ -9,7 +9,7 @@ half of a window, so that a stream of small items at full speed sends one credit
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from typing import Final, TypeVar
 
 STREAM_WINDOW: Final = 64
@@ -58,11 +58,12 @@ class Window:
 class Consumption:
     """The receiver's side: counts consumed items, and says when to give credit back."""
 
-    __slots__ = ("_batch", "_batch_bytes", "_bytes", "_items")
+    __slots__ = ("_batch", "_batch_bytes", "_bytes", "_items", "_kept", "_kept_bytes")
 
     def __init__(self, items: int = STREAM_WINDOW, size: int = STREAM_WINDOW_BYTES) -> None:
         self._batch, self._batch_bytes = max(items // 2, 1), max(size // 2, 1)
         self._items = self._bytes = 0
+        self._kept = self._kept_bytes = 0  # of what was taken together, what whoever took it may not be done with
 
     def consume(self, size: int, items: int = 1) -> tuple[int, int] | None:
         """Count items of `size` bytes together; return the items and bytes to give back now, usually None."""
@@ -73,6 +74,22 @@ class Consumption:
         credit = self._items, self._bytes
         self._items = self._bytes = 0
         return credit
+
+    def take(self, items: Sequence[Sized]) -> tuple[int, int] | None:
+        """Count items that are taken together: the first of them now, and the others when more is asked for.
+
+        So their sender goes on when a reader takes something, and is never ahead of a slow one by what was taken too.
+        """
+        self._kept = len(items) - 1
+        self._kept_bytes = sum(map(len, items[1:])) if self._kept else 0
+        return self.consume(len(items[0]))
+
+    def ask(self) -> tuple[int, int] | None:
+        """More is asked for: count what is left of the items that were taken together."""
+        if not self._kept:
+            return None
+        kept, self._kept = self._kept, 0
+        return self.consume(self._kept_bytes, kept)
 
 
 def take_together(arrived: deque[T], most: int) -> list[T]:

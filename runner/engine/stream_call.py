@@ -33,8 +33,6 @@ class StreamCall(EngineCall):
         "_result",
         "_sender",
         "_sent",
-        "_taken",
-        "_taken_bytes",
         "_window",
         "times",
     )
@@ -49,7 +47,6 @@ class StreamCall(EngineCall):
         # Inputs that were sent while the method may not have begun, a window of them at most; None: it has.
         self._sent: list[Payload] | None = []
         self._read = False  # something of the answer has left
-        self._taken = self._taken_bytes = 0  # outputs behind a first one that whoever took them may not be done with
         self._result: Payload = b""
         self._end: CallError | bool = False  # True: ended well
         self._reader: asyncio.Future[None] | None = None  # waits for an output, or the end
@@ -68,13 +65,8 @@ class StreamCall(EngineCall):
         return outputs[0]
 
     async def take(self, most: int = STREAM_WINDOW // 2) -> list[Payload]:
-        """Wait until an output is there; return it and those that go with it, `most` at most. Empty: it ended well.
-
-        The method may send as many more: for the first of them at once, and for the others when more is asked for.
-        """
-        if self._taken:
-            self._consumed(self._taken, self._taken_bytes)
-            self._taken = 0
+        """Wait until an output is there; return it and those that go with it, `most` at most. Empty: it ended well."""
+        self._give_back(self._consumption.ask())
         while not self._arrived:
             if isinstance(self._end, CallError):
                 raise self._end
@@ -84,15 +76,11 @@ class StreamCall(EngineCall):
             await self._reader
         outputs = take_together(self._arrived, most)
         self._read = True
-        first = len(outputs[0])
-        self._consumed(1, first)
-        if len(outputs) > 1:
-            self._taken = len(outputs) - 1
-            self._taken_bytes = sum(map(len, outputs)) - first
+        self._give_back(self._consumption.take(outputs))
         return outputs
 
-    def _consumed(self, items: int, size: int) -> None:
-        if (credit := self._consumption.consume(size, items)) and self.wire is not None and not self._end:
+    def _give_back(self, credit: tuple[int, int] | None) -> None:
+        if credit is not None and self.wire is not None and not self._end:
             self.wire.send(Credit(self.wire_id, *credit))
 
     async def result(self) -> Payload:

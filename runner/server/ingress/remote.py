@@ -220,7 +220,6 @@ class _AskedStream:
         self._remote = remote
         self._info = info
         self._replies: Inbox[Payload] = Inbox()  # a window of them at most
-        self._taken: list[Payload] = []  # those behind the first that whoever reads may not be done with
         self._consumption = Consumption(WINDOW, WINDOW_BYTES)
         self._window = Window(WINDOW, WINDOW_BYTES)
         self._room: asyncio.Future[None] | None = None  # to send requests
@@ -234,20 +233,16 @@ class _AskedStream:
         return self
 
     async def __anext__(self) -> Sequence[bytes]:
-        if self._taken:  # and done with, now that more is wanted
-            self._consumed(self._taken)
-            self._taken = []
+        self._give_back(self._consumption.ask())
         try:
             replies = await self._replies.take_together(WINDOW // 2)
         except StopAsyncIteration:
             self._last()
             raise
-        self._consumed(replies[:1])
-        self._taken = replies[1:]
+        self._give_back(self._consumption.take(replies))
         return replies  # pyright: ignore[reportReturnType]: a long one is a view, which is sent from where it lies
 
-    def _consumed(self, replies: Sequence[Payload]) -> None:
-        credit = self._consumption.consume(sum(map(len, replies)), len(replies))
+    def _give_back(self, credit: tuple[int, int] | None) -> None:
         if credit is not None and self._end is None:
             self._remote.send(Credit(self._id, *credit))
 
