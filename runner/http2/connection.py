@@ -243,6 +243,11 @@ class Connection:
         """Streams that are open."""
         return len(self._streams)
 
+    @property
+    def opened(self) -> int:
+        """The number of the stream that the peer has opened last; it goes up with each."""
+        return self._numbers.last
+
     # What owners of streams call, beside `sender` and `inflow`.
 
     def reset(self, stream: Stream, code: ErrorCode) -> None:

@@ -47,6 +47,9 @@ class Patience:
         first_bytes: until the client has said what it speaks, and until the handshake of TLS is over.
         silence: without a byte from the client before it is asked, by a PING, whether it is there. It has as long again
             to answer. A client that reads nothing for so long while there is something to read is gone too.
+        idle: without a call, and a look more, after which a client is asked to connect again when it has one; if it
+            neither goes nor calls for as long again, the connection is closed. Whoever does nothing but answer PINGs,
+            or sends a frame byte by byte, does not keep its place for ever.
         max_age: until clients are asked to connect again, so that load spreads over new servers, with a tenth of
             chance; 0: they may stay for ever.
         age_grace: what calls may take after that.
@@ -54,6 +57,7 @@ class Patience:
 
     first_bytes: float = 10.0
     silence: float = 60.0
+    idle: float = 300.0
     max_age: float = 0.0
     age_grace: float = 30.0
 
@@ -149,6 +153,8 @@ class Http2Protocol(asyncio.BufferedProtocol):
         self._paused = False
         self._stuck = False  # the socket takes nothing, and did not when last looked at
         self._heard = 0.0  # when bytes came last
+        self._called = 0.0  # when a look found that there had been calls
+        self._opened = 0  # calls by then
         self._timer: asyncio.TimerHandle | None = None
         self._age_timer: asyncio.TimerHandle | None = None
 
@@ -157,7 +163,7 @@ class Http2Protocol(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=_WRITE_BYTES)
         now = self._loop.time()
-        self._heard = now
+        self._heard = self._called = now
         opener = self._server.calls.opener(host_of(self._transport))
         self._connection = Connection(opener, self._wake, self._server.limits, now, self._server.backlog)
         patience = self._server.patience
@@ -286,8 +292,17 @@ class Http2Protocol(asyncio.BufferedProtocol):
             transport.abort()
             return
         self._stuck = self._paused
-        quiet = self._loop.time() - self._heard
-        if quiet >= silence * 0.99:  # timers may come a little early
+        now = self._loop.time()  # timers may come a little early, and so the instants below do
+        if connection.active or connection.opened != self._opened:
+            self._opened, self._called = connection.opened, now
+        elif now - self._called >= self._server.patience.idle * 0.99:
+            if connection.draining:
+                transport.abort()
+                return
+            self._called = now
+            connection.drain()
+        quiet = now - self._heard
+        if quiet >= silence * 0.99:
             connection.ping()
             quiet = 0.0
         self._timer = self._loop.call_later(silence - quiet, self._look)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
@@ -113,6 +114,45 @@ async def test_a_silent_client_is_asked_whether_it_is_there() -> None:
             assert await client.next(99) is None
             raise ConnectionResetError
         client.writer.close()
+
+
+@on_loop
+async def test_a_connection_without_a_call_is_told_to_go_and_clients_do_not_notice() -> None:
+    async with served(patience=Patience(silence=0.05, idle=0.1)) as server, server.channel() as channel:
+        echo = channel.unary_unary("/t/Echo")
+        assert await echo(b"1", timeout=10) == b"1"
+        while channel.get_state() is grpc.ChannelConnectivity.READY:
+            await channel.wait_for_state_change(grpc.ChannelConnectivity.READY)
+        assert await echo(b"2", timeout=10) == b"2"
+
+
+@on_loop
+async def test_who_answers_pings_alone_keeps_its_place_for_a_while() -> None:
+    async with served(patience=Patience(silence=0.05, idle=0.1)) as server:
+        client = await Client.connect(server.port)
+        told = False
+        with contextlib.suppress(ConnectionResetError):
+            while (frame := await client.next(PING, GOAWAY)) is not None:
+                told = told or frame.kind == GOAWAY
+                # Not the one that comes with GOAWAY: it means to stay.
+                if frame.kind == PING and frame.payload != b"\0goaway\0":
+                    client.write(Frame(PING, ACK, 0, frame.payload))
+        assert told
+        assert server.transport.connections == 0
+        client.close()
+
+
+@on_loop
+async def test_a_connection_with_a_call_is_not_told_to_go() -> None:
+    async with served(patience=Patience(silence=0.05, idle=0.05)) as server:
+        client = await Client.connect(server.port)
+        client.ask(1, b"/t/Wait", b"")
+        for _ in range(5):
+            ping = await client.next(PING, GOAWAY)
+            assert ping is not None
+            assert ping.kind == PING
+            client.write(Frame(PING, ACK, 0, ping.payload))
+        client.close()
 
 
 @on_loop
