@@ -16,7 +16,7 @@ Nothing here takes time or needs a process, so that all of it runs on a `runner.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 from runner.engine import Place
@@ -148,6 +148,11 @@ class ScriptedWorker:
     def answer(self, call: Call, payload: bytes = b"answer") -> None:
         """End a call well."""
         self.say(Result(call.id, payload))
+
+    def answer_each(self, calls: Iterable[Call]) -> None:
+        """End calls well, one after the other: all of `calls`, also those that begin meanwhile."""
+        for call in calls:
+            self.answer(call)
 
     def fail(self, call: Call, error: CallError) -> None:
         """End a call badly."""

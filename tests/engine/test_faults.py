@@ -288,8 +288,7 @@ async def test_the_next_worker_is_tried_with_a_call_at_a_time(monkeypatch):
         worker.answer(worker.calls[0])
         await turns()
         assert len(worker.calls) == 3
-        for call in worker.calls[1:]:
-            worker.answer(call)
+        worker.answer_each(worker.calls[1:])
         await asyncio.gather(*tasks)
 
 
@@ -304,8 +303,7 @@ async def test_another_version_closes_the_breaker():
         tasks = [a_call(under_test) for _ in range(2)]
         await turns()
         assert len(worker.calls) == 2
-        for call in worker.calls:
-            worker.answer(call)
+        worker.answer_each(worker.calls)
         await asyncio.gather(*tasks)
 
 

@@ -37,8 +37,7 @@ def a_call(under_test: Scripted, payload: bytes = b"x") -> asyncio.Task:
 
 async def answer(worker: ScriptedWorker, *tasks: asyncio.Task) -> None:
     await turns()
-    for call in worker.calls[-len(tasks) :]:
-        worker.answer(call)
+    worker.answer_each(worker.calls[-len(tasks) :])
     await asyncio.gather(*tasks)
 
 
@@ -212,8 +211,7 @@ async def test_calls_that_wait_follow_their_method_into_another_lane():
         new = await with_methods(under_test, [batched, *METHODS[1:]])
         assert [call.payload for call in new.calls] == [b"2", b"3"]
         for worker in (old, new):
-            for call in worker.calls:
-                worker.answer(call)
+            worker.answer_each(worker.calls)
         assert await asyncio.gather(*tasks) == [b"answer"] * 4
         under_test.idle()
 

@@ -26,6 +26,16 @@ async def send_all(stream: StreamCall, payloads: list[bytes]) -> list[bool]:
     return [await stream.send(payload) for payload in payloads]
 
 
+async def sending_one_too_many(stream: StreamCall) -> asyncio.Task[bool]:
+    """Fill the window, and begin to send one more input."""
+    for number in range(STREAM_WINDOW):
+        assert await stream.send(b"%d" % number)
+    sending = asyncio.create_task(stream.send(b"one more"))
+    await turns()
+    assert not sending.done()
+    return sending
+
+
 async def everything(stream: StreamCall) -> list[bytes]:
     return [bytes(payload) async for payload in stream]
 
@@ -143,11 +153,7 @@ async def test_a_stream_that_is_over_is_given_no_credit():
 async def test_a_sender_that_outruns_the_method_waits():
     async with scripted() as under_test:
         stream, worker, call = await opened(under_test)
-        for number in range(STREAM_WINDOW):
-            assert await stream.send(b"%d" % number)
-        sending = asyncio.ensure_future(stream.send(b"one more"))
-        await turns()
-        assert not sending.done()
+        sending = await sending_one_too_many(stream)
         assert len(worker.of(Item)) == STREAM_WINDOW
         worker.credit(call, 1)
         assert await sending
@@ -159,10 +165,7 @@ async def test_a_sender_that_outruns_the_method_waits():
 async def test_a_sender_whose_wait_is_cancelled_has_sent_nothing():
     async with scripted() as under_test:
         stream, worker, call = await opened(under_test)
-        for _ in range(STREAM_WINDOW):
-            await stream.send(b"x")
-        sending = asyncio.ensure_future(stream.send(b"one more"))
-        await turns()
+        sending = await sending_one_too_many(stream)
         sending.cancel()
         await turns()
         worker.credit(call, 1)
@@ -255,10 +258,7 @@ async def test_the_end_of_the_inputs_is_said_once_and_nothing_follows_it():
 async def test_a_method_that_ends_early_takes_no_more_inputs():
     async with scripted() as under_test:
         stream, worker, call = await opened(under_test)
-        for _ in range(STREAM_WINDOW):
-            await stream.send(b"x")
-        sending = asyncio.ensure_future(stream.send(b"one more"))
-        await turns()
+        sending = await sending_one_too_many(stream)
         worker.answer(call, b"")
         assert not await sending
         assert not await stream.send(b"late")

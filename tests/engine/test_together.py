@@ -177,8 +177,7 @@ async def test_one_that_leaves_in_the_turn_in_which_it_came_is_told_to_stop():
         await turns()
         assert [message.id for message in worker.of(Cancel)] == [1]
         assert [call.id for call in worker.calls] == [1, 2]
-        for call in worker.calls:
-            worker.answer(call)
+        worker.answer_each(worker.calls)
         under_test.idle()
 
 
@@ -219,6 +218,5 @@ async def test_the_first_one_waits_for_nobody():
         assert [call.id for call in worker.calls] == [1]
         await turns()
         assert [call.id for call in worker.calls] == [1, 2, 3]
-        for call in list(worker.calls):
-            worker.answer(call)
+        worker.answer_each(worker.calls)
         under_test.idle()

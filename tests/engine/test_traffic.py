@@ -47,8 +47,7 @@ async def test_calls_are_spread_over_the_replicas():
         await turns()
         assert [len(worker.calls) for worker in under_test.workers] == [2, 2]
         for worker in under_test.workers:
-            for call in worker.calls:
-                worker.answer(call)
+            worker.answer_each(worker.calls)
         await asyncio.gather(*tasks)
 
 
@@ -63,8 +62,7 @@ async def test_calls_that_came_while_loading_go_out_in_order():
         worker.ready()
         await turns()
         assert [call.payload for call in worker.calls] == [b"1", b"2"]
-        for call in worker.calls:
-            worker.answer(call)
+        worker.answer_each(worker.calls)
         await asyncio.gather(*tasks)
 
 
@@ -81,11 +79,9 @@ async def test_beyond_the_bound_calls_are_refused_at_once():
         assert len(under_test.engine._traffic.calls) == 4
         under_test.engine.stream(request(GENERATE)).close()  # another lane has room
         worker = under_test.workers[0]
-        for call in worker.calls[:2]:
-            worker.answer(call)
+        worker.answer_each(worker.calls[:2])
         await turns()
-        for call in worker.calls[2:]:
-            worker.answer(call)
+        worker.answer_each(worker.calls[2:])
         await asyncio.gather(*tasks)
         under_test.idle()
 
@@ -130,8 +126,7 @@ async def test_a_message_lies_with_the_worker_that_is_likely_to_get_it():
             del tasks
         assert asked == [(0, 0), (1, 1), (0, 2), (1, 3)]
         for worker in workers:
-            for call in worker.calls:
-                worker.answer(call)
+            worker.answer_each(worker.calls)
 
 
 # Cancellation.
@@ -146,8 +141,7 @@ async def test_a_call_cancelled_in_the_queue_never_reaches_a_worker():
         tasks[2].cancel()
         await turns()
         assert under_test.engine.statistics().waiting_calls == 0
-        for call in worker.calls:
-            worker.answer(call)
+        worker.answer_each(worker.calls)
         assert await asyncio.gather(*tasks[:2]) == [b"answer"] * 2
         assert [call.payload for call in worker.calls] == [b"1", b"2"]
         assert not worker.of(Cancel)
@@ -167,8 +161,7 @@ async def test_a_cancelled_running_call_keeps_its_room_until_the_worker_has_spok
         worker.fail(worker.calls[0], Cancelled("stopped"))
         await turns()
         assert len(worker.calls) == 3
-        for call in worker.calls[1:]:
-            worker.answer(call)
+        worker.answer_each(worker.calls[1:])
         await asyncio.gather(*tasks[1:])
         under_test.idle()
 
@@ -208,8 +201,7 @@ async def test_a_deadline_ends_a_waiting_call():
             await under_test.unary(request(deadline=time.monotonic() + SOON))
         assert under_test.engine.statistics().waiting_calls == 0
         assert len(worker.calls) == 2
-        for call in worker.calls:
-            worker.answer(call)
+        worker.answer_each(worker.calls)
         await asyncio.gather(*tasks)
         under_test.idle()
 
