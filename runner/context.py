@@ -190,18 +190,21 @@ class BatchContext(CallContext):
     Args:
         calls: the contexts of the calls, in the order of their values; or what returns them.
         expand: returns those of all inputs, in order, where calls have several.
+        filled: values that the method is given, where they are more than the inputs: the last one is repeated.
 
-    Both are asked once, when a method wants to know something of its callers: most do not.
+    The first two are asked once, when a method wants to know something of its callers: most do not.
     """
 
-    __slots__ = ("_calls", "_entries", "_expand")
+    __slots__ = ("_calls", "_entries", "_expand", "_filled")
 
     def __init__(
         self,
         calls: Sequence[CallContext] | Callable[[], Sequence[CallContext]],
         expand: Callable[[], Sequence[CallContext]] | None = None,
+        filled: int = 0,
     ) -> None:
         super().__init__(request_id="several")
+        self._filled = filled
         self._calls = calls
         self._expand = expand
         self._entries: Sequence[CallContext] | None = None
@@ -239,6 +242,8 @@ class BatchContext(CallContext):
     def report_usage(self, *, prompt_tokens: Count = 0, completion_tokens: Count = 0, cached_tokens: Count = 0) -> None:
         """Attach token counts to each call's next result: sequences, one count for each of `entries`.
 
+        In a batch that was filled up there may be one for each value; those of repeated ones are dropped.
+
         Raises:
             TypeError: a bare number: it would not say whose tokens it counts.
             ValueError: there are more or fewer counts than calls.
@@ -251,11 +256,43 @@ class BatchContext(CallContext):
             if not hasattr(counts, "__len__"):
                 raise TypeError(f"{name}_tokens: got {counts!r}; in a batch it needs one count for each of the calls")
             column = cast(Sequence[int], counts)
+            if len(column) == self._filled:
+                column = column[:size]
             if len(column) != size:
                 raise ValueError(f"{name}_tokens: got {len(column)} counts for a batch of {size} calls")
             columns.append(column)
         for entry, prompt, completion, cached in zip(self.entries, *columns, strict=True):
             entry.report_usage(prompt_tokens=prompt, completion_tokens=completion, cached_tokens=cached)
+
+
+class LocalContext(CallContext):
+    """What a method sees that is called as a plain function. Nothing says whether that is given a batch."""
+
+    __slots__ = ("_entries",)
+
+    def __init__(self) -> None:
+        super().__init__(request_id="local")
+        self._entries: Sequence[CallContext] | None = None
+
+    @property
+    def entries(self) -> Sequence[CallContext]:
+        """This context alone; after counts were reported for a batch, one for each of them, with its `usage`."""
+        return (self,) if self._entries is None else self._entries
+
+    def report_usage(self, *, prompt_tokens: Count = 0, completion_tokens: Count = 0, cached_tokens: Count = 0) -> None:
+        """Keep token counts: numbers, or sequences as in a batch.
+
+        Raises:
+            TypeError: a count is not a whole number, or only some are sequences.
+            ValueError: a count is negative or beyond 32 bits, or the sequences are not equally long.
+        """
+        counts = (prompt_tokens, completion_tokens, cached_tokens)
+        sizes = [len(cast(Sequence[int], column)) for column in counts if hasattr(column, "__len__")]
+        self._entries = [CallContext(request_id=self.request_id) for _ in range(sizes[0])] if sizes else None
+        context = super() if self._entries is None else BatchContext(self._entries)
+        context.report_usage(
+            prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, cached_tokens=cached_tokens
+        )
 
 
 current: ContextVar[CallContext] = ContextVar("runner_call_context")
@@ -270,6 +307,6 @@ def current_context() -> CallContext:
     """
     context = current.get(None)
     if context is None:
-        context = CallContext(request_id="local")
+        context = LocalContext()
         current.set(context)
     return context

@@ -25,7 +25,9 @@ import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
+from runner import context
 from runner.batch import Batch, Stacking, gather, scatter
+from runner.context import BatchContext, current_context
 from runner.options import PointOptions
 
 __all__ = ["BoundPoint", "Point", "PointRunner"]
@@ -105,13 +107,23 @@ class Point:
         return self._stackings
 
     def call(self, model: Any, entries: Sequence[tuple[Any, ...]], shared: dict[str, Any]) -> list[Any]:
-        """Run entries as one batch, here and now; return their results, an exception in the place of each failed one.
+        """Run entries here and now, in few batches; return their results, an exception in the place of each failed one.
 
         Raises:
             ModelError: the function returned something else than one result for each.
         """
+        most, results = cast(int, self.options.max_batch_size), list[Any]()
+        for first in range(0, len(entries), most):
+            results.extend(self._run(model, entries[first : first + most], shared))
+        return results
+
+    def _run(self, model: Any, entries: Sequence[tuple[Any, ...]], shared: dict[str, Any]) -> Sequence[Any]:
         columns = [gather(column, how) for column, how in zip(zip(*entries, strict=True), self.stackings, strict=True)]
-        return list(scatter(self.function(model, *columns, **shared), len(entries), self.name))
+        token = context.current.set(BatchContext([current_context()] * len(entries)))
+        try:
+            return scatter(self.function(model, *columns, **shared), len(entries), self.name)
+        finally:
+            context.current.reset(token)
 
     def __repr__(self) -> str:
         return f"<Point {self.function.__qualname__}>"
@@ -159,7 +171,7 @@ class BoundPoint:
         return _only(self._point.call(self._model, entries, shared))
 
     def _locally_many(self, entries: Sequence[tuple[Any, ...]], shared: dict[str, Any]) -> list[Any]:
-        return _all(self._point.call(self._model, entries, shared)) if entries else []
+        return _all(self._point.call(self._model, entries, shared))
 
     def __repr__(self) -> str:
         return f"<BoundPoint {self._point.function.__qualname__}>"

@@ -128,6 +128,29 @@ def test_a_batch_counts_for_each_call():
     assert batch.cancelled
 
 
+def test_a_batch_that_was_filled_up_drops_the_counts_of_what_was_repeated():
+    calls = [CallContext() for _ in range(2)]
+    batch = BatchContext(calls, filled=4)
+    batch.report_usage(prompt_tokens=[1, 2, 2, 2], completion_tokens=np.array([3, 4]))
+    assert [call.usage for call in calls] == [(1, 3, 0), (2, 4, 0)]
+    with pytest.raises(ValueError, match="3 counts for a batch of 2"):
+        batch.report_usage(prompt_tokens=[1, 2, 2])
+
+
+def test_a_local_context_takes_counts_of_a_batch_too():
+    def body():
+        context = current_context()
+        assert list(context.entries) == [context]
+        context.report_usage(prompt_tokens=[1, 2], completion_tokens=[3, 4])
+        assert [entry.usage for entry in context.entries] == [(1, 3, 0), (2, 4, 0)]
+        with pytest.raises(TypeError, match="prompt_tokens: got 5; in a batch it needs one count for each"):
+            context.report_usage(prompt_tokens=5, completion_tokens=[3, 4])
+        context.report_usage(prompt_tokens=5)
+        assert (context.usage, list(context.entries)) == ((5, 0, 0), [context])
+
+    contextvars.copy_context().run(body)
+
+
 def test_a_batch_asks_for_its_calls_when_a_method_does():
     asked: list[int] = []
 

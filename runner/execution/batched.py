@@ -245,7 +245,7 @@ class BatchedWork:
             return self._in_halves_awaited(inputs) if self._method.asynchronous else self._in_halves(inputs)
         for calls in inputs.calls_by_job:
             self._executor.journal.mark_all(calls, Mark.RUNS)
-        token = context.current.set(inputs.context)
+        token = context.current.set(inputs.context(self._plan.filled(len(inputs))))
         try:
             with self._limit(inputs):
                 result = self._call(prepared, inputs)
@@ -288,7 +288,7 @@ class BatchedWork:
         return scatter(host, self._plan.filled(size), self._method.name)[:size]
 
     async def _awaited(self, result: Awaitable[Any], inputs: Inputs) -> Sequence[Any]:
-        context.current.set(inputs.context)  # a task's own, nothing to put back
+        context.current.set(inputs.context(self._plan.filled(len(inputs))))  # a task's own, nothing to put back
         try:
             with self._limit(inputs):
                 returned = await result

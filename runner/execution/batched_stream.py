@@ -180,17 +180,16 @@ class BatchStream:
         """A step has run."""
         self._under_way = False
         if isinstance(result, BaseException):
-            over = isinstance(result, StopIteration | StopAsyncIteration)
-            self._closed = True
+            self._closed = isinstance(result, StopIteration | StopAsyncIteration)
             for member in self.members:
-                if over:
+                if self._closed:
                     member.end()
                 else:
                     member.fail(result)
-            return
-        for member, output in zip(self.members, result, strict=True):
-            member.put(output)
-        self.advance()
+        else:
+            for member, output in zip(self.members, result, strict=True):
+                member.put(output)
+        self.advance()  # also to close the generator, of which a step may be wrong that did not end it
 
 
 class StepJob(Job):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
+from typing import Final
 
 from runner.errors import (
     CallError,
@@ -21,6 +22,8 @@ from runner.errors import (
 from runner.wire.call import EncodeError
 
 logger = logging.getLogger("runner.model")
+
+_TOLD: Final = "__runner_told__"
 
 # What a model may raise, or let pass, as its own verdict on the call. Everything else it raises is `ModelError`.
 _SPOKEN = (InvalidInput, FetchFailed, Cancelled, DeadlineExceeded)
@@ -40,10 +43,13 @@ def of_model(exc: BaseException, method: str, *, cancelled: bool) -> CallError:
         return _plain(exc)
     if cancelled:
         return Cancelled("the call was cancelled")
+    told = _told(exc)
     if isinstance(exc, EncodeError | ModelError):  # our own words about what the model returned
-        logger.error("%s: %s", method, exc)
+        if not told:
+            logger.error("%s: %s", method, exc)
         return ModelError(clip(str(exc)))
-    logger.error("%s raised %s", method, type(exc).__name__, exc_info=exc)
+    if not told:
+        logger.error("%s raised %s", method, type(exc).__name__, exc_info=exc)
     return _because(exc, ModelError(clip(f"{type(exc).__name__}: {text_of(exc)}")))
 
 
@@ -55,6 +61,17 @@ def of_ours(exc: BaseException, doing: str) -> CallError:
         return Cancelled("the call was cancelled")
     logger.error("internal error while %s", doing, exc_info=exc)
     return _because(exc, InternalError(f"internal error while {doing}; the server's log has more"))
+
+
+def _told(exc: BaseException) -> bool:
+    """Note that the log gets an exception; tell whether it has it already, as it fails a whole batch.
+
+    One that a model keeps and raises again has another traceback then.
+    """
+    raised = id(exc.__traceback__)
+    told = exc.__dict__.get(_TOLD) == raised
+    exc.__dict__[_TOLD] = raised
+    return told
 
 
 def with_traceback(error: CallError) -> CallError:

@@ -91,14 +91,13 @@ class Inputs:
             return [job.calls for job in self._jobs]
         return [list(dict.fromkeys([row.call_id for row in self._rows]))]
 
-    @property
-    def context(self) -> BatchContext:
-        """What the method sees as its context."""
+    def context(self, filled: int) -> BatchContext:
+        """Return what the method sees as its context if it is given so many values."""
         if self._rows is None:
             groups = [job.contexts for job in self._jobs]
             several = len(self) > sum(map(len, groups))
-            return BatchContext(partial(_joined, groups), self._contexts if several else None)
-        return BatchContext(self._contexts())
+            return BatchContext(partial(_joined, groups), self._contexts if several else None, filled)
+        return BatchContext(self._contexts(), filled=filled)
 
     def _contexts(self) -> list[CallContext]:
         return [row.context for row in self.rows]

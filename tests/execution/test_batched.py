@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,7 @@ class Model(ModelClass):
     def sized(self, row: Batch[np.ndarray], text: Batch[str]) -> Batch[str]:
         self.gate.wait()
         self.runs.append((row.shape, list(text)))
+        self.set_output_context(prompt_tokens=[len(each) for each in text])
         return [f"{each} {number}" for each, number in zip(text, row[:, 0], strict=True)]
 
     @ModelClass.method(max_batch_size=8)
@@ -116,6 +117,23 @@ class Model(ModelClass):
         await asyncio.sleep(0)
         self.runs.append(list(text))
         return [each[::-1] for each in text]
+
+    @ModelClass.method(max_batch_size=8)
+    def crooked(self, word: Batch[str]) -> Iterator[Batch[str]]:
+        try:
+            yield [each.upper() for each in word]
+            yield ["one too many", *word]
+        finally:
+            self.runs.append((threading.current_thread().name, len(self.context.entries)))
+            self.closed.set()
+
+    @ModelClass.method(max_batch_size=8)
+    async def crooked_async(self, word: Batch[str]) -> AsyncIterator[Batch[str]]:
+        try:
+            yield []
+        finally:
+            self.runs.append(("loop", len(self.context.entries)))
+            self.closed.set()
 
     @ModelClass.method(max_batch_size=8)
     def spell(self, word: Batch[str]) -> Iterator[Batch[str]]:
@@ -409,3 +427,16 @@ async def test_a_generator_is_closed_when_all_have_left():
         await held(stage, calls)
         await closed(stage)
         assert stage.model.closed.is_set()
+
+
+@on_loop
+@pytest.mark.parametrize(("method", "thread"), [("crooked", "device"), ("crooked_async", "loop")])
+async def test_a_generator_is_closed_after_a_step_of_another_length(method, thread):
+    async with Stage(Model) as stage:
+        ends = await held(stage, [stage.call(method, word=word) for word in ("ab", "c")])
+        assert {str(end) for end in ends} <= {
+            "crooked() got a batch of 2 and returned 3 results",
+            "crooked_async() got a batch of 2 and returned 0 results",
+        }
+        await closed(stage)
+        assert stage.model.runs == [(thread, 2)]

@@ -51,6 +51,19 @@ def test_the_log_has_the_traceback_and_the_caller_has_not(caplog):
     assert record.exc_info
 
 
+def test_the_log_has_once_what_fails_a_whole_batch(caplog):
+    kept = ValueError("no")
+    for _ in range(2):  # a model may raise the same one again
+        try:
+            raise kept
+        except ValueError as exc:
+            told = [failure.of_model(exc, "predict", cancelled=False) for _ in range(3)]
+        assert [str(each) for each in told] == ["ValueError: no"] * 3
+    wrong = ModelError("predict() got a batch of 3 and returned 2 results")
+    assert len({str(failure.of_model(wrong, "predict", cancelled=False)) for _ in range(3)}) == 1
+    assert len(caplog.records) == 3
+
+
 def test_for_debugging_the_caller_has_it_too():
     try:
         raise ValueError("no")

@@ -142,6 +142,9 @@ def test_outside_a_worker_a_call_is_a_batch_of_one():
     assert model.step.many([]) == []
     np.testing.assert_array_equal(model.scale(np.ones(2), by=3.0), [3.0, 3.0])
     assert model.sizes == [1, 3, 1]
+    assert model.step.many(range(20, 60)) == list(range(21, 61))
+    assert model.sizes[3:] == [32, 8]
+    assert [len(members) for members in model.members] == [1, 3, 32, 8]
     with pytest.raises(ValueError, match="odd one out"):
         model.step(13)
     with pytest.raises(TypeError, match="takes numbers of one item, and got 2"):
