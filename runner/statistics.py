@@ -41,7 +41,8 @@ class BatchStatistics:
     """One batch.
 
     Attributes:
-        reason: why it left when it did: `idle`, `full`, `delay`, `deadline` or `turn`.
+        reason: why it left when it did: `idle`, `full`, `delay`, `deadline` or `turn`; `step` is the next step of
+            streams that share a generator.
         size: entries in it.
         cost: what they cost together.
         key: eight hexadecimal digits that stand for what its entries agree on, their shared arguments and the kind of

@@ -22,6 +22,8 @@ class Reason(enum.Enum):
     """One of it could not wait any longer."""
     TURN = "turn"
     """It was its turn, before full batches of others."""
+    STEP = "step"
+    """It is the next step of streams that share a generator, which nobody can join."""
 
 
 class Room(enum.Enum):
@@ -45,6 +47,7 @@ class Limits:
         max_delay: seconds that an idle device waits for company.
         holds: the next batch waits for the members of the last one to come back.
         slo: seconds that waiting and running may take together; None: no such objective.
+        steps: each entry is a batch by itself, however large: the next step of several streams.
     """
 
     max_size: int
@@ -52,6 +55,7 @@ class Limits:
     max_delay: float = 0.0
     holds: bool = False
     slo: float | None = None
+    steps: bool = False
 
 
 class Entry(NamedTuple):

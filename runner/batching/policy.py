@@ -21,10 +21,13 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Hashable, Iterator
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from runner.batching.entries import Batch, Decision, Entry, Limits, Reason, Room
 from runner.batching.latency import LatencyModel
+
+_COMPLETE: Final = (Reason.FULL, Reason.STEP)
+"""Why a batch leaves that cannot grow any more."""
 
 _GroupKey: TypeAlias = "tuple[int, Hashable]"
 
@@ -191,7 +194,7 @@ class Policy:
         best: _Group | None = None
         best_reason = Reason.IDLE
         best_rank = wake_at = math.inf
-        anybody_full = False
+        anybody_complete = False
         for group in self._groups.values():
             if not group.size:
                 continue
@@ -199,15 +202,15 @@ class Policy:
             wake_at = min(wake_at, later)
             if reason is None:
                 continue
-            anybody_full = anybody_full or reason is Reason.FULL
+            anybody_complete = anybody_complete or reason in _COMPLETE
             if (rank := self._head(group.ranked)[0]) < best_rank:
                 best, best_reason, best_rank = group, reason, rank
         if best is None:
             deadline = self._next_deadline()
             wake_at = wake_at if deadline is None else min(wake_at, deadline)
             return Decision((), expired, None if wake_at == math.inf else wake_at)
-        if room is Room.NEXT and best_reason is not Reason.FULL:
-            if not anybody_full:
+        if room is Room.NEXT and best_reason not in _COMPLETE:
+            if not anybody_complete:
                 return Decision((), expired, self._next_deadline())
             best_reason = Reason.TURN
         return Decision((self._take(best, best_reason, now),), expired)
@@ -215,6 +218,8 @@ class Policy:
     def _readiness(self, group: _Group, now: float) -> tuple[Reason | None, float]:
         """Say why a group may leave now, or else when it may if nothing happens before."""
         limits = group.limits
+        if limits.steps:
+            return Reason.STEP, math.inf
         if group.size >= limits.max_size or group.cost >= self._most_cost(group, now):
             return Reason.FULL, math.inf
         if limits.holds and group.expected - group.late:

@@ -68,6 +68,11 @@ class BatchedStreamCall(BatchedCall):
         return self._gate.window.open
 
     @property
+    def priority(self) -> int:
+        """Its method's."""
+        return self._plan.priority
+
+    @property
     def over(self) -> bool:
         """True once the last word was said."""
         return self._over
@@ -169,7 +174,15 @@ class BatchStream:
             self._under_way = True
             self._closed = not live
             step = StepJob(self, closes=self._closed)
-            step.entry = Entry(self._coalescer.next_entry(), self._point, self._key)
+            size = max(len(live), 1)
+            step.entry = Entry(
+                id=self._coalescer.next_entry(),
+                point=self._point,
+                key=self._key,
+                cost=float(size),
+                priority=self.members[0].priority,
+                size=size,
+            )
             self._coalescer.offer(step)
 
     def limit(self) -> AbstractContextManager[None]:
@@ -228,7 +241,7 @@ class OpeningWork(BatchedWork):
 class StepWork:
     """Advances generators. See `coalescer.Work`."""
 
-    LIMITS: Final = Limits(max_size=1)
+    LIMITS: Final = Limits(max_size=1, steps=True)
     exhausted: int | None = None  # a stream has the size that it began with
     splits = 0
 

@@ -103,6 +103,15 @@ def test_a_partial_batch_has_its_turn_before_full_ones_of_others() -> None:
     assert taken(under_test, 2.0, Room.NEXT) == ((2, 3, 4, 5), Reason.FULL)
 
 
+def test_a_step_of_streams_is_a_batch_by_itself_however_large_and_is_made_ready_ahead() -> None:
+    under_test = policy(PLAIN, Limits(max_size=1, steps=True))
+    offer(under_test, 1, now=0.0)
+    offer(under_test, 2, point=1, key="stream", size=9, cost=9.0, now=1.0)
+    assert taken(under_test, 2.0, Room.NEXT) == ((1,), Reason.TURN)
+    found = batch(under_test, 2.0, Room.NEXT)
+    assert (found.entries, found.reason, found.size, found.cost) == ((2,), Reason.STEP, 9, 9.0)
+
+
 def test_priority_goes_first_until_the_others_have_aged() -> None:
     under_test = policy(Limits(max_size=2))
     offer(under_test, 1, 2, now=0.0)

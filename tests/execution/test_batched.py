@@ -135,7 +135,7 @@ class Model(ModelClass):
             self.runs.append(("loop", len(self.context.entries)))
             self.closed.set()
 
-    @ModelClass.method(max_batch_size=8)
+    @ModelClass.method(max_batch_size=8, priority=3)
     def spell(self, word: Batch[str]) -> Iterator[Batch[str]]:
         self.gate.wait()
         self.runs.append(list(word))
@@ -391,14 +391,23 @@ async def test_an_async_function_gets_batches_on_the_loop():
 
 
 @on_loop
-async def test_streams_share_a_generator_and_end_one_by_one():
+async def test_streams_share_a_generator_and_end_one_by_one(monkeypatch):
     async with Stage(Model) as stage:
+        policy, offered = stage.executor._batches._shared.policy, []
+        offer = policy.offer
+        monkeypatch.setattr(policy, "offer", lambda entry, now: (offered.append(entry), offer(entry, now)))
         calls = [stage.call("spell", word=word) for word in ("ab", "c-de", "")]
         await held(stage, calls)
         assert [stage.outputs[call] for call in calls] == [["a", "b"], ["c", "d", "e"], []]
         assert stage.order == [calls[2], calls[0], calls[1]]
         await closed(stage)
         assert stage.model.runs == [["ab", "c-de", ""]]
+        await stage.until(lambda: len(stage.batches) == 7)
+        # Steps are told by how many they served, and say nothing of how many fit into a batch.
+        assert {entry.priority for entry in offered} == {3}
+        opened, *steps, _ = [(ran.reason, ran.size) for ran in stage.batches]
+        assert opened == ("idle", 3)
+        assert steps == [("step", 3), ("step", 2), ("step", 2), ("step", 1), ("step", 1)]
 
 
 @on_loop
