@@ -50,7 +50,7 @@ answer proves that the peer has seen the GOAWAY: what it opened before is in `_s
 last stream that will be answered. When the last one is over, `finished` is true and the connection may be closed.
 
 **A peer that means harm (10.5).** What costs us more than the peer is counted, by what is in `limits.py`. Two counts
-take care of nearly all known attacks: resets of streams, and frames that do nothing for any call (`patience.py`).
+take care of nearly all known attacks: resets of streams, and frames that do nothing for any call (`misuse.py`).
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ from runner.http2.frames import (
 from runner.http2.hpack import CompressionError, HeaderDecoder, HeaderListTooLarge, Section
 from runner.http2.inflow import Inflow
 from runner.http2.limits import Limits
+from runner.http2.misuse import Misuse
 from runner.http2.numbers import Late, Numbers
 from runner.http2.open_block import OpenBlock
-from runner.http2.patience import Patience
 from runner.http2.sender import HeaderBlock, Sender
 from runner.http2.stream import Received, Stream
 
@@ -147,7 +147,7 @@ class Connection:
         self._streams: dict[int, Stream] = {}
         self._numbers = Numbers()
         # Hostile peers.
-        self._patience = Patience(limits, now)
+        self._misuse = Misuse(limits, now)
         self._data_received = 0
         self._draining = False
         self._handlers: dict[int, Callable[[int, int, bytes], None]] = {
@@ -525,7 +525,7 @@ class Connection:
         if stream is not None:
             self._drop(stream)
             stream.on_reset(code)
-        self._patience.stream_reset(self.now)
+        self._misuse.stream_reset(self.now)
 
     def _send_reset(self, stream_id: int, code: ErrorCode) -> None:
         self._numbers.reset(stream_id)
@@ -576,7 +576,7 @@ class Connection:
             return
         self._drop(stream)
         stream.on_reset(int.from_bytes(payload, "big"))
-        self._patience.stream_reset(self.now)
+        self._misuse.stream_reset(self.now)
 
     def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
         if stream_id != 0:
@@ -679,7 +679,7 @@ class Connection:
 
     def _count_idle(self) -> None:
         work = self._numbers.last // 2 + self._data_received + self.sender.data_frames
-        self._patience.idle_frame(self.now, work)
+        self._misuse.idle_frame(self.now, work)
 
     def _answer(self, frame: bytes) -> None:
         """Send what the peer's frame asks for, as long as it reads."""

@@ -12,7 +12,7 @@ _WORK: Final = 4
 """Idle frames that a peer may send for each stream it opens and each frame of DATA, either way."""
 
 
-class Patience:
+class Misuse:
     """Counts of one connection; raises `ConnectionFailure` when it ends."""
 
     __slots__ = ("_idle_frames", "_resets", "_work_seen")
