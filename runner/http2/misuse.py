@@ -13,7 +13,7 @@ _WORK: Final = 4
 
 
 class Misuse:
-    """Counts of one connection; raises `ConnectionFailure` when it ends."""
+    """Counts of one connection. Each count raises `ConnectionFailure` if that was one too many."""
 
     __slots__ = ("_idle_frames", "_resets", "_work_seen")
 
