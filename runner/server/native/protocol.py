@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import random
 import re
+import termios
+from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
@@ -134,6 +137,11 @@ class Doorway(asyncio.Protocol):
         """Nothing is ever under way here."""
         return True
 
+    @property
+    def undelivered(self) -> bool:
+        """Nothing is ever said here."""
+        return False
+
     def _leave(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -151,6 +159,7 @@ class Http2Protocol(asyncio.BufferedProtocol):
         self._read_into = server.read_into
         self._scheduled = False  # a flush is under way, or will come in this turn
         self._paused = False
+        self._leaving = False  # nothing more is said, and what comes is not looked at
         self._stuck = False  # the socket takes nothing, and did not when last looked at
         self._heard = 0.0  # when bytes came last
         self._called = 0.0  # when a look found that there had been calls
@@ -186,8 +195,10 @@ class Http2Protocol(asyncio.BufferedProtocol):
         """Take bytes that have come."""
         connection = self._connection
         assert connection is not None
-        self._scheduled = True  # what is said meanwhile leaves below
         self._heard = now = self._loop.time()
+        if self._leaving:
+            return
+        self._scheduled = True  # what is said meanwhile leaves below
         try:
             connection.receive(data, now)
             self._server.calls.has_read(self, now)
@@ -256,7 +267,7 @@ class Http2Protocol(asyncio.BufferedProtocol):
     def _flush(self) -> None:
         self._scheduled = False
         connection, transport = self._connection, self._transport
-        if transport is None or connection is None:
+        if transport is None or connection is None or self._leaving:
             return
         if self._paused:
             if connection.sender.waiting > connection.limits.max_unsent_frames:
@@ -276,9 +287,34 @@ class Http2Protocol(asyncio.BufferedProtocol):
                 self._wake()
                 return
         if connection.finished:
-            transport.close()
+            self._leave(connection, transport)
         elif connection.draining:
             self._server.flushed()
+
+    def _leave(self, connection: Connection, transport: asyncio.Transport) -> None:
+        """Say that this was all, and wait for the client to close, in time.
+
+        Clients open windows as they read. If such a frame meets a socket that is closed, the kernel drops what it has
+        not sent yet, perhaps megabytes of the last answer. (TLS says the same in its own words before it closes.)
+        """
+        self._leaving = True
+        if connection.failure is None and transport.can_write_eof():
+            transport.write_eof()
+        else:
+            transport.close()
+        self._server.flushed()
+
+    @property
+    def undelivered(self) -> bool:
+        """True if something that was said is not with the client's kernel."""
+        transport = self._transport
+        if transport is None:
+            return False
+        if transport.get_write_buffer_size():
+            return True
+        left = array("i", [0])
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, left)
+        return left[0] > 0
 
     def _look(self) -> None:
         """Look whether the client is there."""
@@ -287,12 +323,13 @@ class Http2Protocol(asyncio.BufferedProtocol):
         if transport is None:
             return
         silence = self._server.patience.silence
-        if self._stuck or connection.pinged:
+        now = self._loop.time()  # timers may come a little early, and so the instants below do
+        quiet = now - self._heard
+        if self._stuck or connection.pinged or (self._leaving and quiet >= silence * 0.99):
             logger.info("a client at %s does not answer: its connection is closed", host_of(transport))
             transport.abort()
             return
         self._stuck = self._paused
-        now = self._loop.time()  # timers may come a little early, and so the instants below do
         if connection.active or connection.opened != self._opened:
             self._opened, self._called = connection.opened, now
         elif now - self._called >= self._server.patience.idle * 0.99:
@@ -301,7 +338,6 @@ class Http2Protocol(asyncio.BufferedProtocol):
                 return
             self._called = now
             connection.drain()
-        quiet = now - self._heard
         if quiet >= silence * 0.99:
             connection.ping()
             quiet = 0.0

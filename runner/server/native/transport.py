@@ -52,6 +52,11 @@ class _Open(Protocol):
         ...
 
     @property
+    def undelivered(self) -> bool:
+        """True if something that was said is not with the client's kernel."""
+        ...
+
+    @property
     def unread(self) -> int:
         """Bytes that wait for the client to read."""
         ...
@@ -111,6 +116,8 @@ class NativeTransport:
         self._servers: list[asyncio.Server] = []
         self._gone: asyncio.Future[None] | None = None
         self._sent: asyncio.Future[None] | None = None
+        self._reading: set[_Open] = set()  # those who still read, at the end of a drain
+        self._read: asyncio.Future[None] | None = None
 
     async def listen(self, host: str, port: int, certificates: Certificates | None = None) -> int:
         """See `Transport`. Sockets that systemd has opened take the place of host and port."""
@@ -159,8 +166,9 @@ class NativeTransport:
         self._stop_listening()
         for connection in list(self._connections):
             connection.drain()
+        deadline = asyncio.get_running_loop().time() + grace
         try:
-            async with asyncio.timeout(grace):
+            async with asyncio.timeout_at(deadline):
                 await self.calls.idle()
                 self.calls.dismiss()
                 # Answers may still wait for a client that reads slowly.
@@ -170,8 +178,10 @@ class NativeTransport:
         except TimeoutError:
             logger.warning("%d calls did not end within the grace of %g s and are cancelled", self.calls.active, grace)
         # Clients that have heard that there is no more close their connections. What is under way from them would be
-        # answered with a reset by the kernel, and could cost them the last answer.
+        # answered with a reset by the kernel, and could cost them the last answer. Most are soon gone, and not all ever
+        # go; who is still reading is waited for.
         await self._all_gone()
+        await self._delivered(deadline)
         await self.close()
 
     async def close(self) -> None:
@@ -195,6 +205,16 @@ class NativeTransport:
                     await self._gone
             except TimeoutError:
                 pass  # somebody does not read its last words
+
+    async def _delivered(self, deadline: float) -> None:
+        self._reading = {connection for connection in self._connections if connection.undelivered}
+        if self._reading:
+            self._read = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._read
+            except TimeoutError:
+                logger.warning("%d clients did not read their last answers within the grace", len(self._reading))
 
     def _all_sent(self) -> bool:
         return all(connection.sent for connection in self._connections)
@@ -245,6 +265,9 @@ class NativeTransport:
         """Forget a connection that is closed, or is counted elsewhere."""
         self._connections.pop(connection, None)
         self.flushed()
+        self._reading.discard(connection)
+        if not self._reading and self._read is not None and not self._read.done():
+            self._read.set_result(None)
         if not self._connections and self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
         self._left()

@@ -73,6 +73,35 @@ async def test_a_drain_waits_until_answers_have_left() -> None:
 
 
 @on_loop
+@pytest.mark.parametrize("leaves", ["client", "server"])
+async def test_the_last_answer_arrives_whole_though_its_client_goes_on_talking(leaves: str, monkeypatch) -> None:
+    """Clients open windows as they read. A socket that is closed drops what it has not sent when something comes."""
+    monkeypatch.setattr(transport, "_FAREWELL", 0.0)
+    async with served() as server:
+        client = await Client.connect(server.port)
+        client.write(settings((4, 2**30)), Frame(WINDOW_UPDATE, 0, 0, word(2**30)))
+        client.ask(1, b"/t/Wait" if leaves == "server" else b"/t/Together", b"8000000")
+        if leaves == "client":
+            client.write(Frame(GOAWAY, 0, 0, bytes(8)))
+        else:
+            client.ask(3, b"/t/Together", b"8000000")
+            await server.rpcs.started.wait()
+            draining = asyncio.ensure_future(server.transport.drain(20.0))
+            server.rpcs.release.set()
+        received = 0
+        while (piece := await client.next(DATA, PING)) is not None:
+            if piece.kind == PING:
+                client.write(Frame(PING, ACK, 0, piece.payload))
+            else:
+                received += len(piece.payload)
+                client.write(Frame(WINDOW_UPDATE, 0, 0, word(1)))
+        assert received >= 8_000_005
+        client.close()
+        if leaves == "server":
+            await draining
+
+
+@on_loop
 async def test_what_does_not_end_within_the_grace() -> None:
     async with served() as server, server.channel() as channel:
         call = channel.unary_unary("/t/Wait")(b"")
