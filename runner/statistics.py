@@ -100,11 +100,20 @@ class PointStatistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodStatistics:
-    """Calls of one method that have ended: `ended` all of them, `failed` those that did not end well."""
+    """Calls of one method.
+
+    Attributes:
+        name: its name.
+        ended: that were admitted and have ended.
+        failed: those of them whose callers got no whole answer: an error came, their worker died, the time was up, or
+            the caller had left.
+        refused: that were not admitted: `Overloaded`, `ModelFailing`, `Draining`, or too late.
+    """
 
     name: str
     ended: int
     failed: int
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,10 @@ NOW = replace(
     cancel_latency_seconds=Latency(count=12, total=0.1, p50=0.002, p99=0.0312, longest=0.05),
     lanes=(LaneStatistics("batches of embed", 7, 0.25),),
     replicas=(ReplicaStatistics(name=1, label="cuda:0", state="ready", running=64, busy_seconds=2.5),),
-    methods=(MethodStatistics(name="embed", ended=420, failed=20), MethodStatistics(name="new", ended=2, failed=0)),
+    methods=(
+        MethodStatistics(name="embed", ended=420, failed=20, refused=9),
+        MethodStatistics(name="new", ended=2, failed=0),
+    ),
     points=(
         replace(POINT, batches=20, entries=420, seconds=2.5, reasons={"idle": 12, "full": 8}, sizes={16: 10, 32: 10}),
     ),

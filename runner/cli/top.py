@@ -18,7 +18,8 @@ _DESCRIPTION = """\
 Show what a served model does, live, until Ctrl-C. Rates and means are of the time between two looks.
 
   waiting      calls in the server, by lane, and how old the oldest is
-  METHOD       calls that have ended, and those that failed
+  METHOD       calls that have ended, those that failed (an error, a dead worker, a deadline, a caller that left), and
+               calls that were refused
   BATCHES OF   batched methods and coalescing points: how many batches, how large, how long they ran, and why they left:
                idle (the device was free), full, delay (they had waited for company as long as they may), deadline,
                turn (it was theirs, before full batches of others)
@@ -80,11 +81,11 @@ def render(before: EngineStatistics, now: EngineStatistics) -> list[str]:
 
 def _methods(before: EngineStatistics, now: EngineStatistics, seconds: float) -> list[str]:
     known = {method.name: method for method in before.methods}
-    rows = [("METHOD", "CALLS/S", "FAILED/S", "CALLS", "FAILED")]
+    rows = [("METHOD", "CALLS/S", "FAILED/S", "CALLS", "FAILED", "REFUSED")]
     for method in now.methods:
         old = known.get(method.name, _NO_METHOD)
         ended, failed = _rate(method.ended - old.ended, seconds), _rate(method.failed - old.failed, seconds)
-        rows.append((method.name, ended, failed, str(method.ended), str(method.failed)))
+        rows.append((method.name, ended, failed, str(method.ended), str(method.failed), str(method.refused)))
     return _table(rows)
 
 

@@ -48,7 +48,7 @@ class Engine:
         """
         self.clock = clock
         self._methods = Methods()
-        self._line = Line(self.stream, max_queued_calls, clock)
+        self._line = Line(self._try_to_open, max_queued_calls, clock)
         self._fleet = Fleet(places, clock)
         dispatcher = Dispatcher(
             max_queued_calls=max_queued_calls, max_queued_bytes=max_queued_bytes, max_queued_wait=max_queued_wait
@@ -286,7 +286,16 @@ class Engine:
         Raises:
             CallError: the call was not admitted in time.
         """
-        return await self._line.open(request, patience)
+        try:
+            return await self._line.open(request, patience)
+        except CallError:
+            self._traffic.given_up(request)
+            raise
+
+    def _try_to_open(self, request: Request) -> StreamCall:
+        call = self._stream_call(request)
+        self._traffic.try_to_admit(call)
+        return call
 
     def _stream_call(self, request: Request) -> StreamCall:
         return StreamCall(next(self._traffic.ids), request, self.clock(), self._traffic.abandon)

@@ -39,6 +39,7 @@ class Observed:
         self._latest: dict[str, BatchStatistics | None] = {}
         self._ended: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
         self._busy: dict[ReplicaId, float] = {}
         self._cancels = 0
         self._cancel_seconds = 0.0
@@ -50,6 +51,10 @@ class Observed:
         self._ended[method] += calls
         if failed:
             self._failed[method] += failed
+
+    def refused(self, method: str, calls: int) -> None:
+        """Calls of a method were not admitted."""
+        self._refused[method] += calls
 
     def cancelled(self, seconds: float) -> None:
         """A call that was told to stop has given its room back, so many seconds later."""
@@ -115,8 +120,10 @@ class Observed:
                 for replica in present
             ),
             methods=tuple(
-                MethodStatistics(name=name, ended=count, failed=self._failed[name])
-                for name, count in sorted(self._ended.items())
+                MethodStatistics(
+                    name=name, ended=self._ended[name], failed=self._failed[name], refused=self._refused[name]
+                )
+                for name in sorted(self._ended.keys() | self._refused.keys())
             ),
             points=tuple(
                 PointStatistics(

@@ -66,6 +66,18 @@ class Traffic:
         Raises:
             CallError: it is not admitted.
         """
+        try:
+            self.try_to_admit(call)
+        except CallError:
+            self._observed.refused(call.request.method.name, call.request.inputs)
+            raise
+
+    def try_to_admit(self, call: EngineCall) -> None:
+        """As `admit`, of a call that is not refused for good if there is no room: it may be tried again.
+
+        Raises:
+            CallError: it is not admitted.
+        """
         left = self._time_left(call.request)
         call.request = self._methods.current(call.request)
         self._take(call, left, self._dispatcher.offer(_ticket(call), call.arrived, slo=call.request.method.slo))
@@ -79,12 +91,20 @@ class Traffic:
         Raises:
             CallError: they are not admitted.
         """
-        left = self._time_left(calls[0].request)
-        for call in calls:
-            call.request = self._methods.current(call.request)
-        tickets = [_ticket(call) for call in calls]
-        for call, replica in zip(calls, self._dispatcher.offer_list(tickets, calls[0].arrived), strict=True):
+        try:
+            left = self._time_left(calls[0].request)
+            for call in calls:
+                call.request = self._methods.current(call.request)
+            replicas = self._dispatcher.offer_list([_ticket(call) for call in calls], calls[0].arrived)
+        except CallError:
+            self._observed.refused(calls[0].request.method.name, sum(call.request.inputs for call in calls))
+            raise
+        for call, replica in zip(calls, replicas, strict=True):
             self._take(call, left, replica)
+
+    def given_up(self, request: Request) -> None:
+        """A call that was tried to be admitted is not any more."""
+        self._observed.refused(request.method.name, request.inputs)
 
     def run_at_once(self, calls: Sequence[UnaryCall], now: float) -> Sequence[UnaryCall]:
         """Run what there is room for, of calls that are admitted alike. Return the others: each has to be admitted.
@@ -160,6 +180,8 @@ class Traffic:
         now = self._clock()
         self._dispatcher.release(call.id, now)
         self._leave(call, now)
+        if call.abandoned is not None:
+            failed = 0  # all of it was counted as that
         self._observed.calls_over(call.request.method.name, call.request.inputs, failed)
         self._dispatch()
 
@@ -178,6 +200,7 @@ class Traffic:
         """A worker has said its last word about a call."""
         if call.abandoned is not None:
             self._observed.cancelled(now - call.abandoned)
+            self._observed.calls_over(call.request.method.name, 0, call.request.inputs)  # its answer reached nobody
         self._forget(call)
 
     def batch_ran(self, replica: Replica, ran: Ran) -> None:
@@ -196,7 +219,9 @@ class Traffic:
         """Nobody waits for the call any more: take it out of its queue, or tell the worker to stop."""
         replica = self._dispatcher.withdraw(call.id)
         if replica is None:
-            self._observed.cancellations += call.request.inputs if call.id in self.calls else 0
+            if call.id in self.calls:
+                self._observed.cancellations += call.request.inputs
+                self._ended_badly(call)
             self._forget(call)
             self._line.let_in()
         elif replica in self._replicas and call.abandoned is None:  # one that left may also run out of time
@@ -217,9 +242,14 @@ class Traffic:
 
     def _end(self, call: EngineCall, error: CallError) -> None:
         self._forget(call)
+        self._ended_badly(call)
         if call.wire is None:
             call.sent = self._clock()
         call.fail(error)
+
+    def _ended_badly(self, call: EngineCall) -> None:
+        """Count a call of which no worker says the last word."""
+        self._observed.calls_over(call.request.method.name, call.request.inputs, call.request.inputs)
 
     def _forget(self, call: EngineCall) -> None:
         self.calls.pop(call.id, None)
@@ -256,6 +286,7 @@ class Traffic:
         for call in reversed(replica.abandon()):  # the oldest last: it goes first then
             if call.over:
                 self._forget(call)
+                self._ended_badly(call)
             elif self._closing:
                 self._end(call, Cancelled("the server is shutting down"))
             else:

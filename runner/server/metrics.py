@@ -37,8 +37,14 @@ def exposition(record: EngineStatistics, ingress: IngressStatistics | None = Non
     page.family(
         "failed_calls_total",
         "counter",
-        "Those that did not end well.",
+        "Those whose callers got no whole answer.",
         ((labels, each.failed) for labels, each in methods),
+    )
+    page.family(
+        "refused_calls_total",
+        "counter",
+        "Calls that were not admitted.",
+        ((labels, each.refused) for labels, each in methods),
     )
     replicas = [({"replica": str(each.name), "device": each.label}, each) for each in record.replicas]
     page.family(

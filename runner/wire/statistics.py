@@ -59,7 +59,7 @@ def encode_statistics(record: EngineStatistics) -> bytes:
             busy_seconds=replica.busy_seconds,
         )
     for method in record.methods:
-        message.methods.add(name=method.name, ended=method.ended, failed=method.failed)
+        message.methods.add(name=method.name, ended=method.ended, failed=method.failed, refused=method.refused)
     for point in record.points:
         message.points.add(
             name=point.name,
@@ -109,7 +109,8 @@ def decode_statistics(data: bytes) -> EngineStatistics:
             for replica in message.replicas
         ),
         methods=tuple(
-            MethodStatistics(name=method.name, ended=method.ended, failed=method.failed) for method in message.methods
+            MethodStatistics(name=method.name, ended=method.ended, failed=method.failed, refused=method.refused)
+            for method in message.methods
         ),
         points=tuple(
             PointStatistics(

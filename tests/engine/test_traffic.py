@@ -12,10 +12,11 @@ from runner.errors import (
     Cancelled,
     DeadlineExceeded,
     Overloaded,
+    WorkerLost,
 )
 from runner.limits import CallerLimits
 from runner.workers.messages import Call, Cancel
-from tests.engine.scripted import GENERATE, PREDICT, request, scripted, start
+from tests.engine.scripted import GENERATE, PREDICT, STREAM, Scripted, request, scripted, start
 from tests.running import on_loop, turns
 
 SOON = 0.02
@@ -276,3 +277,98 @@ async def test_a_caller_s_bounds_are_told_with_a_hint():
             await under_test.unary(request(PREDICT, caller="a", limits=limits))
         assert told.value.of_caller
         assert 0 < told.value.retry_after <= 1
+
+
+# Counting. What a caller was not told counts as failed, whatever the worker made of it.
+
+
+def counts(under_test: Scripted, method: str = "predict") -> tuple[int, int, int]:
+    (found,) = (each for each in under_test.engine.statistics().methods if each.name == method)
+    return found.ended, found.failed, found.refused
+
+
+@on_loop
+async def test_calls_lost_with_their_worker_have_failed():
+    async with scripted() as under_test:
+        worker = under_test.workers[0]
+        tasks = start(under_test, b"1", b"2")
+        for call in await worker.hears(Call, 2):
+            worker.begin(call)
+        tasks[1].cancel()
+        await turns()
+        worker.die()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(end) for end in ends] == [WorkerLost, asyncio.CancelledError]
+        assert counts(under_test) == (2, 2, 0)
+
+
+@on_loop
+async def test_calls_whose_time_was_up_have_failed_though_they_were_answered_later():
+    async with scripted() as under_test:
+        worker = under_test.workers[0]
+        begun = start(under_test, b"1", b"2", deadline=time.monotonic() + SOON)
+        waiting = start(under_test, b"3", deadline=time.monotonic() + SOON)
+        calls = await worker.hears(Call, 2)
+        await worker.hears(Cancel, 2)
+        worker.answer(calls[0])
+        worker.fail(calls[1], Cancelled("stopped"))
+        ends = await asyncio.gather(*begun, *waiting, return_exceptions=True)
+        assert {type(end) for end in ends} == {DeadlineExceeded}
+        assert counts(under_test) == (3, 3, 0)
+        under_test.idle()
+
+
+@on_loop
+async def test_calls_whose_caller_left_have_failed():
+    async with scripted() as under_test:
+        worker = under_test.workers[0]
+        tasks = start(under_test, b"1", b"2", b"3")
+        calls = await worker.hears(Call, 2)
+        tasks[0].cancel()
+        tasks[2].cancel()
+        await turns()
+        worker.answer_each(calls)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert counts(under_test) == (3, 2, 0)
+        under_test.idle()
+
+
+@on_loop
+async def test_refused_calls_are_counted_apart():
+    async with scripted(max_queued_calls=2) as under_test:
+        worker = under_test.workers[0]
+        tasks = start(under_test, *[b"x"] * 5)
+        await turns()
+        assert counts(under_test) == (0, 0, 1)
+        with pytest.raises(Overloaded):
+            await under_test.engine.unary_list(request(), [b"x"] * 3)
+        with pytest.raises(DeadlineExceeded):
+            under_test.engine.stream(request(GENERATE, deadline=time.monotonic() - 1))
+        worker.answer_each(worker.calls[:2])
+        await worker.hears(Call, 4)
+        worker.answer_each(worker.calls[2:])
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert counts(under_test) == (4, 0, 4)
+        assert counts(under_test, "generate") == (0, 0, 1)
+        under_test.idle()
+
+
+@on_loop
+async def test_who_waits_for_admission_is_refused_once_and_not_before():
+    async with scripted(max_queued_calls=1, max_coroutines=1) as under_test:
+        engine = under_test.engine
+        opened = [engine.stream(request(STREAM)) for _ in range(2)]
+        let_in = asyncio.ensure_future(engine.stream_in_turn(request(STREAM), patience=1000.0))
+        await turns()
+        with pytest.raises(Overloaded):
+            await engine.stream_in_turn(request(STREAM), patience=1000.0)  # one may wait
+        assert counts(under_test, "stream") == (0, 0, 1)
+        opened[1].close()
+        (await let_in).close()
+        opened[0].close()
+        worker = under_test.workers[0]
+        await worker.hears(Cancel)
+        worker.answer_each(worker.calls)
+        await turns()
+        assert counts(under_test, "stream") == (3, 3, 1)
+        under_test.idle()

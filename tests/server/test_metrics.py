@@ -50,6 +50,7 @@ def test_every_figure_is_there():
         'runner_lane_oldest_seconds{lane="batches of embed"}': 0.25,
         'runner_calls_total{method="embed"}': 420,
         'runner_failed_calls_total{method="embed"}': 20,
+        'runner_refused_calls_total{method="embed"}': 9,
         'runner_replica_running_calls{replica="1",device="cuda:0",state="ready"}': 64,
         'runner_replica_busy_seconds_total{replica="1",device="cuda:0"}': 2.5,
         f"runner_batch_seconds_total{{{POINT}}}": 2.5,

@@ -45,7 +45,9 @@ records = st.builds(
         st.builds(ReplicaStatistics, name=counts, label=names, state=names, running=counts, busy_seconds=seconds),
         max_size=3,
     ).map(tuple),
-    methods=st.lists(st.builds(MethodStatistics, name=names, ended=counts, failed=counts), max_size=3).map(tuple),
+    methods=st.lists(
+        st.builds(MethodStatistics, name=names, ended=counts, failed=counts, refused=counts), max_size=3
+    ).map(tuple),
     points=st.lists(
         st.builds(
             PointStatistics,

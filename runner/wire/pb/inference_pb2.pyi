@@ -752,14 +752,16 @@ class ReplicaStatistics(_message.Message):
     def __init__(self, name: _Optional[int] = ..., label: _Optional[str] = ..., state: _Optional[str] = ..., running: _Optional[int] = ..., busy_seconds: _Optional[float] = ...) -> None: ...
 
 class MethodStatistics(_message.Message):
-    __slots__ = ("name", "ended", "failed")
+    __slots__ = ("name", "ended", "failed", "refused")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ENDED_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
     name: str
     ended: int
     failed: int
-    def __init__(self, name: _Optional[str] = ..., ended: _Optional[int] = ..., failed: _Optional[int] = ...) -> None: ...
+    refused: int
+    def __init__(self, name: _Optional[str] = ..., ended: _Optional[int] = ..., failed: _Optional[int] = ..., refused: _Optional[int] = ...) -> None: ...
 
 class PointStatistics(_message.Message):
     __slots__ = ("name", "batches", "entries", "cost", "seconds", "device_seconds", "reasons", "sizes", "longest_wait_seconds", "oom_splits_total", "latest")
