@@ -128,7 +128,9 @@ class Connection:
         self.pinged = False  # a PING of `ping` waits for its answer
         self._open_stream = open_stream
         self._decoder = HeaderDecoder(
-            max_list_bytes=limits.max_header_list_bytes, max_table_bytes=limits.header_table_bytes
+            max_list_bytes=limits.max_header_list_bytes,
+            max_fields=limits.max_header_fields,
+            max_table_bytes=limits.header_table_bytes,
         )
         self._requests = RequestReader()
         # The longest of most frames, as a comparison with the first word of a head needs it: the type in the low byte.
@@ -325,7 +327,7 @@ class Connection:
                     continue
                 if flags & END_STREAM:
                     stream.remote_open = False
-                elif not size:
+                elif start == stop:
                     self._count_idle()
                 if stream.content_left >= 0 and not self._count_content(stream, stop - start):
                     continue

@@ -28,6 +28,7 @@ class Limits:
         max_unread_bytes: bytes that all streams together hold unread before the connection's window stops growing.
         max_header_list_bytes: size of a decoded header section by the rule of 6.5.2, announced. A larger one is
             answered with status 431. Small blocks that decode to much (an "HPACK bomb") end here.
+        max_header_fields: fields of a header section. One of more is answered in the same way.
         max_header_block_bytes: the same before decoding, that is, HEADERS with its CONTINUATION frames.
         max_continuations: CONTINUATION frames of one block: a flood of empty ones never adds a byte.
         header_table_bytes: memory of the table that the peer's header compression fills.
@@ -51,6 +52,7 @@ class Limits:
     connection_window: int = 4 * 1024 * 1024
     max_unread_bytes: int = 16 * 1024 * 1024
     max_header_list_bytes: int = 64 * 1024
+    max_header_fields: int = 128
     max_header_block_bytes: int = 64 * 1024
     max_continuations: int = 32
     header_table_bytes: int = 4096

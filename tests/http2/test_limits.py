@@ -14,6 +14,7 @@ from runner.http2.frames import (
     END_HEADERS,
     GOAWAY,
     HEADERS,
+    PADDED,
     PING,
     PRIORITY,
     RST_STREAM,
@@ -85,6 +86,7 @@ def test_refused_streams_are_counted() -> None:
         Frame(0x77, 0, 0, b"?"),
         Frame(RST_STREAM, 0, 3, word(8)),
         data(1),
+        Frame(DATA, PADDED, 1, b"\x03\0\0\0"),
         data(5, b"late"),
         Frame(GOAWAY, 0, 0, bytes(8)),
     ],
@@ -100,6 +102,7 @@ def test_refused_streams_are_counted() -> None:
         "unknown",
         "reset",
         "empty",
+        "padding",
         "late",
         "goaway",
     ],
@@ -219,6 +222,14 @@ def test_a_block_that_decodes_to_much() -> None:
     head, _ = peer.say(Frame(HEADERS, END_HEADERS, 1, block))
     assert peer.fields(head) == [(b":status", b"431")]
     assert 1 not in peer.streams
+
+
+def test_a_section_of_many_fields() -> None:
+    peer = Peer(limits=Limits(max_header_fields=len(REQUEST) + 2))
+    more = [(b"a", b"1")] * 3
+    assert peer.fields(peer.say(peer.request(1, [*REQUEST, *more]))[0]) == [(b":status", b"431")]
+    peer.say(peer.request(3, [*REQUEST, *more[1:]]))
+    assert list(peer.streams) == [3]
 
 
 def test_streams_that_nobody_reads_stop_the_connection() -> None:

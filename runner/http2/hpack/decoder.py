@@ -29,6 +29,9 @@ _NEWEST = _BASE + FIRST_DYNAMIC
 _RUN = bytes(range(_BASE + 1, 0xFF))
 """Indexed fields of one byte each."""
 
+_RUN_BYTES = 128
+"""Bytes that are looked at for a run. With all that follow, a long block of short runs would be copied for each."""
+
 _REMEMBERED = 32
 """Blocks kept by a decoder. A client that has more different ones in turn has them read again."""
 
@@ -140,8 +143,8 @@ class HeaderDecoder:
             byte = block[position]
             # A run of indexed fields.
             if 0xFF > byte > 0x80:
-                rest = block[position:]
-                after = end - len(rest.lstrip(_RUN))
+                rest = block[position : position + _RUN_BYTES]
+                after = position + len(rest) - len(rest.lstrip(_RUN))
                 fields.extend(map(self._field_at, block[position:after]))
                 position = after
                 continue
@@ -224,11 +227,12 @@ class HeaderDecoder:
         return section
 
     def _check(self, fields: list[Field], literal_bytes: int) -> None:
+        # The number first: a short block may refer to one field ten thousand times, and to add those up takes long.
+        if len(fields) > self._max_fields:
+            raise HeaderListTooLarge(f"more than {self._max_fields} header fields")
         size = max(literal_bytes, sum(map(cost_of, fields)))
-        if size > self._max_list_bytes or len(fields) > self._max_fields:
-            raise HeaderListTooLarge(
-                f"header fields of {size} bytes; {self._max_list_bytes} bytes in {self._max_fields} fields are taken"
-            )
+        if size > self._max_list_bytes:
+            raise HeaderListTooLarge(f"header fields of {size} bytes; {self._max_list_bytes} are taken")
 
     def _resize(self, block: bytes, position: int, *, first: bool) -> int:
         """Follow a size update (section 6.3) and return the position behind it."""

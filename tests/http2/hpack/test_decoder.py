@@ -152,6 +152,29 @@ def test_a_small_block_that_stands_for_much_is_refused():
     assert decoder.decode(b"\xbe")[0][1] == b"x" * 3968
 
 
+def test_what_a_block_costs_grows_with_its_length_only():
+    """Of runs of indexed fields that are broken by something else, the rest of the block was copied for each."""
+
+    class Counted(bytes):
+        looked_at = 0
+
+        def __getitem__(self, key):
+            found = super().__getitem__(key)
+            Counted.looked_at += 1 if isinstance(found, int) else len(found)
+            return found
+
+    block = Counted(b"\x82\x01\x00" * 2000)
+    assert len(HeaderDecoder(max_list_bytes=1 << 20, max_fields=1 << 20).read(block).fields) == 4000
+    assert Counted.looked_at < 100 * len(block)
+
+
+def test_fields_beyond_the_number_are_not_added_up(monkeypatch):
+    decoder = HeaderDecoder(max_fields=3)
+    monkeypatch.setattr(module, "cost_of", lambda field: pytest.fail("added up"))
+    with pytest.raises(HeaderListTooLarge, match="more than 3 header fields"):
+        decoder.decode(b"\x83" * 60_000)
+
+
 def test_the_number_of_fields_is_bounded():
     decoder = HeaderDecoder(max_fields=3, max_list_bytes=1 << 20)
     assert len(decoder.decode(b"\x83\x83\x83")) == 3
