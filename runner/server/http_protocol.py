@@ -111,8 +111,13 @@ class HttpProtocol(asyncio.Protocol):
         match event:
             case h11.Request() if event.http_version not in (b"1.0", b"1.1"):
                 self._refuse(505)
+            case h11.Request() if _size_of(event) > MAX_HEAD_BYTES:  # h11 takes any that comes in one piece
+                self._refuse(431)
             case h11.Request():
                 self._head, self._body = event, b""
+                if self._connection.they_are_waiting_for_100_continue:
+                    go_on = h11.InformationalResponse(status_code=100, headers=[], reason=HTTPStatus(100).phrase)
+                    self._transport.write(self._connection.send(go_on) or b"")
             case h11.Data():
                 self._body += bytes(event.data)
                 if len(self._body) > MAX_BODY_BYTES:
@@ -129,7 +134,7 @@ class HttpProtocol(asyncio.Protocol):
         assert head is not None
         request = HttpRequest(
             method=head.method.decode("ascii"),
-            path=head.target.decode("latin-1").partition("?")[0],
+            path=_path_of(head.target.decode("latin-1")),
             headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers),
             body=self._body,
         )
@@ -168,3 +173,13 @@ class HttpProtocol(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(seconds, self.abort)
+
+
+def _size_of(head: h11.Request) -> int:
+    return len(head.method) + len(head.target) + sum([len(name) + len(value) for name, value in head.headers])
+
+
+def _path_of(target: str) -> str:
+    """Return the path of a request's target, which may be a whole URL (RFC 9112, 3.2.2)."""
+    path = target.partition("?")[0]
+    return "/" + path.partition("://")[2].partition("/")[2] if path.startswith(("http://", "https://")) else path

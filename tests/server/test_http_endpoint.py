@@ -146,6 +146,33 @@ async def test_what_is_no_request_is_refused(data):
 
 
 @on_loop
+async def test_a_head_of_one_piece_may_be_no_longer_than_one_of_several():
+    async with listening() as under_test:
+        client = await under_test.connect()
+        client.send(GET.replace(b"Host", b"A: %s\r\nHost" % (b"x" * http_protocol.MAX_HEAD_BYTES)))
+        assert b"HTTP/1.1 431 " in await client.rest()
+
+
+@on_loop
+async def test_who_asks_before_a_body_is_told_to_go_on():
+    async with listening() as under_test:
+        client = await under_test.connect()
+        client.send(b"POST /livez HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        assert await client.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.send(b"hello")
+        assert (await client.response())[0] == 405
+
+
+@on_loop
+async def test_the_target_may_be_a_whole_url():
+    async with listening() as under_test:
+        client = await under_test.connect()
+        for target in (b"http://x/livez?a=1", b"https://x:1/livez"):
+            client.send(GET.replace(b"/livez", target))
+            assert await client.response() == (200, b"ok\n")
+
+
+@on_loop
 async def test_another_version_of_http_is_refused():
     async with listening() as under_test:
         client = await under_test.connect()
