@@ -10,7 +10,8 @@ README lists every one with its default. A key carries its unit; inside, times a
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import os
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -281,7 +282,8 @@ def load_server_config(
     """
     values: dict[str, object] = {}
     if model_dir is not None:
-        values["model.id"] = model_dir.resolve().name
+        # A name on disk is any bytes, and what is published has to be text.
+        values["model.id"] = os.fsencode(model_dir.resolve().name).decode(errors="replace")
         file = model_dir / "config.yaml"
         if file.exists():
             document = {key: value for key, value in _read_yaml(file).items() if key not in _OF_OTHER_TOOLS}
@@ -292,10 +294,26 @@ def load_server_config(
     return _build(values)
 
 
+class _Loader(yaml.SafeLoader):
+    """As `yaml.safe_load`, but what is said twice is refused: of two values, one would be without effect."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        said: set[str] = set()
+        for key, _ in cast("list[tuple[yaml.Node, yaml.Node]]", node.value):
+            if isinstance(key, yaml.ScalarNode):
+                name = cast(str, key.value)
+                if name in said:
+                    raise yaml.constructor.ConstructorError(
+                        problem=f"{name} is there twice", problem_mark=key.start_mark
+                    )
+                said.add(name)
+        return super().construct_mapping(node, deep)
+
+
 def _read_yaml(path: Path) -> Mapping[str, object]:
     try:
         text = path.read_text(encoding="utf-8")
-        document: object = yaml.safe_load(text)
+        document: object = yaml.load(text, _Loader)
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from None
     except UnicodeDecodeError:

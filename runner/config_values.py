@@ -17,9 +17,17 @@ _DEVICE = re.compile(r"[a-z]+(:[0-9]+)?")
 
 def as_text(path: str, value: object) -> str:
     """Read a text that is not empty."""
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or not _is_text(value):
         raise ConfigError(f"{path}: got {value!r}, needs a text")
     return value
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which "\ud800" makes in YAML
+        return False
+    return True
 
 
 def as_path(path: str, value: object) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +75,20 @@ def test_layers(tmp_path: Path) -> None:
     )
 
 
+def test_a_directory_whose_name_is_no_text_has_an_id_that_is(tmp_path: Path) -> None:
+    model_dir = tmp_path / os.fsdecode(b"m\xf6del")
+    model_dir.mkdir()
+    assert load_server_config(model_dir=model_dir).model.id == "m\ufffddel"
+
+
+@pytest.mark.parametrize("text", ["port: 1\nnum_threads: 2\nport: 3\n", "methods:\n  a: {}\n  a: {}\n"])
+def test_what_is_said_twice_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "server.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"server.yaml: line 3: is not valid YAML: (port|a) is there twice"):
+        load_server_config(file)
+
+
 def test_sections_for_other_tools_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("build_info: {python_version: '3.12'}\nnum_threads: 4\n")
     assert load_server_config(model_dir=tmp_path).workers.num_threads == 4
@@ -105,6 +120,7 @@ def test_devices(text: str, devices: tuple[str, ...]) -> None:
         ({"devices": "auto,cpu"}, "devices: got 'auto,cpu', needs auto, or names such as cpu or cuda:0"),
         ({"devices": "GPU 1"}, "devices: got 'GPU 1', needs auto, or names such as cpu or cuda:0"),
         ({"model": {"id": ""}}, "model.id: got '', needs a text"),
+        ({"model": {"id": "\ud800"}}, "model.id: got '\\ud800', needs a text"),
         (
             {"max_message_bytes": 2**31},
             "max_message_bytes: got 2147483648, needs a whole number from 1024 to 1073741824",

@@ -15,9 +15,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
+import socket
 import sys
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -25,7 +28,7 @@ from pathlib import Path
 import uvloop
 
 from runner.allocator import keep_freed_memory
-from runner.config import ServerConfig
+from runner.config import Drain, ServerConfig
 from runner.engine import Engine
 from runner.errors import ConfigError, LoadError
 from runner.execution.loading import find_model_file, load_class
@@ -119,12 +122,9 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
     transport = _transport(config, rpcs, HttpApp(fitness), keyring, engine.memory_for)
     try:
         port = await transport.listen(config.listen.host, config.listen.port, certificates)
-    except OSError:
-        return _give_up(
-            f"cannot listen on {config.listen.host}:{config.listen.port}: the port is taken (--port 0 finds a free "
-            "one), or the host is not an address of this machine",
-            EXIT_CANNOT_LISTEN,
-        )
+    except OSError as exc:
+        where = _place(config.listen.host, config.listen.port)
+        return _give_up(f"cannot listen on {where}: {_why_not(exc)}", EXIT_CANNOT_LISTEN)
     # Metrics are for the port of probes alone: whoever reaches the other one may have no key.
     ingress = transport.statistics if isinstance(transport, IngressTransport) else None
     http = HttpEndpoint(HttpApp(fitness, engine.statistics, ingress))
@@ -135,12 +135,12 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
             http_port = await http.listen(http_host, config.listen.http_port)
         except OSError as exc:
             await transport.close()
-            return _give_up(
-                f"cannot listen for HTTP on {http_host}:{config.listen.http_port}: {exc.strerror or exc}",
-                EXIT_CANNOT_LISTEN,
-            )
+            where = _place(http_host, config.listen.http_port)
+            return _give_up(f"cannot listen for HTTP on {where}: {_why_not(exc)}", EXIT_CANNOT_LISTEN)
         logger.info("/livez, /readyz and /startupz are on http://%s:%d", http_host, http_port)
     _warn_of_strangers(config)
+    where = _place(config.listen.host, port)
+    logger.info("loading %s on %s; calls to %s wait for it", config.model.id, _labels(engine), where)
     try:
         async with engine:
             if not await _started(engine, signals):
@@ -152,10 +152,10 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
                     await _let_replace(stack, replacement, signals, socket_path(config.listen.host, port))
                     if reload:
                         _watch(stack, replacement, model_dir)
-                where = f"{config.listen.host}:{port}" if port else config.listen.host  # a path has no port
-                print(f"serving {config.model.id} on {where}", flush=True)
+                _announce(f"serving {config.model.id} on {where}")
                 await signals.wait()
                 fitness.drain()
+            _say_goodbye(engine, config.drain)
             await asyncio.sleep(config.drain.delay)
             await transport.drain(config.drain.grace)
             await engine.quiet(_LAST_WORDS)
@@ -262,6 +262,55 @@ def _warn_of_strangers(config: ServerConfig) -> None:
             "listening on %s without TLS: whoever is on the way reads calls and keys; set `tls` in the configuration, "
             "unless a proxy in front of this server encrypts",
             config.listen.host,
+        )
+
+
+def _place(host: str, port: int) -> str:
+    return host if host.startswith("unix:") else f"{host}:{port}"
+
+
+def _why_not(exc: OSError) -> str:
+    """Return why a port cannot be had, and what to do."""
+    if isinstance(exc, socket.gaierror):
+        return "the host is not known"
+    match exc.errno:
+        case errno.EADDRINUSE:
+            return "it is taken, by another server perhaps; another --port may be free, and --port 0 finds one"
+        case errno.EADDRNOTAVAIL:
+            return "the host is not an address of this machine"
+        case None:  # grpcio does not say
+            return "it is taken (--port 0 finds a free one), or the host is not an address of this machine"
+        case _:
+            return exc.strerror or str(exc)
+
+
+def _labels(engine: Engine) -> str:
+    return ", ".join(
+        label if count == 1 else f"{label} ({count} workers)"
+        for label, count in Counter(place.label for place in engine.places).items()
+    )
+
+
+def _announce(line: str) -> None:
+    """Print the one line of stdout. Whoever has closed that wants no line, and a server all the same."""
+    try:
+        print(line, flush=True)
+    except OSError as exc:
+        logger.warning("stdout cannot be written to (%s); %s", exc.strerror, line)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries once more at its end
+
+
+def _say_goodbye(engine: Engine, drain: Drain) -> None:
+    """Say why the server does not end at once, to whoever has just pressed Ctrl-C."""
+    record = engine.statistics()
+    calls = record.waiting_calls + sum(replica.running for replica in record.replicas)
+    if calls or drain.delay:
+        delay = f"calls are taken for {drain.delay:g} s more; " if drain.delay else ""
+        logger.info(
+            "stopping: %s%d calls in flight have %g s to end, and a second signal ends the server at once",
+            delay,
+            calls,
+            drain.grace,
         )
 
 

@@ -83,6 +83,7 @@ def test_while_loading(launch, config_file):
         with pytest.raises(grpc.RpcError) as refused:
             channel.unary_unary("/runner.v1.Inference/PostModelOutputs")(message, timeout=2)
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert f"loading slow_to_load on cpu; calls to 127.0.0.1:{port} wait for it" in server.stderr
     asked = time.monotonic()
     assert server.terminate() == 0
     assert time.monotonic() - asked < 2.0
@@ -126,6 +127,7 @@ def test_what_is_in_flight_is_finished(launch, how, to_the_group):
         assert output.data.parts[0].data.string_value == "awake"
     assert server.wait() == 0
     assert "Traceback" not in server.stderr
+    assert "stopping: 1 calls in flight have 30 s to end" in server.stderr
 
 
 def worker_of(server) -> int:
