@@ -6,6 +6,7 @@ The configuration may say otherwise for a method (`methods:` in a config.yaml); 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal, TypeAlias, cast
@@ -25,10 +26,10 @@ def _check_whole(name: str, value: object, low: int, high: int) -> None:
         raise ValueError(f"{name}: got {value!r}, needs {low} to {high}")
 
 
-def _check_number(name: str, value: object, low: float | None) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or value != value:
+def _check_number(name: str, value: object, low: float) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise TypeError(f"{name}: got {value!r}, needs a number")
-    if low is not None and value < low:
+    if value < low:
         raise ValueError(f"{name}: got {value!r}, needs {low} or more")
 
 
@@ -44,6 +45,17 @@ class Pad:
 
     value: float = 0
     mask: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what could not work.
+
+        Raises:
+            TypeError: a value is of another type.
+        """
+        if not isinstance(cast(object, self.value), int | float) or isinstance(self.value, bool):
+            raise TypeError(f"pad: got {self.value!r}, needs a number")
+        if self.mask is not None and not isinstance(cast(object, self.mask), str):
+            raise TypeError(f"pad: got mask={self.mask!r}, needs the name of an argument")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +134,13 @@ class MethodOptions(_BatchOptions):
         for name in ("slo_ms", "timeout_ms", "max_timeout_ms", "max_run_seconds"):
             if (value := getattr(self, name)) is not None:
                 _check_number(name, value, 0.001)
-        if self.pad is not None and not isinstance(self.pad, Pad):
-            _check_number("pad", self.pad, None)
+        if not isinstance(cast(object, self.idempotent), bool):
+            raise TypeError(f"idempotent: got {self.idempotent!r}, needs True or False")
+        if self.example is not None and not isinstance(cast(object, self.example), Mapping):
+            raise TypeError(f"example: got {self.example!r}, needs arguments by name")
+        _ = self.padding  # as is checked there
+        if not isinstance(cast(object, self.batch_sizes), tuple | list):
+            raise TypeError(f"batch_sizes: got {self.batch_sizes!r}, needs sizes, such as (8, 16, 32)")
         if self.batch_sizes:
             self._check_batch_sizes()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from runner.options import MethodOptions, Pad, PointOptions
@@ -19,7 +21,12 @@ from runner.options import MethodOptions, Pad, PointOptions
         ({"cost": 3}, TypeError, "cost: got 3, needs a function or the name of a method"),
         ({"max_batch_cost": 8}, ValueError, "max_batch_cost needs cost="),
         ({"slo_ms": 0}, ValueError, "slo_ms: got 0"),
+        ({"max_queue_delay_ms": float("inf")}, TypeError, "max_queue_delay_ms: got inf, needs a number"),
         ({"pad": "x"}, TypeError, "pad: got 'x', needs a number"),
+        ({"pad": True}, TypeError, "pad: got True, needs a number"),
+        ({"idempotent": "no"}, TypeError, "idempotent: got 'no', needs True or False"),
+        ({"example": "x"}, TypeError, "example: got 'x', needs arguments by name"),
+        ({"batch_sizes": 8}, TypeError, "batch_sizes: got 8, needs sizes, such as (8, 16, 32)"),
         ({"batch_sizes": (0, 32)}, ValueError, "batch_sizes: got 0, needs 1 to 65535"),
         ({"batch_sizes": (32, 8)}, ValueError, "batch_sizes: got (32, 8), needs the smallest first"),
         ({"batch_sizes": (8, 16)}, ValueError, "batch_sizes: ends with 16, needs max_batch_size or more, which is 32"),
@@ -30,7 +37,7 @@ def test_wrong_values(given, error, message):
     with pytest.raises(error) as raised:
         MethodOptions(**given)
     assert message in str(raised.value)
-    if not given.keys() & {"slo_ms", "pad", "batch_sizes"}:
+    if not given.keys() & {"slo_ms", "pad", "batch_sizes", "idempotent", "example"}:
         with pytest.raises(error):
             PointOptions(**given)
 
@@ -39,6 +46,11 @@ def test_padding():
     assert MethodOptions().padding is None
     assert MethodOptions(pad=-1).padding == Pad(-1)
     assert MethodOptions(pad=Pad(0, mask="m")).padding == Pad(0, mask="m")
+    assert math.isnan(MethodOptions(pad=math.nan).padding.value)
+    with pytest.raises(TypeError, match="pad: got 'x', needs a number"):
+        Pad("x")  # pyright: ignore[reportArgumentType]: that is the point
+    with pytest.raises(TypeError, match="pad: got mask=5, needs the name of an argument"):
+        Pad(0, mask=5)  # pyright: ignore[reportArgumentType]: as above
 
 
 def test_overrides():

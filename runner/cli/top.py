@@ -22,7 +22,7 @@ Show what a served model does, live, until Ctrl-C. Rates and means are of the ti
                calls that were refused
   BATCHES OF   batched methods and coalescing points: how many batches, how large, how long they ran, and why they left:
                idle (the device was free), full, delay (they had waited for company as long as they may), deadline,
-               turn (it was theirs, before full batches of others)
+               turn (it was theirs, before full batches of others), step (the next one of streams that run together)
   REPLICA      workers, and the share of the time in which a batch ran
 """
 
