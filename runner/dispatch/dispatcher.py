@@ -98,14 +98,19 @@ class Dispatcher:
         self._wait(ticket, queue, now)
         return None
 
-    def offer_list(self, tickets: Sequence[Ticket], now: float) -> list[ReplicaId | None]:
+    def offer_list(self, tickets: Sequence[Ticket], now: float, *, slo: float | None = None) -> list[ReplicaId | None]:
         """Take several calls of one lane and one group, or none of them.
+
+        Args:
+            tickets: the calls.
+            now: instant.
+            slo: seconds within which they should be answered; None without such an objective.
 
         Returns:
             For each call what `offer` would.
 
         Raises:
-            Overloaded: they do not all fit. Nothing has changed.
+            Overloaded: they do not all fit, or the first that waits would wait too long. Nothing has changed.
             InvalidInput: they are more than their caller may have at once.
         """
         first = tickets[0]
@@ -122,6 +127,8 @@ class Dispatcher:
             )
         if waiting:
             self._check_bytes(first, sum(ticket.size for ticket in waiting))
+            # Of the first alone: what a long list takes by itself is no reason to come back later.
+            self._check_wait(waiting[0], queue, now, slo)
         return [self._run_or_wait(ticket, queue, now) for ticket in tickets]
 
     def run_at_once(
@@ -297,7 +304,7 @@ class Dispatcher:
 
     def _full(self, message: str, ticket: Ticket) -> Overloaded:
         forecast = self._forecasts.get(ticket.lane)
-        return Overloaded(message, retry_after=None if forecast is None else forecast.wait(1))
+        return Overloaded(message, retry_after=None if forecast is None else forecast.until_room)
 
     # Where does it go?
 

@@ -67,6 +67,12 @@ class Forecast:
         return ahead / self._rate
 
     @property
+    def until_room(self) -> float | None:
+        """The seconds until one more call can wait, None if there is too little evidence."""
+        wait = self.wait(1)
+        return self.service if wait is None else wait  # too few calls may wait for a rate to be counted
+
+    @property
     def service(self) -> float | None:
         """The seconds that a call takes once it runs, None if there is too little evidence."""
         return self._service if self._ended >= _EVIDENCE else None

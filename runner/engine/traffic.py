@@ -95,7 +95,8 @@ class Traffic:
             left = self._time_left(calls[0].request)
             for call in calls:
                 call.request = self._methods.current(call.request)
-            replicas = self._dispatcher.offer_list([_ticket(call) for call in calls], calls[0].arrived)
+            tickets, slo = [_ticket(call) for call in calls], calls[0].request.method.slo
+            replicas = self._dispatcher.offer_list(tickets, calls[0].arrived, slo=slo)
         except CallError:
             self._observed.refused(calls[0].request.method.name, sum(call.request.inputs for call in calls))
             raise

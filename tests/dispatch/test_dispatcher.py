@@ -181,6 +181,29 @@ def test_what_would_wait_too_long_is_refused_with_a_hint() -> None:
     assert busy(max_queued_wait=0.9).offer(ticket(50), 1.6) is None
 
 
+def test_a_list_is_refused_if_its_first_call_that_waits_would_be_too_late() -> None:
+    late = [ticket(number)._replace(deadline=1.9) for number in (50, 51)]
+    for tickets, slo, said in ((late, None, "its deadline is sooner"), (late[:1], 0.3, "its method promises 0.3 s")):
+        under_test = busy()
+        with pytest.raises(Overloaded, match=said):
+            under_test.offer_list(tickets, 1.6, slo=slo)
+        assert under_test.statistics().waiting_calls == 5
+    assert busy().offer_list([ticket(number) for number in range(50, 90)], 1.6, slo=0.8) == [None] * 40
+
+
+def test_a_full_queue_says_when_to_come_back_also_where_too_few_wait_for_a_rate() -> None:
+    under_test = dispatcher(calls=1)
+    under_test.join(ReplicaId(1), {Lane.THREADS: 1})
+    for number in range(8):
+        under_test.offer(ticket(number), number / 2)
+        under_test.release(CallId(number), number / 2 + 0.25)
+    under_test.offer(ticket(8), 5.0)
+    under_test.offer(ticket(9), 5.0)
+    with pytest.raises(Overloaded, match="1 calls are waiting") as refused:
+        under_test.offer(ticket(10), 5.0)
+    assert refused.value.retry_after == pytest.approx(0.25)
+
+
 def test_what_cannot_keep_its_objective_or_deadline_is_refused() -> None:
     with pytest.raises(Overloaded, match=r"answered after 0\.60 s, and its method promises 0\.3 s"):
         busy().offer(ticket(50), 1.6, slo=0.3)
