@@ -14,7 +14,8 @@ from runner.batching.device import Post, Prepared
 from runner.batching.entries import Entry, Limits, checked_cost
 from runner.batching.key import array_key, shared_key
 from runner.batching.memory import free_memory, out_of_memory
-from runner.batching.staging import Staged, Stager, to_host
+from runner.batching.results import to_host
+from runner.batching.staging import Staged, Stager
 from runner.context import BatchContext, CallContext
 from runner.errors import CallError, Cancelled
 from runner.points import Point

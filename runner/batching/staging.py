@@ -6,7 +6,6 @@ goes on while the GPU works on this one.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 import sys
@@ -208,25 +207,6 @@ def _holds(stacking: Stacking, dtype: Any, value: float) -> bool:
         return bool(library.full((1,), int(value), dtype=dtype, **_on_host(stacking))[0].item() == value)
     except (OverflowError, RuntimeError):  # below or above what it holds
         return False
-
-
-def to_host(results: Any, *, arrays: bool = False) -> Any:
-    """Return what a function returned with its tensors on the host, copied there all at once.
-
-    Args:
-        results: what it returned.
-        arrays: each result is an array: a tensor of them becomes one of numpy's, whose rows cost less, if it can.
-    """
-    torch: Any = sys.modules.get("torch")
-    if torch is None or not isinstance(results, torch.Tensor):
-        return results
-    results = results.detach()
-    if results.is_cuda:
-        results = results.cpu()
-    if arrays and results.ndim > 1:
-        with contextlib.suppress(TypeError, RuntimeError):  # bfloat16, and what is conjugated or sparse
-            return results.numpy()
-    return results
 
 
 class GpuMarks:

@@ -25,7 +25,8 @@ from typing import Any, Final, cast
 
 from runner import context
 from runner.batching.autosize import largest_that_pays
-from runner.batching.staging import Stager, to_host
+from runner.batching.results import to_host_each
+from runner.batching.staging import Stager
 from runner.context import BatchContext, CallContext
 from runner.errors import LoadError
 from runner.execution.failure import text_of
@@ -140,7 +141,7 @@ def _run(method: LoadedMethod, plan: BatchPlan, stager: Stager, arguments: Mappi
         result: Any = method.function(**given)
     finally:
         context.current.reset(token)
-    to_host(result)
+    to_host_each(result)
     stager.wait()
 
 

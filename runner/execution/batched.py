@@ -18,7 +18,8 @@ from runner.batching.coalescer import Coalescer, Fate
 from runner.batching.device import Prepared
 from runner.batching.entries import Entry
 from runner.batching.memory import free_memory, out_of_memory
-from runner.batching.staging import MostlyPadding, Staged, Stager, to_host
+from runner.batching.results import to_host_each
+from runner.batching.staging import MostlyPadding, Staged, Stager
 from runner.errors import CallError, Cancelled
 from runner.execution import failure
 from runner.execution.journal import Mark
@@ -284,7 +285,7 @@ class BatchedWork:
 
     def _results(self, result: Any, inputs: Inputs) -> Sequence[Any]:
         size = len(inputs)
-        host = to_host(result, arrays=self._method.codec.gives_arrays)
+        host = to_host_each(result, arrays=self._method.codec.gives_arrays)
         return scatter(host, self._plan.filled(size), self._method.name)[:size]
 
     async def _awaited(self, result: Awaitable[Any], inputs: Inputs) -> Sequence[Any]:

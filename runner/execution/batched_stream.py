@@ -18,7 +18,8 @@ from runner.batch import END, SKIP, scatter
 from runner.batching.coalescer import Coalescer, Fate, Job
 from runner.batching.device import Prepared
 from runner.batching.entries import Entry, Limits
-from runner.batching.staging import Staged, to_host
+from runner.batching.results import to_host_each
+from runner.batching.staging import Staged
 from runner.context import BatchContext
 from runner.errors import CallError, Cancelled
 from runner.execution import failure
@@ -288,7 +289,7 @@ class StepWork:
 
 
 def _step(stream: BatchStream, outputs: Any) -> list[Any]:
-    return list(scatter(to_host(outputs), len(stream.members), stream.name))
+    return list(scatter(to_host_each(outputs), len(stream.members), stream.name))
 
 
 def _close(outputs: Any) -> None:

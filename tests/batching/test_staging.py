@@ -7,7 +7,7 @@ import pytest
 
 from runner import Pad
 from runner.batch import Stacking
-from runner.batching.staging import Blocks, GpuMarks, MostlyPadding, Stager, check_padding, padded, to_host
+from runner.batching.staging import Blocks, GpuMarks, MostlyPadding, Stager, check_padding, padded
 from runner.errors import InvalidInput
 
 
@@ -29,17 +29,6 @@ def test_blocks_are_put_together_and_filled_up(stacking: Stacking) -> None:
     stacked = Stager("cpu").stage(blocks, stacking, None).take()
     assert type(stacked).__module__.startswith("numpy" if stacking is Stacking.NUMPY else "torch")
     np.testing.assert_array_equal(stacked, [[0, 2, 4], [6, 8, 10], [1, 1, 1], [1, 1, 1], [1, 1, 1]])
-
-
-def test_results_come_as_arrays_where_each_is_one() -> None:
-    torch = pytest.importorskip("torch")
-    results = torch.ones((2, 3), requires_grad=True)
-    assert isinstance(to_host(results, arrays=True), np.ndarray)
-    assert isinstance(to_host(results), torch.Tensor)
-    assert isinstance(to_host(torch.ones(2), arrays=True), torch.Tensor)
-    assert isinstance(to_host(torch.ones((2, 3), dtype=torch.bfloat16), arrays=True), torch.Tensor)
-    assert isinstance(to_host(torch.ones((2, 3), dtype=torch.complex64).conj(), arrays=True), torch.Tensor)
-    assert to_host([1, 2], arrays=True) == [1, 2]
 
 
 def test_shorter_arrays_are_filled_and_the_mask_tells_what_is_real() -> None:
@@ -134,5 +123,5 @@ def test_the_gpu_says_how_long_it_took():
 
     matrix = torch.randn(4096, 4096, device="cuda:0")
     result, seconds = GpuMarks("cuda:0").around(lambda m: m @ m, matrix)
+    assert result.shape == (4096, 4096)
     assert 0 < seconds < 10
-    assert to_host(result).device == torch.device("cpu")

@@ -28,6 +28,7 @@ class Model(ModelClass):
         self.entered = threading.Event()
         self.gate = threading.Event()
         self.gate.set()
+        self.buffer = np.zeros((2, 3))
 
     @ModelClass.method(max_batch_size=4)
     def shout(self, text: Batch[str], mark: str = "!") -> Batch[str]:
@@ -41,6 +42,15 @@ class Model(ModelClass):
         self.gate.wait()
         self.runs.append(row.shape)
         return row * 2
+
+    @ModelClass.method(max_batch_size=2)
+    def reusing(self, row: Batch[np.ndarray]) -> Batch[np.ndarray]:
+        self.gate.wait()
+        self.buffer[: len(row)] = row
+        self.runs.append(len(row))
+        if len(self.runs) == 3:
+            self.entered.set()
+        return self.buffer[: len(row)]
 
     @ModelClass.method(max_batch_size=8, pad=Pad(-1, mask="real"))
     def total(self, row: Batch[np.ndarray], real: Any = None) -> Batch[float]:
@@ -214,6 +224,21 @@ async def test_a_batch_is_filled_up_to_a_size_that_was_named():
         assert await held(stage, [first, *calls]) == ["FIRST!", "t0 0.0", "t1 1.0", "t2 2.0"]
         assert stage.model.runs[1:] == [((4, 2), ["t0", "t1", "t2", "t2"])]
         assert stage.batches[-1].size == 3
+
+
+@on_loop
+async def test_a_buffer_that_is_used_again_changes_no_results():
+    async with Stage(Model) as stage:
+        first = await occupied(stage)
+        await asyncio.to_thread(stage.model.entered.wait, 10)
+        calls = [stage.call("reusing", row=np.full(3, float(number))) for number in range(2)]
+        await busy(stage, 2)
+        calls += [stage.call("reusing", row=np.full(3, float(number))) for number in range(2, 4)]
+        stage.model.entered.clear()
+        stage.model.gate.set()
+        await stage.end(first)
+        stage.model.entered.wait(10)  # on the loop: it is told of neither batch before the second has run
+        assert [list(row) for row in await held(stage, calls)] == [[float(number)] * 3 for number in range(4)]
 
 
 @on_loop
