@@ -80,6 +80,9 @@ class _Reader:
             inspect.Parameter.POSITIONAL_OR_KEYWORD,
         ):
             self._refuse("it takes no `self`; a published method is an ordinary method of the class")
+        first = parameters[0]
+        if first.name != "self" and first.annotation is not inspect.Parameter.empty:
+            self._refuse(f"its first argument is {first.name!r}, which would be the model; write `self` before it")
         mask = self._mask([parameter.name for parameter in parameters])
         arguments = tuple(self._argument(parameter) for parameter in parameters[1:] if parameter.name != mask)
         streamed = [argument.name for argument in arguments if argument.streamed]

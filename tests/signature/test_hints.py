@@ -199,6 +199,9 @@ class Refused:
     def no_self() -> str:
         """it takes no `self`"""
 
+    def self_forgotten(text: str) -> str:
+        """its first argument is 'text', which would be the model; write `self` before it"""
+
 
 @pytest.mark.parametrize("name", [name for name, member in vars(Refused).items() if callable(member)])
 def test_a_refusal_names_the_method_and_what_would_work(name):
