@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
@@ -11,7 +12,7 @@ from runner.cli.connection import connect, connection_options
 from runner.cli.show import numbered, save, show
 from runner.cli.usage import Parser, Subcommands, UsageError
 from runner.errors import CallError
-from runner.signature.tree import Kind, Leaf, Node, OptionalOf
+from runner.signature.tree import Array, Json, JsonShape, Kind, Leaf, ListOf, Node, OptionalOf, TupleOf
 
 if TYPE_CHECKING:
     from runner.client.stream import Stream
@@ -29,6 +30,7 @@ The method's arguments are options of the command: `runner call predict --help` 
   runner call predict_image --image https://samples.clarifai.com/cat1.jpeg
   runner call chat --messages '[{"role": "user", "content": "Hi"}]'
   runner call summarize --text @report.txt          @FILE: what is in the file (@@ begins a text with @)
+  runner call embed --vector '[0.5, 1]'             lists, arrays and the like are JSON, and arrays @FILE.npy too
   runner call stream --input_iterator a --input_iterator b
   runner call stream --input_iterator -             each line that you type, as you type it
 """
@@ -59,7 +61,8 @@ def _output_options() -> Parser:
     group.add_argument(
         "--save",
         metavar="FILE",
-        help="write an image, audio, video, bytes or array result to a file; those of a stream to FILE-1, FILE-2, ...",
+        help="write the result to a file: media and bytes as they are, an array as .npy, all else as text; items "
+        "of a stream are numbered, such as x-1.png",
     )
     return options
 
@@ -111,16 +114,17 @@ def _print(result: object, arguments: argparse.Namespace) -> None:
 
 
 def _save(result: object, path: str) -> None:
-    save(result, path)
-    print(f"{path}: {show(result)}", file=sys.stderr)
+    print(f"{path}: {save(result, path):,} bytes", file=sys.stderr)
 
 
 def _parse(signature: MethodSignature, rest: list[str]) -> dict[str, Any]:
     """Return the method's arguments from its part of the command line."""
     from runner.cli.values import parse_value
 
-    given = _method_parser(signature).parse_args(rest)
     by_name = {argument.name: argument for argument in signature.arguments}
+    given, unknown = _method_parser(signature).parse_known_args(_joined(signature, rest))
+    if unknown:
+        raise UsageError(_unknown(signature, unknown[0]))
     texts = {name: list(cast("list[str] | None", getattr(given, f"argument {name}", None)) or ()) for name in by_name}
     for pair in cast("list[str] | None", given.arg) or ():
         name, equals, text = pair.partition("=")
@@ -132,12 +136,38 @@ def _parse(signature: MethodSignature, rest: list[str]) -> dict[str, Any]:
         if argument.streamed:
             call[name] = _items(argument, texts[name])
         elif len(texts[name]) > 1:
-            raise UsageError(f"--{name}: given {len(texts[name])} times, and the method takes one value")
+            raise UsageError(
+                f"--{name}: given {len(texts[name])} times, and the method takes one value"
+                + (f"; a list is one, in JSON: --{name} '[...]'" if _is_list(argument.node) else "")
+            )
         elif texts[name]:
             call[name] = parse_value(argument.node, texts[name][0], f"--{name}")
         elif argument.required and not isinstance(argument.node, OptionalOf):
             raise UsageError(f"{signature.name} needs --{name} ({_describe(argument)})")
     return call
+
+
+def _joined(signature: MethodSignature, rest: list[str]) -> list[str]:
+    """Join values like `-1e3` to their options: argparse takes them for options themselves."""
+    takes_value = {f"--{argument.name}" for argument in signature.arguments if not _is_flag(argument.node)}
+    joined: list[str] = []
+    for text in rest:
+        if joined and joined[-1] in takes_value and text[:1] == "-" and text[:2] != "--" and text not in ("-", "-h"):
+            joined[-1] += f"={text}"
+        else:
+            joined.append(text)
+    return joined
+
+
+def _unknown(signature: MethodSignature, text: str) -> str:
+    """Return what is wrong with what is no option of the method."""
+    names = [argument.name for argument in signature.arguments]
+    has = f"it has {', '.join(f'--{name}' for name in names)}" if names else "it has none"
+    if not text.startswith("-"):
+        return f"{text}: {signature.name} takes its arguments by name; {has}"
+    close = difflib.get_close_matches(text.lstrip("-").partition("=")[0].replace("-", "_"), names, 1)
+    meant = f"did you mean --{close[0]}?" if close else has
+    return f"{text.partition('=')[0]}: no such argument of {signature.name}; {meant}"
 
 
 def _items(argument: Argument, texts: list[str]) -> Iterator[object]:
@@ -177,9 +207,21 @@ def _method_parser(signature: MethodSignature) -> Parser:
         "--arg",
         action="append",
         metavar="NAME=VALUE",
-        help="the same, for an argument whose name is also an option of this command: --arg timeout=5",
+        help="gives an argument whose name is also an option of this command: --arg timeout=5",
     )
     return parser
+
+
+def _is_list(node: Node) -> bool:
+    match node:
+        case OptionalOf(item):
+            return _is_list(item)
+        case ListOf() | TupleOf() | Array():
+            return True
+        case Json(shape):
+            return shape is JsonShape.ARRAY
+        case _:
+            return False
 
 
 def _is_flag(node: Node) -> bool:

@@ -34,8 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 if all is well, 1 if what was asked for failed, 2 if the command line or a configuration was
         wrong, 130 on Ctrl-C. `serve` has codes of its own; see `runner serve --help`.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # for a terminal that knows less than all of Unicode
+    if hasattr(sys.stdout, "reconfigure"):  # what stands in for it in a test has no encoding
+        cast(io.TextIOWrapper, sys.stdout).reconfigure(
+            errors="backslashreplace"
+        )  # a terminal may know less than Unicode
     try:
         arguments = _parser().parse_args(argv)
         return cast(Callable[[argparse.Namespace], int], arguments.run)(arguments)

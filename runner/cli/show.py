@@ -22,11 +22,17 @@ def show(value: object) -> str:
         return value
     if isinstance(value, Text):
         return value.text
-    return json.dumps(_plain(value), ensure_ascii=False)
+    plain = _plain(value)
+    if isinstance(plain, str) and not isinstance(value, JSON):
+        return plain  # a description
+    return json.dumps(plain, ensure_ascii=False)
 
 
-def save(value: object, path: str) -> None:
+def save(value: object, path: str) -> int:
     """Write a value to a file: the bytes of a medium, an array as .npy, everything else as text.
+
+    Returns:
+        How many bytes the file has.
 
     Raises:
         UsageError: the value is a medium without bytes.
@@ -46,6 +52,7 @@ def save(value: object, path: str) -> None:
             np.save(file, cast(Any, value), allow_pickle=False)
     else:
         target.write_text(show(value) + "\n", encoding="utf-8")
+    return target.stat().st_size
 
 
 def numbered(path: str, number: int) -> str:
@@ -64,7 +71,14 @@ def _plain(value: object) -> object:
         case JSON():
             return value.value
         case bytes():
-            return f"<{len(value)} bytes>"
+            return f"<{len(value)} bytes; --save FILE keeps them>"
+        case Image() | Audio() | Video():
+            kind = type(value).__name__.lower()
+            return (
+                f"<{kind}, {len(value.bytes)} bytes; --save FILE keeps it>"
+                if value.bytes
+                else f"<{kind} at {value.url}>"
+            )
         case list() | tuple():
             return [_plain(item) for item in cast(list[object], value)]
         case NamedFields():

@@ -177,9 +177,24 @@ def _json(text: str, node: Node, option: str) -> object:
     try:
         return cast(object, json.loads(text))
     except (ValueError, RecursionError) as error:
-        wanted = _WANTED.get(node.kind, "JSON") if isinstance(node, Leaf) else "JSON"
-        what = "" if wanted != "JSON" or not isinstance(error, ValueError) else f" ({error})"
+        wanted = _WANTED.get(node.kind, "JSON") if isinstance(node, Leaf) else _wanted_json(node)
+        looks_like_it = text.lstrip()[:1] in ("[", "{") and isinstance(error, ValueError)
+        what = f" ({error})" if looks_like_it else ""
         raise UsageError(f"{option}: got {_short(text)}, needs {wanted}{what}") from None
+
+
+def _wanted_json(node: Node) -> str:
+    match node:
+        case ListOf(Leaf(Kind.STR)):
+            return """a JSON list, such as '["a", "b"]'"""
+        case ListOf() | TupleOf() | Json(JsonShape.ARRAY):
+            return "a JSON list"
+        case FieldsOf() | Json(JsonShape.OBJECT):
+            return "a JSON object"
+        case Array():
+            return "numbers in JSON, such as '[[1, 2], [3, 4]]', or @FILE.npy"
+        case _:
+            return "JSON"
 
 
 def _object(value: object, path: str, known: list[str]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def test_a_stream_into_files(call, tmp_path):
     saved = tmp_path / "sum.txt"
     code, out, err = call("add", "--items", "1", "--items", "2", "--save", str(saved))
     assert (code, out) == (0, "")
-    assert err == f"{tmp_path}/sum-1.txt: 1\n{tmp_path}/sum-2.txt: 2\n"
+    assert err == f"{tmp_path}/sum-1.txt: 2 bytes\n{tmp_path}/sum-2.txt: 2 bytes\n"
     assert [(tmp_path / f"sum-{number}.txt").read_text() for number in (1, 2)] == ["1\n", "2\n"]
     assert not saved.exists()
 
@@ -87,6 +87,11 @@ def test_a_bool_may_be_an_option_alone(call, said, printed):
     assert call("named", "--arg", "timeout=5", "--arg", "help=h", *said) == (0, f"{printed}\n", "")
 
 
+@pytest.mark.parametrize("value", ["-1", "-1e3", "-inf"])
+def test_a_value_may_begin_with_a_dash(call, value):
+    assert call("top", "--shift", value, "--top_k", "-7") == (0, f"-7 {float(value)}\n", "")
+
+
 def test_a_method_explains_itself(call):
     code, out, _ = call("add", "--help")
     assert code == 0
@@ -101,7 +106,14 @@ def test_a_method_explains_itself(call):
         (["size"], 2, "runner: size needs --picture (Image; required)"),
         (["size", "--picture", "/no/such.png"], 2, "runner: --picture: cannot read '/no/such.png': No such file"),
         (["size", "--picture", __file__], 1, "runner: picture: these "),
-        (["size", "extra"], 2, "unrecognized arguments: extra; see `runner call size --help`"),
+        (["size", "extra"], 2, "runner: extra: size takes its arguments by name; it has --picture"),
+        (["size", "--pictur", "x"], 2, "runner: --pictur: no such argument of size; did you mean --picture?"),
+        (["add", "--x=5"], 2, "runner: --x: no such argument of add; it has --items, --start"),
+        (["top", "--top-k", "1"], 2, "runner: --top-k: no such argument of top; did you mean --top_k?"),
+        (["wrong", "x"], 2, "runner: x: wrong takes its arguments by name; it has none"),
+        (["top", "--labels", "a", "--labels", "b"], 2, "takes one value; a list is one, in JSON: --labels '[...]'"),
+        (["top", "--labels", "a"], 2, """runner: --labels: got a, needs a JSON list, such as '["a", "b"]'\n"""),
+        (["top", "--labels", '["a'], 2, """needs a JSON list, such as '["a", "b"]' (Unterminated string"""),
         (["add", "--items", "x"], 2, "runner: --items: got x, needs a whole number"),
         (["add", "--start", "1", "--start", "2"], 2, "runner: --start: given 2 times"),
         (["add", "--items", "1", "--start", "-1"], 1, "runner: start: "),

@@ -37,6 +37,7 @@ def test_what_fails_is_named(runner):
         "wrong": "failed",
         "endless": "ok",
         "named": "ok",
+        "top": "ok",
     }
     assert "RuntimeError: not today" in out
 

@@ -7,7 +7,7 @@ def test_methods(runner, served):
     code, out, _ = runner("methods", "--url", served)
     assert code == 0
     assert out.splitlines()[0] == "def size(picture: Image) -> dict:"
-    assert len(out.splitlines()) == 7
+    assert len(out.splitlines()) == 8
 
 
 def test_signature(runner, served):

@@ -21,10 +21,12 @@ from runner.types import JSON, Audio, Concept, Image, NamedFields, Region, Text
         ((1, Text("a")), '[1, "a"]'),
         (NamedFields(a=1, b=Concept("cat", 0.5)), '{"a": 1, "b": {"name": "cat", "value": 0.5}}'),
         (Region(box=[0, 0, 1, 1], id="r"), '{"box": [0, 0, 1, 1]}'),
-        (b"abc", '"<3 bytes>"'),
-        ([Image(bytes=b"abc")], '["Image(<3 bytes>)"]'),
+        (b"abc", "<3 bytes; --save FILE keeps them>"),
+        (Image(bytes=b"abc"), "<image, 3 bytes; --save FILE keeps it>"),
+        ([Audio(url="http://a/b")], '["<audio at http://a/b>"]'),
+        (JSON("<text>"), '"<text>"'),
         (np.array([[1, 2]]), "[[1, 2]]"),
-        (np.zeros((200, 200), np.float32), '"<float32 array, 200 x 200; --save FILE.npy keeps it>"'),
+        (np.zeros((200, 200), np.float32), "<float32 array, 200 x 200; --save FILE.npy keeps it>"),
     ],
 )
 def test_a_value_as_text(value, text):
@@ -37,7 +39,7 @@ def test_a_value_as_a_file(tmp_path):
     assert file.read_bytes() == b"abc"
     save(np.arange(3), str(file))
     assert np.array_equal(np.load(file), np.arange(3))
-    save({"a": 1}, str(file))
+    assert save({"a": 1}, str(file)) == 9
     assert file.read_text() == '{"a": 1}\n'
     with pytest.raises(UsageError, match="has a URL and no bytes"):
         save(Image(url="http://a/b"), str(file))

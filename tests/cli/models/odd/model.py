@@ -39,3 +39,7 @@ class Odd(ModelClass):
     def named(self, timeout: float, help: str = "", arg: str = "", shout: bool = False) -> str:
         text = f"{timeout} {help} {arg}"
         return text.upper() if shout else text
+
+    @ModelClass.method
+    def top(self, labels: list[str] | None = None, top_k: int = 1, shift: float = 0.0) -> str:
+        return f"{top_k} {shift}"
