@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from runner.errors import Cancelled, DeadlineExceeded
 
-__all__ = ["BatchContext", "CallContext", "Usage", "current", "current_context"]
+__all__ = ["BatchContext", "CallContext", "LocalContext", "Usage", "current", "current_context"]
 
 Usage: TypeAlias = tuple[int, int, int]
 """Prompt, completion and cached tokens; the cached ones are part of the prompt's."""

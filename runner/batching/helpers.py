@@ -16,7 +16,7 @@ from runner.batching.key import array_key, shared_key
 from runner.batching.memory import free_memory, out_of_memory
 from runner.batching.results import to_host
 from runner.batching.staging import Staged, Stager
-from runner.context import BatchContext, CallContext
+from runner.context import BatchContext, CallContext, LocalContext
 from runner.errors import CallError, Cancelled
 from runner.points import Point
 
@@ -117,8 +117,9 @@ class PointWork:
 
     def run(self, prepared: Sequence[Staged], jobs: Sequence[_PointJob]) -> list[Any]:
         """See `coalescer.Work`."""
-        contexts = [job.context for job in jobs if job.context is not None]
-        token = context.current.set(BatchContext(contexts)) if len(contexts) == len(jobs) else None
+        # A thread of the model's own may call a point for no call at all.
+        contexts = [LocalContext() if job.context is None else job.context for job in jobs]
+        token = context.current.set(BatchContext(contexts))
         try:
             columns = [staged.take() for staged in prepared]
             results = to_host(self._point.function(self._model, *columns, **jobs[0].shared))
@@ -129,8 +130,7 @@ class PointWork:
                 self.exhausted = len(jobs)
             raise
         finally:
-            if token is not None:
-                context.current.reset(token)
+            context.current.reset(token)
         return list(scatter(results, len(jobs), self._point.name))
 
 

@@ -3,7 +3,7 @@
 Both on the thread that will run the batches: what a run plans or compiles is kept for the thread that it ran on.
 
 `max_batch_size="auto"` leaves the size to us. What was found is kept in a file in the user's cache directory, under the
-source of the method's class and the name of the device: the second start on the same kind of machine measures nothing.
+source of the model's classes and the name of the device: the second start on the same kind of machine measures nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from runner.batching.autosize import largest_that_pays
 from runner.batching.results import to_host_each
 from runner.batching.staging import Stager
 from runner.context import BatchContext, CallContext
-from runner.errors import LoadError
+from runner.errors import InvalidInput, LoadError
 from runner.execution.failure import text_of
 from runner.execution.method import BatchPlan, LoadedMethod
 from runner.execution.model_device import ModelDevice
@@ -146,23 +146,35 @@ def _run(method: LoadedMethod, plan: BatchPlan, stager: Stager, arguments: Mappi
 
 
 def _example(method: LoadedMethod, plan: BatchPlan) -> dict[str, object]:
-    """Return arguments as a call would bring them: the example's, or generated from the types."""
+    """Return arguments as a call would bring them: the example's, or generated from the types.
+
+    Raises:
+        LoadError: the example does not fit.
+    """
     example = plan.example or {}
+    names = [argument.name for argument in method.arguments]
+    if unknown := next((name for name in example if name not in names), None):
+        raise LoadError(f"{method.name}: example= names {unknown!r}, and its arguments are {', '.join(names)}")
     given = {
         argument.name: example.get(argument.name, sample(argument.node))
         for argument in method.arguments
         if argument.required or argument.name in example
     }
     codec = method.codec
-    return codec.finish(codec.decode_call(codec.encode_call(given)))
+    try:
+        return codec.finish(codec.decode_call(codec.encode_call(given)))
+    except InvalidInput as exc:
+        raise LoadError(f"{method.name}: its example does not fit, {exc}; give it another with example=") from exc
 
 
 def _name_of(model: ModelClass, method: LoadedMethod) -> str:
     """What the size depends on: the code, the method, and the device."""
-    try:
-        source = inspect.getsource(type(model))
-    except (OSError, TypeError):
-        source = type(model).__qualname__
+    source = ""
+    for owner in type(model).__mro__[:-1]:
+        try:
+            source += inspect.getsource(owner)
+        except (OSError, TypeError):
+            source += owner.__qualname__
     device = platform.processor() or platform.machine()
     torch: Any = sys.modules.get("torch")
     if torch is not None and model.device.startswith("cuda"):

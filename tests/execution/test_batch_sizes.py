@@ -92,6 +92,24 @@ def test_a_memory_that_is_none_of_ours_is_no_harm(tmp_path: Path, device: ModelD
         assert model.sizes
 
 
+def _example(given: dict[str, object]) -> type[ModelClass]:
+    class Model(ModelClass):
+        @ModelClass.method(max_batch_size="auto", example=given)
+        def predict(self, row: Batch[np.ndarray], scale: float = 2.0) -> Batch[np.ndarray]:
+            return row * scale
+
+    return Model
+
+
+def test_an_example_that_does_not_fit_is_told(tmp_path: Path, device: ModelDevice) -> None:
+    wrong = {"rows": "predict: example= names 'rows', and its arguments are row, scale"}
+    wrong["row"] = "predict: its example does not fit, row: needs an array, got str 'x'; give it another"
+    for name, said in wrong.items():
+        model = instantiate(_example({name: "x"}), "cpu")
+        with pytest.raises(LoadError, match=said):
+            settle(model, *load_methods(model), device, memory=tmp_path / "sizes.json")
+
+
 def test_a_method_that_fails_on_its_example_is_told(tmp_path: Path, device: ModelDevice) -> None:
     model = instantiate(Broken, "cpu")
     with pytest.raises(LoadError, match=r"predict: its batch size cannot be found out.*ValueError: not today"):

@@ -118,6 +118,14 @@ class Model(Base):
         return self.step(number)
 
     @ModelClass.method
+    def in_a_thread_of_its_own(self, number: int) -> int:
+        found: list[int] = []
+        thread = threading.Thread(target=lambda: found.append(self.step(number)))
+        thread.start()
+        thread.join()
+        return found[0]
+
+    @ModelClass.method
     def own_loop(self, number: int) -> int:
         async def run() -> int:
             return await self.step(number)
@@ -228,6 +236,20 @@ async def test_plain_functions_stand_in_their_threads():
         assert [stage.outputs[call] for call in streams] == [[21, 22, 23, 24, 25], [31, 32, 33, 34, 35]]
         assert sum(stage.model.sizes) == 18
         assert await stage.end(stage.call("own_loop", number=4)) == 5
+
+
+@on_loop
+async def test_each_item_has_a_context_also_one_of_no_call():
+    async with Stage(Model, num_threads=8) as stage:
+        stage.model.gate.clear()
+        first = stage.call("once", number=1)
+        await asyncio.to_thread(stage.model.entered.wait, 10)
+        calls = [stage.call("once", number=2), stage.call("in_a_thread_of_its_own", number=3)]
+        while len(stage.executor._batches._shared.policy) < 2:
+            await asyncio.to_thread(threading.Event().wait, 0)  # a turn, and the GIL, for the threads
+        stage.model.gate.set()
+        assert await asyncio.gather(*(stage.end(call) for call in (first, *calls))) == [2, 3, 4]
+        assert stage.model.members == [["r1"], ["r2", "local"]]
 
 
 @on_loop
