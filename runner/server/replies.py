@@ -50,7 +50,12 @@ class Replies:
         """
         error = self.error(exc)
         if dialect is Dialect.NATIVE:
-            raise error
+            try:
+                raise error
+            finally:
+                # The error's traceback knows this frame, and those of its callers, who have the request. If this frame
+                # knew the error, all of that would stay until garbage is collected: hundreds of megabytes, perhaps.
+                del exc, error
         status = self._status(error, streaming_input=streaming_input)
         outputs = (self.output(error),) if with_output else ()
         return reply.failure(status.code, status.description, status.details, outputs=outputs)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import re
 import time
 from dataclasses import replace
@@ -53,6 +55,21 @@ async def test_one_input_has_one_output(dialect):
         reply = await task
         assert (reply.code, reply.texts, reply.codes) == (10000, ["answer"], [10000])
         under_test.scripted.idle()
+
+
+@BOTH
+@on_loop
+async def test_nothing_of_a_refused_call_waits_for_the_garbage_collector(dialect):
+    async with desk() as under_test:
+        gc.collect()
+        gc.disable()
+        try:
+            with contextlib.suppress(MethodNotFound):
+                await under_test.post(request("nonsense", "x"), dialect)
+            await turns()
+            assert [each for each in gc.get_objects() if type(each) is MethodNotFound] == []
+        finally:
+            gc.enable()
 
 
 @on_loop
