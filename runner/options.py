@@ -116,7 +116,8 @@ class MethodOptions(_BatchOptions):
         batch_sizes: the only sizes in which the function is called, smallest first. A batch between two of them is
             filled up with repetitions of its last entry, whose results are dropped. For GPUs, whose libraries plan or
             compile anew for each shape (TensorFlow Serving calls it `allowed_batch_sizes`).
-        example: arguments by name, for the warm-up; otherwise they are generated from the types.
+        example: arguments by name, for `runner check` and for what is run before the model is ready; those that it
+            leaves out are generated from their types, or have their defaults.
     """
 
     idempotent: bool = False
@@ -163,7 +164,7 @@ class MethodOptions(_BatchOptions):
     @property
     def needs_batch(self) -> str | None:
         """The first option that was said and means something to batches only, if there is one."""
-        of_batches = ("max_batch_size", "max_queue_delay_ms", "cost", "max_batch_cost", "pad", "batch_sizes", "example")
+        of_batches = ("max_batch_size", "max_queue_delay_ms", "cost", "max_batch_cost", "pad", "batch_sizes")
         return next((name for name in of_batches if getattr(self, name) != getattr(NO_OPTIONS, name)), None)
 
     def with_overrides(self, overrides: Mapping[str, object]) -> MethodOptions:

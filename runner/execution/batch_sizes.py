@@ -152,9 +152,6 @@ def _example(method: LoadedMethod, plan: BatchPlan) -> dict[str, object]:
         LoadError: the example does not fit.
     """
     example = plan.example or {}
-    names = [argument.name for argument in method.arguments]
-    if unknown := next((name for name in example if name not in names), None):
-        raise LoadError(f"{method.name}: example= names {unknown!r}, and its arguments are {', '.join(names)}")
     given = {
         argument.name: example.get(argument.name, sample(argument.node))
         for argument in method.arguments

@@ -47,7 +47,16 @@ def load_class(model_dir: Path) -> type[ModelClass]:
     for directory in (str(path.parent), str(model_dir.resolve())):
         if directory not in sys.path:
             sys.path.insert(0, directory)
-    module = _import(path)
+    return class_in(_import(path))
+
+
+def class_in(module: ModuleType) -> type[ModelClass]:
+    """Return the one `ModelClass` subclass of an imported `model.py`.
+
+    Raises:
+        LoadError: there is none, or several.
+    """
+    path = module.__file__
     # A set: a class may have a second name in the module.
     own = {
         member

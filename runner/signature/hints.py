@@ -89,6 +89,9 @@ class _Reader:
         if len(streamed) > 1:
             self._refuse(f"only one argument can be a stream, not {' and '.join(streamed)}; make the others lists")
         result, streams_output, in_batches = self._result(signature.return_annotation)
+        names = [argument.name for argument in arguments]
+        if unknown := next((name for name in self._options.example or () if name not in names), None):
+            self._refuse(f"example= names {unknown!r}, and its arguments are {', '.join(names) or 'none'}")
         self._check_batching(arguments, streamed, in_batches, streams_output, signature.return_annotation)
         return MethodSignature(
             name=self._name,

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from runner.cli.check import _events, _Report
+from runner.cli.check import _events, _Report, _Silence
 from tests.cli.conftest import ODD
 
 HELLO = Path(__file__).parents[2] / "examples" / "models" / "hello"
@@ -53,31 +52,66 @@ def test_a_model_that_cannot_be_loaded(runner, tmp_path):
 
 
 DEADLY = """
-import os, signal
+import os, signal, time
 from runner import ModelClass
 
 class Deadly(ModelClass):
     @ModelClass.method
-    def predict(self) -> str:
-        {body}
+    def kill(self) -> str:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @ModelClass.method
+    def leave(self) -> str:
+        os._exit(7)
+
+    @ModelClass.method
+    def good(self) -> str:
+        return "good"
+
+    @ModelClass.method
+    def bad(self, text: str, times: int) -> str:
+        raise ValueError(times)
 """
 
 
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        (
-            "os.kill(os.getpid(), signal.SIGKILL)",
-            "was killed: no answer for 300 s, or out of memory, while running def",
-        ),
-        ("os._exit(7)", "exited with code 7 while running def predict() -> str:"),
-    ],
-)
-def test_a_model_that_takes_its_process_along(runner, tmp_path, body, message):
-    (tmp_path / "model.py").write_text(DEADLY.format(body=body))
-    code, _, err = runner("check", str(tmp_path))
+def test_what_takes_its_process_along_does_not_take_the_others(runner, tmp_path):
+    (tmp_path / "model.py").write_text(DEADLY)
+    code, out, _ = runner("check", str(tmp_path))
     assert code == 1
-    assert message in err
+    assert re.fullmatch(
+        r""".* loaded in .* s
+  failed                def kill\(\) -> str:
+                       the process was killed, for want of memory perhaps
+  failed                def leave\(\) -> str:
+                       the process exited with code 7
+  ok .* ms  def good\(\) -> str:
+  failed .* ms  def bad\(text: str, times: int\) -> str:
+                       ValueError: 1
+                       called with text='What is the future of AI\?', times=1
+""",
+        out,
+    )
+
+
+def test_a_model_that_takes_its_process_along_while_it_loads(runner, tmp_path):
+    (tmp_path / "model.py").write_text("import os\nos._exit(7)\n")
+    code, _, err = runner("check", str(tmp_path))
+    assert (code, err) == (1, "runner: the process exited with code 7 while loading the model\n")
+
+
+def test_examples_take_the_place_of_generated_inputs(runner, tmp_path):
+    (tmp_path / "model.py").write_text(
+        """
+from runner import ModelClass
+
+class Chat(ModelClass):
+    @ModelClass.method(example={"messages": [{"role": "user", "content": "Hi"}]})
+    def chat(self, messages: list[dict], times: int) -> str:
+        return messages[0]["content"] * times
+"""
+    )
+    code, out, _ = runner("check", str(tmp_path))
+    assert (code, lines(out)) == (0, {"chat": "ok"})
 
 
 def test_a_silent_child_is_killed():
@@ -86,24 +120,27 @@ def test_a_silent_child_is_killed():
     )
     assert child.stdin is not None
     assert child.stdout is not None
+    silence = _Silence(child, 0.1)
     with child.stdin:
-        assert list(_events(child.stdout, child, 0.1)) == []
+        assert list(_events(child.stdout, silence)) == []
         assert child.wait() == -signal.SIGKILL
+    assert silence.broken
 
 
 def test_events_are_printed_as_they_come(capsys):
     report = _Report(Path("m"))
     for event in (
         {"event": "loaded", "seconds": 1.0},
-        {"event": "calling", "signature": "def f() -> str:"},
-        {"event": "called", "outcome": "refused", "seconds": 0.001, "text": "prompt: too short"},
+        {"event": "calling", "method": "f", "signature": "def f() -> str:"},
+        {"event": "called", "outcome": "refused", "seconds": 0.001, "text": "prompt: too short", "inputs": "a=1"},
         {"event": "done"},
     ):
         report.tell(json.loads(json.dumps(event)))
-    assert report.end(0, 5.0) == 0
+    report.end("exited with code 0")
+    assert (report.failed, report.unfinished, report.tried) == (False, False, ["f"])
     assert capsys.readouterr().out.splitlines() == [
         "m loaded in 1.00 s",
         "  refused       1.0 ms  def f() -> str:",
         "                       prompt: too short",
+        "                       called with a=1",
     ]
-    assert _Report(Path("m")).end(-signal.SIGKILL, 5.0) == 1

@@ -92,6 +92,7 @@ async def awaited(self, text: Batch[str]) -> Batch[str]: ...
         (streamed_batches, {}, "only a whole argument or result can be a batch"),
         (bidi, {}, "'more' is a stream, and streams do not begin or end together"),
         (plain, {"max_batch_size": 8}, "max_batch_size= is for a method with a Batch[...] argument"),
+        (plain, {"example": {"txt": "a"}}, "example= names 'txt', and its arguments are text"),
         (texts, {"pad": 0}, "pad= is for a Batch of arrays"),
         (tokens, {"pad": Pad(0, mask="mask")}, "it has no argument 'mask' for the mask"),
         (tokens, {"pad": Pad(0, mask="real")}, "a mask tells of one array, and it takes 2"),
