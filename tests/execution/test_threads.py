@@ -1,11 +1,37 @@
 from __future__ import annotations
 
 import gc
+import itertools
+import os
 import threading
 import weakref
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
 
 from runner.execution.threads import ThreadLane
-from tests.running import Latch, Signal, on_loop
+from tests.running import TOO_LONG, Latch, Signal, on_loop
+
+
+async def ran(lane: ThreadLane, jobs: int, job: Callable[[], object]) -> None:
+    """Submit so many jobs at once, and wait until all have run."""
+    ended, done = itertools.count(1), Signal()
+
+    def run() -> None:
+        job()
+        if next(ended) == jobs:
+            done.set()
+
+    for _ in range(jobs):
+        lane.submit(run)
+    await done.wait()
+
+
+def until_all_sleep(lane: ThreadLane) -> None:
+    """Wait for what threads do after their last job."""
+    while len(lane._asleep) < len(lane._threads):
+        os.sched_yield()
 
 
 @on_loop
@@ -36,7 +62,7 @@ async def test_jobs_start_in_order_and_share_the_threads():
 @on_loop
 async def test_an_idle_thread_is_used_again():
     lane = ThreadLane("test", 8, lambda: None)
-    done, idle = Signal(), lane._idle
+    done = Signal()
     used: list[int] = []
 
     def job() -> None:
@@ -46,9 +72,7 @@ async def test_an_idle_thread_is_used_again():
     for count in range(1, 6):
         lane.submit(job)
         await done.wait(count)
-        # A thread says that it is idle just after its job: take that word from it, and give it back.
-        assert idle.acquire(timeout=10)
-        idle.release()
+        until_all_sleep(lane)
     assert len(set(used)) == 1
     lane.close()
 
@@ -63,9 +87,95 @@ async def test_an_idle_thread_keeps_nothing_of_the_last_job():
     gone = weakref.ref(argument)
     lane.submit(lambda argument=argument: None)
     del argument
-    assert lane._idle.acquire(timeout=10)
+    until_all_sleep(lane)
     gc.collect()
     assert gone() is None
+    lane.close()
+
+
+@on_loop
+async def test_jobs_that_wait_hold_up_nobody():
+    lane = ThreadLane("test", 16, lambda: None)
+    started, latch = Signal(), Latch()
+
+    def job() -> None:
+        started.set()
+        latch.pass_through()
+
+    for _ in range(20):
+        lane.submit(job)
+    await started.wait(16)
+    assert started.count == 16
+    assert len(lane._threads) == 16
+    latch.open()
+    await started.wait(20)
+    lane.close()
+
+
+@on_loop
+async def test_of_two_jobs_one_may_wait_for_the_next():
+    # Whoever takes the first has to see that somebody takes the second, which may come before, while or after it looks.
+    lane = ThreadLane("test", 2, lambda: None)
+    ended = Signal()
+
+    def submit_pair() -> None:
+        latch = Latch()
+        lane.submit(latch.pass_through)
+        lane.submit(lambda: (latch.open(), ended.set()))
+
+    for count in range(1, 501):
+        submit_pair()
+        if count % 3:
+            await ended.wait(count)
+    await ended.wait(500)
+    lane.close()
+
+
+@on_loop
+async def test_short_jobs_share_few_threads():
+    lane = ThreadLane("test", 64, lambda: None)
+    for _ in range(20):
+        await ran(lane, 100, lambda: None)
+    assert len(lane._threads) < 32
+    lane.close()
+
+
+@on_loop
+async def test_threads_that_waited_leave_short_jobs_to_few():
+    lane = ThreadLane("test", 64, lambda: None)
+    both, by = threading.Barrier(64), Counter[int]()
+    await ran(lane, 64, lambda: both.wait(TOO_LONG))
+    assert len(lane._threads) == 64
+    await ran(lane, 5000, lambda: by.update([threading.get_ident()]))
+    assert sum(count for _, count in by.most_common(8)) > 2500
+    lane.close()
+
+
+@on_loop
+async def test_where_the_system_has_no_more_threads_those_that_there_are_do_the_work(monkeypatch: pytest.MonkeyPatch):
+    lane = ThreadLane("test", 8, lambda: None)
+    started, ended, latch = Signal(), Signal(), Latch()
+
+    def job() -> None:
+        started.set()
+        latch.pass_through()
+        ended.set()
+
+    lane.submit(job)
+    await started.wait(1)
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as none_left:
+        none_left.setattr(threading.Thread, "start", start)
+        lane.submit(job)
+        assert started.count == 1
+        lone = ThreadLane("lone", 8, lambda: None)
+        with pytest.raises(RuntimeError, match="no thread"):
+            lone.submit(job)
+    latch.open()
+    await ended.wait(2)
     lane.close()
 
 
