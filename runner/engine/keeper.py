@@ -205,11 +205,14 @@ class Keeper:
                 ended = str(exc)
             delay = self._restarts.died(answered=life.replica.answered > 0, dice=random.random())
             self._next_start = self._owner.clock() + delay
-            words = f"; its last words:\n{life.last_words}" if life.last_words else ""
-            logger.error("%r %s; it is started again in %.1f s%s", life.replica, ended, delay, words)
+            logger.error("%s", _obituary(life, ended, delay))
             if self._restarts.breaker is Breaker.OPEN:
                 logger.error(
-                    "%d workers of %s in a row died without an answer", self._restarts.deaths, self.place.label
+                    "%d workers on %s in a row died without an answer: nothing is started there for %.0f s, and calls "
+                    "that no other worker can run are refused",
+                    self._restarts.deaths,
+                    self.place.label,
+                    delay,
                 )
                 self._owner.breaker_opened(self.place)
             await self._wait(timeout=delay)
@@ -240,3 +243,12 @@ class Keeper:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # whoever cares has looked at `Life.ready`
+
+
+def _obituary(life: Life, ended: str, delay: float) -> str:
+    """Say how a worker ended, what it ran, and what it wrote: quoted, since the log has it once already."""
+    replica, written = life.replica, life.last_words.splitlines()
+    # Of one that was stuck, how it ended says what it ran.
+    running = f" while it ran {', '.join(replica.lost)}" if replica.lost and not replica.stuck else ""
+    words = "; its last words:" + "".join(f"\n  | {line}" for line in written) if written else ""
+    return f"worker {replica.name} on {life.place.label} {ended}{running}; it is started again in {delay:.1f} s{words}"

@@ -135,6 +135,7 @@ class Replica:
         self.answered = 0  # calls, well or badly: a worker that never answered one is in a crash loop
         self.trial = False  # it is to show with a few calls that it can answer
         self.rooms: dict[Lane, int] = {}  # what it has said of its room since it is ready
+        self.lost: tuple[str, ...] = ()  # the methods that had begun when it was gone, and so may be why
         self.stuck: frozenset[int] = frozenset()  # calls that ran for too long, by their numbers on the link
         self.methods: tuple[Published, ...] = ()
         self.idle = asyncio.Event()  # no calls are here
@@ -263,6 +264,7 @@ class Replica:
         if self._together is not None:
             self._together.close()
         calls, self._calls = list(self._calls.values()), {}
+        self.lost = tuple(sorted({call.request.method.name for call in calls if self.mark_of(call) is not Mark.NONE}))
         self.idle.set()
         return calls
 

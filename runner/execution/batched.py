@@ -181,11 +181,11 @@ def encoded(method: LoadedMethod, result: Any, call: context.CallContext, *, old
         return Cancelled("the call was cancelled")
     if isinstance(result, BaseException):
         # Not raised again: its traceback would lead to frames that know it, and all of them to the batch.
-        return failure.of_model(result, method.name, cancelled=False)
+        return failure.of_model(result, method.name, cancelled=False, request_id=call.request_id)
     try:
         return method.codec.encode_output(result, call.take_usage(), old_style=old_style)
     except BaseException as exc:
-        return failure.of_model(exc, method.name, cancelled=call.cancelled)
+        return failure.of_model(exc, method.name, cancelled=call.cancelled, request_id=call.request_id)
 
 
 class BatchedWork:

@@ -133,7 +133,8 @@ class BatchedStreamCall(BatchedCall):
         """The stream ended badly."""
         if not self._over:
             self._over = True
-            error = failure.of_model(exc, self._method.name, cancelled=self._call.context.cancelled)
+            about = self._call.context
+            error = failure.of_model(exc, self._method.name, cancelled=about.cancelled, request_id=about.request_id)
             self._executor.fail(self._call.id, error, self._times_so_far())
 
     def refuse(self, error: CallError) -> None:

@@ -102,7 +102,8 @@ class BlockingCall(RunningCall):
                 self._decoded = time.perf_counter()
                 output = self._run(arguments)
             except BaseException as exc:
-                error = failure.of_model(exc, method.name, cancelled=call.context.cancelled)
+                about = call.context
+                error = failure.of_model(exc, method.name, cancelled=about.cancelled, request_id=about.request_id)
                 run = time.perf_counter() - self._decoded
         finally:
             context.current.reset(token)

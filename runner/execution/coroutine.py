@@ -115,7 +115,11 @@ class CoroutineCall(RunningCall):
         except BaseException as exc:
             # Also what only a process should raise: a model's `sys.exit()` ends its own call.
             times = Times(began - self._arrived, decoded_at - began, time.perf_counter() - decoded_at)
-            executor.fail(call_id, failure.of_model(exc, method.name, cancelled=about.cancelled), times)
+            executor.fail(
+                call_id,
+                failure.of_model(exc, method.name, cancelled=about.cancelled, request_id=about.request_id),
+                times,
+            )
         else:
             encode = time.perf_counter() - returned
             times = _new_times((began - self._arrived, decoded_at - began, returned - decoded_at, encode, 0))

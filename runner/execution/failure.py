@@ -29,7 +29,7 @@ _TOLD: Final = "__runner_told__"
 _SPOKEN = (InvalidInput, FetchFailed, Cancelled, DeadlineExceeded)
 
 
-def of_model(exc: BaseException, method: str, *, cancelled: bool) -> CallError:
+def of_model(exc: BaseException, method: str, *, cancelled: bool, request_id: str = "") -> CallError:
     """Return the error for what a model's function raised or returned, and log its traceback.
 
     `SystemExit`, `KeyboardInterrupt` and the like end the call and not the worker: they come from the model's code.
@@ -38,19 +38,22 @@ def of_model(exc: BaseException, method: str, *, cancelled: bool) -> CallError:
         exc: what was raised.
         method: the method's name, for the log.
         cancelled: the call had been told to stop, so that nobody is interested in how it did.
+        request_id: the call's, for the log; of a batch that failed as one, that of its first call.
     """
     if isinstance(exc, _SPOKEN):
         return _plain(exc)
     if cancelled:
         return Cancelled("the call was cancelled")
     told = _told(exc)
+    of_request = f" (request {request_id})" if request_id else ""
     if isinstance(exc, EncodeError | ModelError):  # our own words about what the model returned
         if not told:
-            logger.error("%s: %s", method, exc)
+            logger.error("%s: %s%s", method, exc, of_request)
         return ModelError(clip(str(exc)))
     if not told:
-        logger.error("%s raised %s", method, type(exc).__name__, exc_info=exc)
-    return _because(exc, ModelError(clip(f"{type(exc).__name__}: {text_of(exc)}")))
+        logger.error("%s raised %s%s", method, type(exc).__name__, of_request, exc_info=exc)
+    text = text_of(exc)
+    return _because(exc, ModelError(clip(f"{type(exc).__name__}: {text}" if text else type(exc).__name__)))
 
 
 def of_ours(exc: BaseException, doing: str) -> CallError:

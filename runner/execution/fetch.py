@@ -59,6 +59,7 @@ class Fetcher:
         self._resolver = resolver
         self._room = asyncio.Semaphore(MAX_CONCURRENT)
         self._pool: httpcore.AsyncConnectionPool | None = None
+        self._making = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"Fetcher({self._limits}, allow_private={self._allow_private})"
@@ -102,7 +103,7 @@ class Fetcher:
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(len(unresolved), MAX_CONCURRENT_PER_CALL)):
-                    group.create_task(self._work_off(waiting, budget))
+                    group.create_task(self._work_off(waiting, budget), name="a fetch")
         except ExceptionGroup as group_failure:
             raise group_failure.exceptions[0] from None
 
@@ -136,15 +137,16 @@ class Fetcher:
 
     async def _follow(self, url: str) -> bytes:
         """Ask `url` and whatever it redirects to."""
+        pool = await self._connections()
         here = _parse(url)
         for _ in range(self._limits.max_redirects + 1):
-            answer = await self._ask(here)
+            answer = await self._ask(here, pool)
             if isinstance(answer, bytes):
                 return answer
             here = _parse(answer, relative_to=here)
         raise _Failure(f"it redirects more than {self._limits.max_redirects} times")
 
-    async def _ask(self, url: httpx.URL) -> bytes | str:
+    async def _ask(self, url: httpx.URL, pool: httpcore.AsyncConnectionPool) -> bytes | str:
         """Return the body that `url` answers with, or the place it redirects to."""
         import httpcore
 
@@ -162,7 +164,7 @@ class Fetcher:
             extensions={"timeout": {"connect": self._limits.timeout}},
         )
         try:
-            response = await self._connections().handle_async_request(request)
+            response = await pool.handle_async_request(request)
             try:
                 if response.status in _REDIRECTS:
                     return _header(response, b"location") or _fail("it redirects without saying where")
@@ -197,28 +199,36 @@ class Fetcher:
         if size > self._limits.max_bytes:
             raise _Failure(f"it is larger than {self._limits.max_bytes} bytes")
 
-    def _connections(self) -> httpcore.AsyncConnectionPool:
-        """Make the pool on first use: most models never see a URL, and httpcore and the certificates cost 100 ms."""
-        if self._pool is None:
-            import ssl
+    async def _connections(self) -> httpcore.AsyncConnectionPool:
+        """Make the pool on first use: most models never see a URL, and httpcore and the certificates cost 200 ms.
 
-            import certifi
-            import httpcore
+        In a thread, since coroutines of other calls run on this loop.
+        """
+        async with self._making:
+            if self._pool is None:
+                self._pool = await asyncio.to_thread(self._make_pool)
+            return self._pool
 
-            from runner.execution.guarded_network import GuardedNetwork, system_resolver
+    def _make_pool(self) -> httpcore.AsyncConnectionPool:
+        import ssl
 
-            trust = ssl.create_default_context()  # the machine's own authorities
-            trust.load_verify_locations(certifi.where())  # and the public ones, for images that come with none
-            self._pool = httpcore.AsyncConnectionPool(
-                ssl_context=trust,
-                max_connections=MAX_CONCURRENT,
-                max_keepalive_connections=MAX_CONCURRENT_PER_CALL,
-                keepalive_expiry=5.0,  # seconds: the next image of the same call, not the next caller
-                network_backend=GuardedNetwork(
-                    allow_private=self._allow_private, resolver=self._resolver or system_resolver
-                ),
-            )
-        return self._pool
+        import certifi
+        import httpcore
+        import httpx  # noqa: F401  # pyright: ignore[reportUnusedImport]: wanted next, on the loop
+
+        from runner.execution.guarded_network import GuardedNetwork, system_resolver
+
+        trust = ssl.create_default_context()  # the machine's own authorities
+        trust.load_verify_locations(certifi.where())  # and the public ones, for images that come with none
+        return httpcore.AsyncConnectionPool(
+            ssl_context=trust,
+            max_connections=MAX_CONCURRENT,
+            max_keepalive_connections=MAX_CONCURRENT_PER_CALL,
+            keepalive_expiry=5.0,  # seconds: the next image of the same call, not the next caller
+            network_backend=GuardedNetwork(
+                allow_private=self._allow_private, resolver=self._resolver or system_resolver
+            ),
+        )
 
 
 class _Budget:

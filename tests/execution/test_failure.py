@@ -51,6 +51,16 @@ def test_the_log_has_the_traceback_and_the_caller_has_not(caplog):
     assert record.exc_info
 
 
+def test_the_log_names_the_request(caplog):
+    failure.of_model(ValueError("no"), "predict", cancelled=False, request_id="r-1")
+    failure.of_model(EncodeError("returned int"), "predict", cancelled=False, request_id="r-2")
+    assert caplog.messages == ["predict raised ValueError (request r-1)", "predict: returned int (request r-2)"]
+
+
+def test_an_exception_without_a_text_is_its_type():
+    assert str(failure.of_model(MemoryError(), "predict", cancelled=False)) == "MemoryError"
+
+
 def test_the_log_has_once_what_fails_a_whole_batch(caplog):
     kept = ValueError("no")
     for _ in range(2):  # a model may raise the same one again

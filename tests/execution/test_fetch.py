@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -66,6 +67,23 @@ def test_a_page_is_fetched_and_nothing_of_ours_is_told():
         assert "cookie" not in head
         assert "authorization" not in head
 
+    run(test)
+
+
+def test_what_fetching_takes_is_made_once_and_beside_the_loop(monkeypatch):
+    makers: list[threading.Thread] = []
+    make = Fetcher._make_pool
+
+    def noted(fetcher: Fetcher) -> Any:
+        makers.append(threading.current_thread())
+        return make(fetcher)
+
+    async def test(web: Web, fetcher: Fetcher) -> None:
+        await asyncio.gather(*[fetcher.fetch(web.url("/picture")) for _ in range(3)])
+        assert len(makers) == 1
+        assert makers[0] is not threading.current_thread()
+
+    monkeypatch.setattr(Fetcher, "_make_pool", noted)
     run(test)
 
 

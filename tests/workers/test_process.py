@@ -197,8 +197,8 @@ async def test_the_log_has_a_dead_worker_s_last_words_and_its_caller_has_not(cap
             await under_test.call("die_saying", text="no such file: /secret")
         assert "secret" not in str(told.value) + told.value.details
         assert await under_test.call("shout", text="again") == "AGAIN"
-    assert "killed by SIGSEGV; it is started again" in caplog.text
-    assert "its last words:\nprinted while loading\nno such file: /secret" in caplog.text
+    assert "killed by SIGSEGV while it ran die_saying; it is started again" in caplog.text
+    assert "its last words:\n  | printed while loading\n  | no such file: /secret" in caplog.text
 
 
 @on_loop
