@@ -149,11 +149,11 @@ class Coalescer:
         self._last_entry += 1
         return self._last_entry
 
-    def offer(self, job: Job) -> None:
-        """Have a job run in one of the next batches of its point."""
-        job.offered = now = self._clock()
+    def offer(self, job: Job, since: float | None = None) -> None:
+        """Have a job run in one of the next batches of its point. `since`: when it began to wait; None: now."""
+        job.offered = self._clock() if since is None else since
         self._jobs[job.entry.id] = job
-        self.policy.offer(job.entry, now)
+        self.policy.offer(job.entry, job.offered)
         self._quiet = 0
         if not self._looking:
             self._look()

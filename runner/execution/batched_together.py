@@ -121,22 +121,22 @@ class BatchedTogether(RunningCall):
             divisible=True,
         )
 
-    def _offer_members(self, members: Sequence[ReadInput]) -> None:
-        self._offer(ListJob(self, self._entry(members[0].key, [each.place for each in members]), members))
+    def _offer_members(self, members: Sequence[ReadInput], since: float | None = None) -> None:
+        self._offer(ListJob(self, self._entry(members[0].key, [each.place for each in members]), members), since)
 
-    def _offer(self, job: ListJob) -> None:
+    def _offer(self, job: ListJob, since: float | None = None) -> None:
         self._jobs.append(job)
-        self._coalescer.offer(job)
+        self._coalescer.offer(job, since)
 
     def _leave(self, job: ListJob, errors: Mapping[int, CallError], now: float) -> None:
-        """End some of a job that does not wait any more, and have the others wait again."""
+        """End some of a job that does not wait any more, and have the others wait on."""
         self._over(job)
         members = [each for each in job.members() if each.place not in errors]
         for place, error in errors.items():
             times = Times(max(now - job.offered, 0.0), self._decoding)
             self._executor.fail(self._call.id + place, error, times)
         if members:
-            self._offer_members(members)
+            self._offer_members(members, since=job.offered)
 
     def _over(self, job: ListJob) -> None:
         """A job has ended. One that has parted on the way to the device is not known here."""
@@ -194,16 +194,18 @@ class BatchedTogether(RunningCall):
                 self._executor.end(self._call.id + place, end, times)
 
     def refused(self, job: ListJob, error: CallError) -> None:
-        """See `ListOwner`. Of those whose deadlines differ, only some may be out of time."""
+        """See `ListOwner`. Of those whose deadlines differ, only some may be out of time.
+
+        None of them is where the deadline was that of one who went to the device before them.
+        """
         now = time.monotonic()
-        late = [
-            place
-            for place in job.places
-            if not isinstance(error, DeadlineExceeded)
-            or ((deadline := self._contexts.deadline(place)) is not None and deadline <= now)
-        ]
-        if not late:  # the coalescer's clock is a little before ours
-            late = [min(job.places, key=lambda place: self._contexts.deadline(place) or float("inf"))]
+        if isinstance(error, DeadlineExceeded):
+            # The coalescer may have been woken a little before the instant that it is woken for.
+            reached = now if job.entry.deadline is None else max(now, job.entry.deadline)
+            deadlines = ((place, self._contexts.deadline(place)) for place in job.places)
+            late = [place for place, deadline in deadlines if deadline is not None and deadline <= reached]
+        else:
+            late = list(job.places)
         self._leave(job, dict.fromkeys(late, error), now)
 
     def _encoded_at_once(self, job: ListJob, results: Sequence[Any]) -> Payload | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -220,6 +221,39 @@ async def test_a_deadline_is_its_own_calls():
         assert await ends(stage, [calls[0], calls[2]]) == ["A!", "C!"]
         await stage.end(first)
         assert stage.model.runs == [["first"], ["a", "c"]]
+
+
+@on_loop
+@pytest.mark.parametrize("known", [False, True], ids=["the first", "alike"])
+async def test_the_deadline_of_one_who_went_before_is_not_that_of_those_who_wait(known):
+    async with Stage(Model) as stage:
+        if known:
+            await stage.end(stage.call("shout", text="z"))
+            stage.model.runs.clear()
+        first = await occupied(stage)
+        other = stage.call("shout", text="o")
+        calls = stage.call_together("shout", *texts("a", "b", "c", "d"), times_left=[0.02])
+        deadline = stage.executor._calls[calls[0]]._contexts.deadline(0)
+        while stage.executor._batches._shared._in_hand < 2:
+            await turns(1)
+        while time.monotonic() <= deadline:
+            await turns(1)
+        stage.model.gate.set()
+        assert await ends(stage, [first, other, *calls[1:]]) == ["FIRST!", "O!", "B!", "C!", "D!"]
+        await ends(stage, calls[:1])
+        assert stage.model.runs[-1] == ["d"]
+
+
+@on_loop
+async def test_who_stays_when_another_leaves_keeps_their_turn():
+    async with Stage(Model) as stage:
+        first = await occupied(stage)
+        leaves, stays = stage.call_together("shout", *texts("a", "b"))
+        later = stage.call("shout", text="c", mark="?")
+        stage.executor.cancel(leaves)
+        stage.model.gate.set()
+        await ends(stage, [first, leaves, stays, later])
+        assert stage.model.runs == [["first"], ["b"], ["c"]]
 
 
 @on_loop
