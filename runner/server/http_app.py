@@ -64,7 +64,8 @@ class HttpApp:
         if metrics and self._statistics is None:
             return _text(404, "metrics are at the port that http_port names")
         if request.path not in _PATHS and not metrics:
-            return _text(404, f"there is {', '.join(_PATHS)}; calls are made over gRPC")
+            paths = _PATHS if self._statistics is None else (*_PATHS, "/metrics")
+            return _text(404, f"there is {', '.join(paths)}; calls are made over gRPC")
         if request.method not in ("GET", "HEAD"):
             return HttpResponse(status=405, body=b"GET and HEAD only\n", headers=(("allow", "GET, HEAD"),))
         if metrics and self._statistics is not None:
