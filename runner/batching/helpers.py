@@ -196,6 +196,13 @@ class PointCalls:
             if not jobs:
                 del self._waiting[member]
 
+    def close(self) -> None:
+        """Tell whoever stands in a step that nothing comes of it: no thread is to wait for a loop that has ended."""
+        for jobs in list(self._waiting.values()):
+            for job in tuple(jobs):
+                self._coalescer.withdraw(job)  # or it is in hand, and nobody looks at its result
+                job.refuse(Cancelled("the worker is stopping"))
+
     # The three kinds of callers.
 
     def _awaited(self, steps: _Steps) -> asyncio.Future[list[Any]]:

@@ -97,6 +97,8 @@ class Batches:
 
     async def close(self) -> None:
         """Stop. What a device thread runs now is left to end by itself."""
+        if self._points is not None:
+            self._points.close()
         for coalescer in self._coalescers:
             coalescer.close()
         for loop in self._loops:

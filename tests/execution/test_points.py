@@ -287,6 +287,21 @@ async def test_a_cancelled_thread_is_let_go():
 
 
 @on_loop
+async def test_no_thread_waits_for_a_step_once_the_worker_has_stopped():
+    async with Stage(Model) as stage:
+        stage.model.gate.clear()
+        in_hand = stage.call("plain", number=1)
+        await asyncio.to_thread(stage.model.entered.wait, 10)
+        waits = stage.call("plain", number=2)
+        while len(stage.executor._batches._shared.policy) < 1:
+            await asyncio.to_thread(threading.Event().wait, 0)  # as above
+        await stage.executor.close()
+        ends = await asyncio.gather(*(stage.end(call) for call in (in_hand, waits)), return_exceptions=True)
+        assert [type(end) for end in ends] == [Cancelled, Cancelled]
+        stage.model.gate.set()
+
+
+@on_loop
 async def test_a_step_that_was_given_up_is_not_run():
     async with Stage(Model) as stage:
         stage.model.gate.clear()
