@@ -7,6 +7,7 @@ import fcntl
 import logging
 import random
 import re
+import socket
 import termios
 from array import array
 from dataclasses import dataclass
@@ -312,8 +313,11 @@ class Http2Protocol(asyncio.BufferedProtocol):
             return False
         if transport.get_write_buffer_size():
             return True
+        end = transport.get_extra_info("socket")
+        if end.family == socket.AF_UNIX:
+            return False  # what was said is there, read or not, and stays
         left = array("i", [0])
-        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, left)
+        fcntl.ioctl(end.fileno(), termios.TIOCOUTQ, left)
         return left[0] > 0
 
     def _look(self) -> None:
@@ -325,7 +329,7 @@ class Http2Protocol(asyncio.BufferedProtocol):
         silence = self._server.patience.silence
         now = self._loop.time()  # timers may come a little early, and so the instants below do
         quiet = now - self._heard
-        if self._stuck or connection.pinged or (self._leaving and quiet >= silence * 0.99):
+        if self._stuck or connection.pinged:
             logger.info("a client at %s does not answer: its connection is closed", host_of(transport))
             transport.abort()
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -67,6 +68,8 @@ def inherited_sockets(environment: Mapping[str, str]) -> list[socket.socket]:
 
 
 def _unix(path: str) -> socket.socket:
+    if not path:  # the kernel would make up a name
+        raise OSError(errno.EINVAL, "unix: needs a path behind it")
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if _is_left_over(path):
@@ -74,8 +77,10 @@ def _unix(path: str) -> socket.socket:
         opened.bind(path)
         opened.listen(_BACKLOG)
         opened.setblocking(False)
-    except OSError:
+    except OSError as exc:
         opened.close()
+        if exc.errno == errno.EADDRINUSE:
+            raise OSError(errno.EEXIST, "a server listens there, or it is no socket") from None
         raise
     return opened
 

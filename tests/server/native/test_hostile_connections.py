@@ -316,6 +316,22 @@ async def test_who_never_reads_is_answered_no_further_and_then_gone():
 
 
 @on_loop
+async def test_who_talks_and_never_reads_is_gone_too():
+    """It is never silent for long, and so never asked whether it is there."""
+    async with beset(patience=Patience(silence=0.1)) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
+        client = Client(reader, writer)
+        writer.write(PREFACE + bytes(Frame(SETTINGS, 0, 0, b"\0\4" + word(2**31 - 1))))
+        client.write(Frame(WINDOW_UPDATE, 0, 0, WIDE))
+        client.ask(1, b"/t/Forever", b"")
+        gone = asyncio.ensure_future(server.rpcs.stopped.wait())
+        while not gone.done():
+            client.write(Frame(WINDOW_UPDATE, 0, 0, word(1)))
+            await asyncio.wait((gone,), timeout=0.02)
+        client.close()
+
+
+@on_loop
 async def test_many_idle_connections_cost_little():
     async with beset() as server:
         before = resident_bytes()

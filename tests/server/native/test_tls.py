@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from runner.config import Tls
 from runner.server.certificates import Certificates
+from runner.server.native.protocol import Patience
 from runner.server.native.transport import NativeTransport
 from runner.server.status import rpc_status
 from tests.authority import Authority
@@ -42,8 +44,10 @@ async def echo(opened: grpc.aio.Channel) -> bytes:
         return await opened.unary_unary("/t/Echo")(b"hello", timeout=10)
 
 
-def transport(rpcs: Rpcs) -> NativeTransport:
-    return NativeTransport(rpcs.table(), max_message_bytes=1 << 20, status_of=rpc_status, http1=http1)
+def transport(rpcs: Rpcs, patience: Patience | None = None) -> NativeTransport:
+    return NativeTransport(
+        rpcs.table(), max_message_bytes=1 << 20, status_of=rpc_status, http1=http1, patience=patience
+    )
 
 
 @on_loop
@@ -77,6 +81,22 @@ async def test_a_certificate_that_is_renewed(tmp_path: Path) -> None:
     with pytest.raises(grpc.aio.AioRpcError):
         async with channel(port, first) as old:
             await old.unary_unary("/t/Echo")(b"hello", timeout=2)
+    await under_test.close()
+
+
+@on_loop
+async def test_who_does_not_shake_hands_is_hung_up_on(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    signed = authority.sign("server")
+    certificates = Certificates(Tls(certificate=signed.certificate, key=signed.key))
+    under_test = transport(Rpcs(), patience=Patience(first_bytes=0.1))
+    port = await under_test.listen("localhost", 0, certificates)
+    reader, writer = await asyncio.open_connection("localhost", port)
+    writer.write(b"\x16\x03\x01\x02\x00\x01")  # the beginning of its greeting
+    with contextlib.suppress(ConnectionError):
+        await reader.read()
+    writer.close()
+    assert await echo(channel(port, authority)) == b"hello"
     await under_test.close()
 
 

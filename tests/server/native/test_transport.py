@@ -14,7 +14,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from runner.http2.frames import ACK, DATA, GOAWAY, PING, WINDOW_UPDATE
+from runner.http2.frames import ACK, DATA, GOAWAY, PING, PREFACE, SETTINGS, WINDOW_UPDATE
 from runner.server.native import transport
 from runner.server.native.protocol import Patience
 from runner.server.native.sockets import open_sockets
@@ -257,10 +257,44 @@ async def test_a_socket_in_the_file_system(tmp_path: Path) -> None:
             async with grpc.aio.insecure_channel(f"unix:{path}", options=options) as channel:
                 assert await channel.unary_unary("/t/Echo")(b"hello") == b"hello"
             assert rpcs.infos[0].peer == "unix"
-            with pytest.raises(OSError, match="in use"):
+            with pytest.raises(OSError, match="a server listens there"):
                 open_sockets(f"unix:{path}", 0)
         finally:
             await transport.close()
+
+
+@on_loop
+async def test_a_client_that_reads_nothing_does_not_hold_up_the_end_of_a_socket_in_the_file_system(tmp_path) -> None:
+    under_test = NativeTransport(Rpcs().table(), max_message_bytes=1 << 20, status_of=rpc_status, http1=http1)
+    await under_test.listen(f"unix:{tmp_path}/socket", 0)
+    reader, writer = await asyncio.open_unix_connection(f"{tmp_path}/socket")
+    writer.write(PREFACE + bytes(Frame(SETTINGS)))
+    await reader.readexactly(9)
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    async with asyncio.timeout(10.0):
+        await under_test.drain(1000.0)
+    writer.close()
+
+
+@pytest.mark.parametrize(("name", "why"), [("", "needs a path"), ("file", "no socket")])
+def test_a_path_that_cannot_be_had(name: str, why: str, tmp_path) -> None:
+    (tmp_path / "file").write_text("of somebody")
+    with pytest.raises(OSError, match=why):
+        open_sockets(f"unix:{tmp_path / name if name else ''}", 0)
+    assert (tmp_path / "file").read_text() == "of somebody"
+
+
+@on_loop
+async def test_who_is_told_that_this_was_all_and_does_not_leave_is_left() -> None:
+    left = asyncio.Event()
+    async with served(patience=Patience(silence=0.05), on_left=left.set) as server:
+        client = await Client.connect(server.port)
+        client.write(Frame(GOAWAY, 0, 0, bytes(8)))
+        assert await client.next(99) is None  # and it keeps its own side open
+        while server.transport.connections:
+            left.clear()
+            await left.wait()
+        client.close()
 
 
 def test_a_taken_port() -> None:
