@@ -9,6 +9,7 @@ import importlib
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from runner import errors
 from runner.cli.main import _parser
 from runner.config import load_server_config
 from runner.errors import CallError, ErrorKind, RunnerError
+from runner.http2.limits import Limits
 from runner.model import ModelClass
+from runner.options import MethodOptions
 from runner.server.ingress import messages as ingress_messages
 from runner.server.status import Code, GrpcCode, code_of, grpc_code_of
 from runner.signature.publish import publish
@@ -249,6 +252,20 @@ def test_fixed_limits():
         name, file = re.fullmatch(r"`(\w+)` in `(\S+)\.py`", where).groups()
         module = importlib.import_module(file.replace("/", "."))
         assert getattr(module, name) == int(value.removesuffix(" bytes")), what
+
+
+def test_limits_of_a_connection():
+    table = " ".join(value for _, value, *_ in rows(SERVER, start="| limit of one connection |"))
+    told = set(re.findall(r"\d+", table))
+    untold = {"header_table_bytes"}  # HTTP/2's own
+    for field in fields(Limits):
+        assert field.name in untold or str(int(field.default)) in told, field.name
+
+
+def test_options_of_methods():
+    tables = rows(MODELS, start="| option of `@ModelClass.method` |") + rows(MODELS, start="| option of any method |")
+    told = {name for first, *_ in tables for name in re.findall(r"`(\w+)`", first)}
+    assert told == {field.name for field in fields(MethodOptions)}
 
 
 @pytest.mark.parametrize("page", [MODELS, SERVER], ids=lambda page: page.name)

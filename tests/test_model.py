@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextvars
+import dataclasses
 import functools
+import inspect
+import typing
 
 import pytest
 
@@ -146,3 +149,10 @@ def test_context_and_usage_are_those_of_the_current_call():
         assert context.take_usage() == (3, 4, 0)
 
     contextvars.copy_context().run(body)
+
+
+def test_editors_are_told_of_every_option():
+    written = inspect.signature(typing.get_overloads(ModelClass.method)[-1]).parameters
+    assert {name: parameter.default for name, parameter in written.items()} == {
+        field.name: field.default for field in dataclasses.fields(MethodOptions)
+    }
