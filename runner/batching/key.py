@@ -35,7 +35,10 @@ def shared_key(value: Any) -> Hashable:
     if kind.__module__.startswith("runner.types."):
         return (kind, tuple((name, shared_key(getattr(value, name))) for name in _public(kind)))
     if hasattr(value, "mode") and hasattr(value, "tobytes"):  # an image of Pillow's
-        return (kind, value.mode, value.size, value.tobytes())
+        pixels = value.tobytes()  # which also loads what else there is to know
+        palette = getattr(value, "palette", None)
+        colours = None if palette is None else (palette.mode, bytes(palette.tobytes()))
+        return (kind, value.mode, value.size, pixels, colours, shared_key(value.info))
     return (kind, id(value))  # nothing is known of it: it shares a batch with nobody
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,6 +53,23 @@ def test_equal_values_share(one: object, other: object) -> None:
 
 def test_different_values_do_not() -> None:
     assert len({shared_key(value) for value in DIFFERENT}) == len(DIFFERENT)
+
+
+def test_pixels_that_stand_for_other_colours_are_others() -> None:
+    pillow = pytest.importorskip("PIL.Image")
+
+    def plain(colour: str, transparency: int | None = None) -> Any:
+        image = pillow.new("RGB", (4, 4), colour).convert("P", palette=pillow.Palette.ADAPTIVE)
+        file = io.BytesIO()
+        image.save(file, "PNG", **({} if transparency is None else {"transparency": transparency}))
+        return pillow.open(file)
+
+    keys = [shared_key(image) for image in (plain("red"), plain("blue"), plain("red", 0), plain("red"))]
+    assert keys[0] == keys[3]
+    assert len(set(keys)) == 3
+    turned = plain("red")
+    turned.info["exif"] = b"another orientation"
+    assert shared_key(turned) not in keys
 
 
 def test_tensors_of_any_dtype_are_compared_by_their_values() -> None:
