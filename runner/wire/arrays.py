@@ -113,9 +113,10 @@ def _framed(values: object, before: bytes, after: bytes) -> Payload:
 
 
 def _kind(value: object) -> Hashable:
-    if type(value) is not np.ndarray or not value.dtype.isnative:
+    if type(value) is not np.ndarray:
         return None
-    return value.dtype, value.shape
+    dtype = value.dtype
+    return (dtype, value.shape) if dtype.isnative and dtype.kind in _KINDS else None
 
 
 def _content(value: object) -> Payload:
@@ -229,6 +230,8 @@ def _name(dtype: np.dtype[Any]) -> str:
 
 
 def _as_array(value: object) -> NDArray[Any]:
+    if isinstance(value, np.ma.MaskedArray):
+        raise EncodeError("needs an array of numbers, got a masked one; say what stands behind its mask with .filled()")
     if isinstance(value, np.ndarray | np.generic):
         return np.asarray(cast(Any, value))
     torch: Any = sys.modules.get("torch")  # whoever has a tensor has imported it

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
-from typing import assert_never, cast
+from typing import Final, assert_never, cast
 
 from runner.errors import InvalidInput
 from runner.signature.tree import Array, FieldsOf, Json, Leaf, ListOf, LiteralOf, Node, OptionalOf, TupleOf
@@ -19,6 +19,9 @@ from runner.wire.leaves import json_codec, leaf_codec, literal_codec, repeated_f
 from runner.wire.mismatch import EncodeError, expect_zero, is_none, misplaced, needs, set_none
 from runner.wire.pb import inference_pb2 as pb
 from runner.wire.value import ApartCodec, ValueCodec, or_json_text, under
+
+_NO_LISTS: Final = (str, bytes, bytearray, AbstractSet, Mapping, NamedFields)
+"""What has elements, and is not a list all the same."""
 
 
 def compile_codec(node: Node) -> ValueCodec:
@@ -170,10 +173,10 @@ def _optional(codec: ValueCodec) -> ValueCodec:
 
 
 def _items(value: object, what: str) -> Iterable[object]:
-    """Return the elements of a list, a tuple or an array; strings, sets and dicts are no lists."""
+    """Return the elements of a list, a tuple or an array."""
     if isinstance(value, list | tuple):
         return cast(list[object], value)
-    if isinstance(value, str | bytes | AbstractSet | Mapping) or not hasattr(value, "__len__"):
+    if isinstance(value, _NO_LISTS) or not hasattr(value, "__len__"):
         raise needs(what, cast(object, value))
     if getattr(value, "shape", None) == () or not isinstance(value, Iterable):
         raise needs(what, value)

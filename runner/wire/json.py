@@ -16,7 +16,7 @@ from google.protobuf.struct_pb2 import NULL_VALUE, ListValue, Struct, Value
 
 from runner.errors import InvalidInput
 from runner.types import JSON
-from runner.wire.mismatch import EncodeError, describe, plain
+from runner.wire.mismatch import EncodeError, describe, is_time, plain
 
 LIST_KEY: Final = "_list"
 VALUE_KEY: Final = "_value"
@@ -36,7 +36,7 @@ def encode_document(document: object, struct: Struct) -> None:
     Raises:
         EncodeError: something in it is not JSON, and where.
     """
-    document = _own(document)
+    document = own(document)
     if isinstance(document, Mapping):
         fields = cast(Mapping[object, object], document)
         if len(fields) == 1 and (LIST_KEY in fields or VALUE_KEY in fields):
@@ -106,7 +106,7 @@ def _encode_list(items: list[object] | tuple[object, ...], target: ListValue, de
 
 
 def _encode_value(value: object, target: Value, depth: int) -> None:
-    value = _own(value)
+    value = own(value)
     if value is None:
         target.null_value = NULL_VALUE
     elif isinstance(value, bool):
@@ -130,7 +130,7 @@ def _encode_value(value: object, target: Value, depth: int) -> None:
         raise EncodeError(f"JSON cannot hold a value of type {type(value).__name__}")
 
 
-def _own(value: object) -> object:
+def own(value: object) -> object:
     """Return the Python value behind a `JSON`, an array or a scalar of numpy or torch."""
     if type(value) in _PLAIN:
         return value
@@ -138,7 +138,7 @@ def _own(value: object) -> object:
         return value.value
     value = plain(value)
     to_list = getattr(value, "tolist", None)
-    return value if to_list is None else to_list()
+    return value if to_list is None or is_time(value) else to_list()
 
 
 _PLAIN: Final = frozenset((str, int, float, bool, type(None), dict, list))

@@ -147,12 +147,11 @@ def json_codec(shape: JsonShape) -> ValueCodec:
         return document if wrap is None else wrap(document)
 
     def encode(value: object, data: pb.Data) -> None:
-        if isinstance(value, JSON):
-            value = value.value
+        value = json.own(value)
         if shape is JsonShape.OBJECT and not isinstance(value, Mapping):
             raise needs("a dict", value)
-        if shape is JsonShape.ARRAY and isinstance(value, Mapping | str):
-            raise needs("a list", cast(object, value))
+        if shape is JsonShape.ARRAY and not isinstance(value, list | tuple):
+            raise needs("a list", value)
         if value is None and holds_none:
             set_none(data)
         else:

@@ -29,6 +29,9 @@ _WORDS: Final = {
     "struct_value": "a JSON document",
 }
 
+_LONG_INT: Final = 256
+"""Bits of an integer that is not written out: Python refuses to, beyond some thousand digits."""
+
 
 class EncodeError(ValueError):
     """A value of ours does not fit the type it was declared with.
@@ -52,6 +55,8 @@ def describe(value: object) -> str:
     name = type(value).__name__
     if value is None:
         return "None"
+    if isinstance(value, int) and value.bit_length() > _LONG_INT:
+        return f"{name} of {value.bit_length()} bits"
     if isinstance(value, bool | int | float | str):
         text = repr(value)
         return f"{name} {text if len(text) <= 60 else text[:57] + '...'}"
@@ -111,5 +116,11 @@ def misplaced(data: pb.Data, what: str) -> InvalidInput:
 def plain(value: object) -> object:
     """Return numpy's and torch's scalars and 0-d arrays as Python's own; anything else as it is."""
     if getattr(value, "shape", None) == () and (item := getattr(value, "item", None)) is not None:
-        return item()
+        # What numpy masks would become a zero.
+        return value if is_time(value) or hasattr(value, "filled") else item()
     return value
+
+
+def is_time(value: object) -> bool:
+    """Tell whether a value is of numpy's instants or durations, which would become numbers of nanoseconds unseen."""
+    return getattr(getattr(value, "dtype", None), "kind", None) in ("M", "m")

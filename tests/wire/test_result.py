@@ -8,6 +8,7 @@ import pytest
 from runner.errors import InvalidInput
 from runner.signature.method import Cardinality, MethodSignature
 from runner.signature.tree import Array, Json, JsonShape, Kind, Leaf, ListOf, LiteralOf, Node, TupleOf
+from runner.types import NamedFields
 from runner.wire.mismatch import EncodeError
 from runner.wire.pb import inference_pb2 as pb
 from runner.wire.result import ResultCodec
@@ -48,17 +49,31 @@ class TestResults:
         [
             (STR, None, r"predict\(\) returned .*needs a str, got None"),
             (INT, 1.5, "needs an int, got float 1.5"),
+            pytest.param(INT, 10**5000, "needs an int of 64 bits, got int of 16610 bits", id="a long int"),
+            pytest.param(STR, 10**5000, "needs a str, got int of 16610 bits", id="a long int for a str"),
+            (INT, np.datetime64("2020", "ns"), "needs an int, got datetime64"),
+            (FLOAT, np.timedelta64(5, "ns"), "needs a float, got timedelta64"),
+            (ListOf(FLOAT), np.ma.array([1.0, 2.0], mask=[0, 1]), r"return\[1\].*needs a float, got MaskedConstant"),
             (INT, np.array([1]), r"needs an int, got ndarray of shape \(1,\)"),
             (FLOAT, "1.5", "needs a float, got str '1.5'"),
             (BOOL, 2, "needs a bool, got int 2"),
             (ListOf(INT), [1, "x"], r"return\[1\].*needs an int, got str 'x'"),
             (ListOf(STR), "abc", "needs a list, got str 'abc'"),
             (ListOf(STR), {"a"}, "needs a list, got set"),
+            (ListOf(STR), NamedFields(a=1), "needs a list, got NamedFields"),
+            (ListOf(INT), bytearray(b"abc"), "needs a list, got bytearray of length 3"),
             (TupleOf((INT, INT)), (1,), "needs a tuple of 2, got tuple of length 1"),
             (LiteralOf(("a", "b")), "c", "needs one of 'a', 'b', got str 'c'"),
             (Json(JsonShape.OBJECT), [1], "needs a dict, got list"),
+            (Json(JsonShape.ARRAY), 5, "needs a list, got int 5"),
+            (Json(JsonShape.ARRAY), np.float32(0.5), "needs a list, got float 0.5"),
+            (Json(JsonShape.ARRAY), None, "needs a list, got None"),
+            (Json(), {"a": np.array(["2020"], "M8[ns]")}, r"return\.a.*type ndarray"),
+            (Json(), {"a": np.timedelta64(5, "ns")}, r"return\.a.*type timedelta64"),
             (Json(), {"a": object()}, r"return\.a.*type object"),
             (Array(), np.array(["x"]), "array of numbers"),
+            (Array(), np.full(100_000, None), "array of numbers, got one of dtype object"),
+            (Array(), np.ma.array([1, 2], mask=[0, 1]), "got a masked one"),
             (IMAGE, b"png", "needs an Image, got bytes of length 3"),
         ],
     )
