@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 import zlib
 
 import pytest
@@ -38,6 +39,19 @@ def test_what_is_broken(broken):
     with pytest.raises(CallFailure) as raised:
         decompressor("gzip")(broken, 100)
     assert raised.value.code is StatusCode.INTERNAL
+
+
+def test_a_bomb_takes_no_memory_beyond_the_limit():
+    bomb = gzip.compress(bytes(32 << 20))
+    decompress = decompressor("gzip")
+    assert decompress is not None
+    tracemalloc.start()
+    try:
+        with pytest.raises(CallFailure):
+            decompress(bomb, 1000)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_unknown_codings():
