@@ -76,15 +76,6 @@ class Packed:
         return self._decompress(self._data, self._max_bytes)
 
 
-def plain(message: Message | Packed) -> Message:
-    """Return a message as it was before it was compressed, if it was.
-
-    Raises:
-        CallFailure: see `Packed.plain`.
-    """
-    return message.plain() if isinstance(message, Packed) else message
-
-
 class MessageReader:
     """Cuts the body of one stream into messages.
 

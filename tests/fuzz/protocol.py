@@ -14,7 +14,7 @@ from pathlib import Path
 import hpack
 
 from runner.grpc_protocol.compression import compress, decompressor
-from runner.grpc_protocol.messages import MessageReader, frame, plain
+from runner.grpc_protocol.messages import Message, MessageReader, Packed, frame
 from runner.grpc_protocol.metadata import read_pairs
 from runner.grpc_protocol.request import Refusal, read_head
 from runner.grpc_protocol.status import CallFailure, decode_message, encode_message
@@ -31,6 +31,11 @@ _READ = 8 * 1024
 
 _OF_OURS = ("a size update stands behind a field", "an integer is longer than 32 bits")
 """Where we are stricter than the other decoder."""
+
+
+def plain(message: Message | Packed) -> Message:
+    """Return a message as it was before it was compressed, if it was."""
+    return message.plain() if isinstance(message, Packed) else message
 
 
 def pieces(message: bytes) -> Iterator[bytes]:

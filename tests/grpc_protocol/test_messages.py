@@ -10,10 +10,15 @@ from hypothesis import strategies as st
 
 from runner.grpc_protocol import messages as module
 from runner.grpc_protocol.compression import compress, decompressor
-from runner.grpc_protocol.messages import HEAD, MessageReader, Packed, frame, plain
+from runner.grpc_protocol.messages import HEAD, Message, MessageReader, Packed, frame
 from runner.grpc_protocol.status import CallFailure, StatusCode
 
 MESSAGES = st.lists(st.binary(max_size=40) | st.sampled_from([15_000, 16_384, 40_000, 300_000]).map(bytes), max_size=6)
+
+
+def plain(message: Message | Packed) -> Message:
+    """Return a message as it was before it was compressed, if it was."""
+    return message.plain() if isinstance(message, Packed) else message
 
 
 def fed(reader: MessageReader, data: bytes, sizes: list[int] | None = None) -> list[bytes | memoryview]:

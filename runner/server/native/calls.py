@@ -8,10 +8,11 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from runner.grpc_protocol.compression import IDENTITY, choose
-from runner.grpc_protocol.messages import MemoryFor
+from runner.grpc_protocol.messages import MemoryFor, Packed
 from runner.grpc_protocol.metadata import Pair
 from runner.grpc_protocol.request import Refusal, read_head, read_own
 from runner.grpc_protocol.response import response_trailers, trailers_only
@@ -44,6 +45,10 @@ them."""
 
 MAX_GATHERED = 64
 """Calls that are begun together. A worker may have the first ones of a long read while the others are still read."""
+
+UNPACKED_APART = 4 * 1024
+"""bytes of a compressed message from which on a thread reads it: it may be a thousand times as long, and the loop would
+stand still for seconds. One at a time, so that no more than one has memory that no queue knows of."""
 
 MAX_LASTING = 4096
 """Calls of all connections that go on until their clients leave, such as those that watch the server's health."""
@@ -81,6 +86,7 @@ class Calls:
         self._idle: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._lasting: set[StreamCall] = set()
+        self._unpacker: ThreadPoolExecutor | None = None
         self._gathered: list[UnaryCall] = []  # calls that came in the piece that is read
         self._rpc: UnaryRpc | None = None  # what they ask for
         self._due = False  # they are begun when the turn of the loop ends
@@ -160,6 +166,18 @@ class Calls:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    async def unpacked(self, packed: Packed) -> bytes:
+        """Return a message that came compressed.
+
+        Raises:
+            CallFailure: see `Packed.plain`.
+        """
+        if len(packed) < UNPACKED_APART:
+            return packed.plain()
+        if self._unpacker is None:
+            self._unpacker = ThreadPoolExecutor(1, thread_name_prefix="unpacker")
+        return await asyncio.get_running_loop().run_in_executor(self._unpacker, packed.plain)
 
     def gather(self, rpc: UnaryRpc, call: UnaryCall) -> None:
         """Have an RPC begin with a call, and with others that come with it, when `begin` is called or before."""
@@ -286,6 +304,9 @@ class Calls:
     async def ended(self) -> None:
         """Wait until the tasks of all calls have ended. Each was cancelled with its stream."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._unpacker is not None:
+            self._unpacker.shutdown(wait=False, cancel_futures=True)
+            self._unpacker = None
 
     def trailers(self, error: BaseException, metadata: Sequence[Pair] = ()) -> Fields:
         """Return what a call that failed ends with, and metadata behind it."""

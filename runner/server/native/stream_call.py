@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
 
-from runner.grpc_protocol.messages import Message, Packed, plain
+from runner.grpc_protocol.messages import Message, Packed
 from runner.grpc_protocol.response import response_trailers
 from runner.grpc_protocol.status import CallFailure, StatusCode
 from runner.http2.connection import Connection
@@ -91,11 +91,13 @@ class StreamCall(Call):
         self.connection.inflow.consumed(self, len(message))
         self._expect()  # before, there was perhaps no room
         try:
-            return bytes(plain(message))  # short ones are already
+            if isinstance(message, Packed):
+                return await self._calls.unpacked(message)
         except CallFailure as failure:
             self._fail(failure)
             await asyncio.get_running_loop().create_future()  # which cancels whoever reads
             raise AssertionError("the call's task was cancelled") from failure
+        return bytes(message)  # short ones are already
 
     def dismiss(self) -> None:
         """End the call: the server stops."""

@@ -6,12 +6,13 @@ Most of what a small call costs is the loop's turns that a task and its futures 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from runner.grpc_protocol.compression import IDENTITY
 from runner.grpc_protocol.messages import HEAD as MESSAGE_HEAD
-from runner.grpc_protocol.messages import Message, plain
+from runner.grpc_protocol.messages import Message, Packed
 from runner.grpc_protocol.response import response_trailers
 from runner.grpc_protocol.status import CallFailure, StatusCode
 from runner.http2.connection import Connection
@@ -92,15 +93,39 @@ class UnaryCall(Call):
             messages = self._feed(data, start, stop, ended, self._calls.memory_for)
             if ended and not messages:
                 raise CallFailure(StatusCode.INTERNAL, "the request has no message")
-            request = plain(messages[0]) if messages else None
         except CallFailure as failure:
             self._fail(failure)
         else:
-            if request is None:
+            if not messages:
                 self._calls.heard(self)
                 self._expect()
+            elif isinstance(messages[0], Packed):
+                self._unpack(rpc, messages[0])
             else:
-                self._begin(rpc, request)
+                self._begin(rpc, messages[0])
+
+    def _unpack(self, rpc: UnaryRpc, packed: Packed) -> None:
+        self._rpc = None
+        self._calls.asked(self)
+        self._count_arrived(len(packed))  # until it is read
+        if self.deadline is None and self.meaning.timeout is not None:
+            self.deadline = time.monotonic() + self.meaning.timeout
+        self._task = self._calls.start(self._begin_unpacked(rpc, packed))
+
+    async def _begin_unpacked(self, rpc: UnaryRpc, packed: Packed) -> None:
+        self._calls.count(1)
+        try:
+            request = await self._calls.unpacked(packed)
+        except CallFailure as failure:
+            self._task = None
+            self._fail(failure)
+        else:
+            self._task = None
+            self._count_arrived(0)
+            self._begin(rpc, request)
+            self._calls.begin()
+        finally:
+            self._calls.count(-1)
 
     def on_trailers(self, fields: Fields) -> None:
         """See `Stream`."""

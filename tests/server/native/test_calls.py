@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
+import threading
+import time
 from typing import Any
 
 import grpc
@@ -13,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.grpc_protocol.compression import choose, compress, decompressor
-from runner.grpc_protocol.messages import MessageReader, frame
+from runner.grpc_protocol.messages import MessageReader, Packed, frame
 from runner.http2.frames import DATA, END_STREAM, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE
 from runner.http2.limits import Limits
 from runner.http2.sender import HIGH_WATER
+from runner.server.native import calls
 from tests.http2.peer import Frame, word
 from tests.running import on_loop, resident_bytes, run_on_fresh_loop
 from tests.server.native.serving import Client, served
@@ -149,6 +153,81 @@ async def test_messages_of_a_stream_stay_compressed_until_they_are_taken() -> No
         assert resident_bytes() - before < 32e6
         client.close()
         assert await channel.unary_unary("/t/Echo")(b"hello") == b"hello"
+
+
+class Held:
+    """Has threads wait before they read a compressed message."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.reached = asyncio.Event()
+        self.release = threading.Event()
+        self.whole = Packed.plain
+        monkeypatch.setattr(Packed, "plain", lambda packed: self.plain(packed))
+
+    def plain(self, packed: Packed) -> bytes:
+        self.loop.call_soon_threadsafe(self.reached.set)
+        assert self.release.wait(10.0), "the loop stood still for it"
+        return self.whole(packed)
+
+
+LONG = random.Random(1).randbytes(2 * calls.UNPACKED_APART)
+
+
+@pytest.mark.parametrize("path", ["/t/Chat", "/t/Echo", "/t/Begun"])
+def test_a_long_compressed_message_holds_up_nobody_else(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    @on_loop
+    async def scenario() -> None:
+        held = Held(monkeypatch)
+        async with served() as server, server.channel() as channel:
+            client = await Client.connect(server.port)
+            client.ask(1, path.encode(), end=False, coding=b"gzip", more=[(b"grpc-timeout", b"1H")])
+            client.write(Frame(DATA, END_STREAM, 1, frame(compress("gzip", LONG), compressed=True)))
+            await held.reached.wait()
+            assert server.transport.calls.active == 1
+            assert await channel.unary_unary("/t/Echo")(b"hello") == b"hello"
+            held.release.set()
+            data = await client.next(DATA)
+            assert data is not None
+            assert data.payload == frame(LONG)
+            client.close()
+
+    scenario()
+
+
+@on_loop
+async def test_who_leaves_while_a_message_is_read_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Held(monkeypatch)
+    async with served() as server:
+        client = await Client.connect(server.port)
+        client.ask(1, b"/t/Begun", end=False, coding=b"gzip")
+        client.write(Frame(DATA, END_STREAM, 1, frame(compress("gzip", LONG), compressed=True)))
+        await held.reached.wait()
+        assert server.transport.calls._arriving_bytes > len(LONG)
+        client.write(Frame(RST_STREAM, 0, 1, word(8)))
+        await server.transport.calls.idle()
+        assert server.transport.calls._arriving_bytes == 0
+        assert server.rpcs.begun == []
+        held.release.set()
+        client.close()
+
+
+@on_loop
+async def test_the_deadline_of_a_call_counts_from_before_its_message_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Held(monkeypatch)
+    async with served() as server:
+        client = await Client.connect(server.port)
+        before = time.monotonic()
+        client.ask(1, b"/t/Echo", end=False, coding=b"gzip", more=[(b"grpc-timeout", b"100S")])
+        client.write(Frame(DATA, END_STREAM, 1, frame(compress("gzip", LONG), compressed=True)))
+        await held.reached.wait()
+        reached = time.monotonic()
+        held.release.set()
+        await client.next(DATA)
+        (info,) = server.rpcs.infos
+        assert info.deadline is not None
+        assert before + 100.0 <= info.deadline <= reached + 100.0
+        client.close()
 
 
 @pytest.mark.parametrize("path", [b"/t/Chat", b"/t/Collect", b"/t/Repeat", b"/t/Echo"])
