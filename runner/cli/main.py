@@ -12,7 +12,7 @@ from typing import cast
 
 from runner.cli import call, check, describe, init, serve, swap, top
 from runner.cli.usage import Parser, UsageError
-from runner.errors import ConfigError, RunnerError
+from runner.errors import ConfigError, RunnerError, Unauthenticated
 
 __all__ = ["main"]
 
@@ -51,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.filename is None or error.strerror is None:
             return _complain(error, 1)
         return _complain(UsageError(f"{error.filename}: {error.strerror}"), 1)
+    except Unauthenticated as error:
+        return _complain(UsageError(f"{error}; --pat or RUNNER_PAT gives it one"), 1)
     except RunnerError as error:
         return _complain(error, 1)
     except KeyboardInterrupt:

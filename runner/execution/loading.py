@@ -79,6 +79,11 @@ def load_model(model_class: type[ModelClass], device: str) -> ModelClass:
     Raises:
         LoadError: the model's own code raised.
     """
+    if wanted := [each.name for each in _arguments_of(model_class) if each.default is inspect.Parameter.empty]:
+        raise LoadError(
+            f"{model_class.__name__} failed to load: its __init__ wants {', '.join(wanted)}, and a model is made "
+            "without arguments; give them defaults, or read what it needs in load_model"
+        )
     try:
         model = instantiate(model_class, device)
         # A coroutine would never run, and the model would answer without its weights.
@@ -92,6 +97,13 @@ def load_model(model_class: type[ModelClass], device: str) -> ModelClass:
     except BaseException as exc:
         raise _load_error(f"{model_class.__name__} failed to load", exc) from exc
     return model
+
+
+def _arguments_of(model_class: type[ModelClass]) -> list[inspect.Parameter]:
+    """Return what its constructor takes, but for `*args` and `**kwargs`."""
+    parameters = list(inspect.signature(model_class.__init__).parameters.values())[1:]
+    rest = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [each for each in parameters if each.kind not in rest]
 
 
 def _import(path: Path) -> ModuleType:

@@ -166,7 +166,9 @@ def options_of(
     methods = methods_of(model_class)
     for name, changes in overrides.items():
         if name not in methods:
-            raise SignatureError(f"methods.{name}: {model_class.__name__} has no such method, but {', '.join(methods)}")
+            raise SignatureError(
+                f"methods.{name}: {model_class.__name__} has no such method; it has {', '.join(methods)}"
+            )
         try:
             methods[name] = methods[name].with_overrides(changes)
         except (TypeError, ValueError) as exc:

@@ -188,7 +188,10 @@ def test_a_model_knows_its_device_from_the_start(directory):
         ("def load_model(self): raise SystemExit(3)", "SystemExit: 3"),
         ("def load_model(self): raise KeyboardInterrupt", "KeyboardInterrupt: "),
         ("def __init__(self): raise ValueError('no weights')", "ValueError: no weights"),
-        ("def __init__(self, size): pass", "TypeError: "),
+        (
+            "def __init__(self, size, *rest, weight=1, **more): pass",
+            "its __init__ wants size, and a model is made without arguments",
+        ),
         ("async def load_model(self): pass", "load_model is `async def`"),
     ],
 )

@@ -54,7 +54,7 @@ def test_callers_see_one_item():
 def test_the_configuration_has_the_last_word():
     _, published = publish(Model, {"predict": {"max_batch_size": 16, "priority": 0}})
     assert (published[0].max_batch_size, published[0].priority, published[0].slo) == (16, 0, 0.05)
-    with pytest.raises(SignatureError, match=r"methods\.other: Model has no such method, but predict, generate"):
+    with pytest.raises(SignatureError, match=r"methods\.other: Model has no such method; it has predict, generate"):
         publish(Model, {"other": {}})
     with pytest.raises(SignatureError, match=r"methods\.predict\.max_batch_cost needs cost="):
         publish(Model, {"predict": {"max_batch_cost": 5}})
