@@ -378,14 +378,14 @@ class Broken(ModelClass):
     ("method", "text"),
     [
         ("exits", "^SystemExit: 3$"),
-        ("interrupts", "^KeyboardInterrupt: $"),
+        ("interrupts", "^KeyboardInterrupt$"),
         ("raises", "^ValueError: no such word$"),
-        ("cancels", "^CancelledError: $"),
+        ("cancels", "^CancelledError$"),
         ("returns_another_type", "int"),
         ("yields_another_type", "int"),
         ("breaks_off", "^ValueError: broken off$"),
         ("exits_in_the_middle", "^SystemExit: gone$"),
-        ("times_out", "^TimeoutError: $"),
+        ("times_out", "^TimeoutError$"),
     ],
 )
 @on_loop
