@@ -86,7 +86,7 @@ class BlockingCall(RunningCall):
 
     def _work(self) -> None:
         call, method = self._call, self._method
-        token = context.current.set(call.context)
+        context.current.set(call.context)  # of a lane's job, nothing comes after it there
         error: CallError | None = None
         output: Payload = b""
         self._executor.journal.mark(call.id, Mark.RUNS)
@@ -105,8 +105,6 @@ class BlockingCall(RunningCall):
                 about = call.context
                 error = failure.of_model(exc, method.name, cancelled=about.cancelled, request_id=about.request_id)
                 run = time.perf_counter() - self._decoded
-        finally:
-            context.current.reset(token)
         mailbox, self._arguments = self._executor.mailbox, None
         if error is None:
             run, ended = self._returned - self._decoded, time.perf_counter()

@@ -102,5 +102,5 @@ def text_of(value: object) -> str:
     """Return an exception's own text, or another object's, even where its `__str__` raises."""
     try:
         return str(value)
-    except Exception as broken:
+    except BaseException as broken:  # that too is the model's code
         return f"<its text raised {type(broken).__name__}>"

@@ -17,6 +17,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from time import perf_counter
 from typing import Final, TypeAlias
 
@@ -30,7 +31,8 @@ class ThreadLane:
     """At most `size` daemon threads, started when needed and kept.
 
     The queue in front of them has no bound of its own: the server sends a worker no more calls than its lane has
-    room for, so a job waits only while the thread before it says goodbye. A job must not raise.
+    room for, so a job waits only while the thread before it says goodbye. A job must not raise. It runs in a context
+    (`contextvars`) of its own.
 
     All threads read and write the fields, without a lock: operations of a deque are whole, a second thread that stands
     by for a moment does no harm, and a count that is missed keeps one thread awake. What must not be is that jobs wait,
@@ -131,7 +133,7 @@ class ThreadLane:
             if jobs:
                 self._wake_one()
             before, began = self._done, perf_counter()
-            job()
+            copy_context().run(job)  # what it sets there, the next job is not to see
             del job  # an idle thread must not keep the last call's arguments alive
             others_got_on, self._done = self._done != before, self._done + 1
             if others_got_on and self._standing_by and perf_counter() - began < _SHORT:

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 
 import pytest
 
@@ -15,6 +16,8 @@ from runner.flow import STREAM_WINDOW
 from runner.signature.published import Lane
 from tests.execution.stage import Stage
 from tests.running import Latch, Signal, on_loop, turns
+
+CALLER: ContextVar[str] = ContextVar("caller", default="nobody")
 
 
 class Plain(ModelClass):
@@ -29,6 +32,17 @@ class Plain(ModelClass):
     def shout(self, text: str) -> str:
         self.seen.append(text)
         return text.upper()
+
+    @ModelClass.method
+    def note(self, caller: str) -> str:
+        before = CALLER.get()
+        CALLER.set(caller)
+        return before
+
+    @ModelClass.method
+    def notes(self, caller: str) -> Iterator[str]:
+        yield self.note(caller)
+        yield CALLER.get()
 
     @ModelClass.method
     def hold(self) -> str:
@@ -106,6 +120,16 @@ async def test_a_function_runs_in_a_thread_and_knows_its_call():
         assert await stage.end(stage.call("shout", text="a")) == "A"
         found = await stage.end(stage.call("who", time_left=60))
         assert found == {"request": "r2", "thread": "method-0", "limited": True}
+
+
+@on_loop
+async def test_what_a_function_sets_in_its_context_the_next_call_does_not_see():
+    async with Stage(Plain, num_threads=1, max_streams=1) as stage:
+        for caller in ("a", "b"):
+            assert await stage.end(stage.call("note", caller=caller)) == "nobody"
+            stream = stage.call("notes", caller=caller)
+            assert await stage.end(stream) is None
+            assert stage.outputs[stream] == ["nobody", caller]
 
 
 @on_loop
@@ -409,6 +433,14 @@ class Broken(ModelClass):
         raise Unprintable
 
     @ModelClass.method
+    def raises_what_exits_as_text(self) -> str:
+        class Exiting(Exception):
+            def __str__(self) -> str:
+                sys.exit(3)
+
+        raise Exiting
+
+    @ModelClass.method
     def refuses(self) -> str:
         raise InvalidInput("too short", path="text")
 
@@ -484,11 +516,12 @@ class Broken(ModelClass):
     ("method", "text"),
     [
         ("exits", "^SystemExit: 3$"),
-        ("interrupts", "^KeyboardInterrupt: $"),
+        ("interrupts", "^KeyboardInterrupt$"),
         ("raises", "^ValueError: no such word$"),
         ("raises_the_unprintable", "^Unprintable: <its text raised RuntimeError>$"),
-        ("stops", "^StopIteration: $"),
-        ("cancels", "^CancelledError: $"),
+        ("raises_what_exits_as_text", "^Exiting: <its text raised SystemExit>$"),
+        ("stops", "^StopIteration$"),
+        ("cancels", "^CancelledError$"),
         ("returns_another_type", "int"),
         ("returns_no_iterator", "returned int; write it as a generator"),
         ("returns_a_text", "returned str; write it as a generator"),
