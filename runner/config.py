@@ -55,7 +55,7 @@ class ModelIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listen:
-    """Where the server listens, by what, and the longest message either way.
+    """Where the server listens, by what, and the longest request.
 
     Args:
         host: an address, or `unix:PATH`.
