@@ -30,10 +30,10 @@ def decode_text(message: pb.Text) -> Text:
 def fill_text(value: object, message: pb.Text) -> None:
     """Write a Text, a str or the JSON form of a text."""
     if isinstance(value, Text):
-        message.raw = value.text
-        message.url = value.url
+        message.raw = _str(value.text, ".text")
+        message.url = _str(value.url, ".url")
     elif isinstance(value, str):
-        message.raw = value
+        message.raw = _str(value, "")
     elif isinstance(value, Mapping):
         _fill_from_json(cast(Mapping[str, Any], value), message)
     else:
@@ -80,7 +80,9 @@ def _fill_file(
     value: object, message: pb.Image | pb.Audio | pb.Video, own: type[Image] | type[Audio] | type[Video]
 ) -> None:
     if isinstance(value, own):
-        message.url = value.url
+        message.url = _str(value.url, ".url")
+        if not isinstance(cast(object, value.bytes), bytes | bytearray | memoryview):  # bytes(10) are ten zeros
+            raise EncodeError(f"needs bytes, got {describe(value.bytes)}", path=".bytes")
         message.base64 = bytes(value.bytes)
     elif isinstance(value, Mapping):
         _fill_from_json(cast(Mapping[str, Any], value), message)
@@ -98,8 +100,8 @@ def fill_concept(value: object, message: pb.Concept) -> None:
     if isinstance(value, str):
         value = Concept(value)
     if isinstance(value, Concept):
-        message.id = value.id
-        message.name = value.name
+        message.id = _str(value.id, ".id")
+        message.name = _str(value.name, ".name")
         message.value = _float(value.value, "value")
     elif isinstance(value, Mapping):
         _fill_from_json(cast(Mapping[str, Any], value), message)
@@ -134,8 +136,8 @@ def fill_region(value: object, message: pb.Region) -> None:
         return
     if not isinstance(value, Region):
         raise needs("a Region", value)
-    message.id = value.id
-    message.track_id = value.track_id
+    message.id = _str(value.id, ".id")
+    message.track_id = _str(value.track_id, ".track_id")
     info = message.region_info
     if value.box is not None:
         left, top, right, bottom = _numbers(value.box, 4, "box")
@@ -150,7 +152,7 @@ def fill_region(value: object, message: pb.Region) -> None:
         info.mask.image.SetInParent()
         _within(".mask", fill_image, value.mask, info.mask.image)
     if value.text:
-        message.data.text.raw = value.text
+        message.data.text.raw = _str(value.text, ".text")
     for index, concept in enumerate(value.concepts):
         _within(f".concepts[{index}]", fill_concept, concept, message.data.concepts.add())
 
@@ -174,12 +176,13 @@ def fill_frame(value: object, message: pb.Frame) -> None:
         return
     if not isinstance(value, Frame):
         raise needs("a Frame", value)
-    if not (0 <= value.time < math.inf):
+    time = _float(value.time, "time")
+    if not (0 <= time < math.inf):
         raise EncodeError(f"needs seconds, 0 or more, got {describe(value.time)}", path=".time")
     if not 0 <= value.index < 2**32:
         raise EncodeError(f"needs an index from 0 to 2^32 - 1, got {describe(value.index)}", path=".index")
-    message.id = value.id
-    message.frame_info.time = round(value.time * 1000)
+    message.id = _str(value.id, ".id")
+    message.frame_info.time = round(time * 1000)
     message.frame_info.index = value.index
     if value.image is not None:
         message.data.image.SetInParent()
@@ -195,6 +198,16 @@ def _within(step: str, fill: Any, value: object, message: Message) -> None:
     except EncodeError as error:
         error.path = step + error.path
         raise
+
+
+def _str(value: object, path: str) -> str:
+    if not isinstance(value, str):
+        raise EncodeError(f"needs a str, got {describe(value)}", path=path)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise EncodeError(f"{describe(value)} cannot be sent as UTF-8", path=path) from None
+    return value
 
 
 def _float(value: object, name: str) -> float:

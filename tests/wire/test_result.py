@@ -8,7 +8,7 @@ import pytest
 from runner.errors import InvalidInput
 from runner.signature.method import Cardinality, MethodSignature
 from runner.signature.tree import Array, Json, JsonShape, Kind, Leaf, ListOf, LiteralOf, Node, TupleOf
-from runner.types import NamedFields
+from runner.types import Frame, Image, NamedFields, Text
 from runner.wire.mismatch import EncodeError
 from runner.wire.pb import inference_pb2 as pb
 from runner.wire.result import ResultCodec
@@ -74,6 +74,13 @@ class TestResults:
             (Array(), np.array(["x"]), "array of numbers"),
             (Array(), np.full(100_000, None), "array of numbers, got one of dtype object"),
             (Array(), np.ma.array([1, 2], mask=[0, 1]), "got a masked one"),
+            (IMAGE, Image(bytes=10), r"return\.bytes.*needs bytes, got int 10"),  # pyright: ignore[reportArgumentType]
+            (IMAGE, Image(bytes="x"), r"return\.bytes.*needs bytes, got str 'x'"),  # pyright: ignore[reportArgumentType]
+            (IMAGE, Image(url=5), r"return\.url.*needs a str, got int 5"),  # pyright: ignore[reportArgumentType]
+            (Leaf(Kind.TEXT), Text(5), r"return\.text.*needs a str, got int 5"),  # pyright: ignore[reportArgumentType]
+            (Leaf(Kind.TEXT), Text("\ud800"), r"return\.text.*cannot be sent as UTF-8"),
+            (Leaf(Kind.TEXT), "\ud800", "cannot be sent as UTF-8"),
+            (Leaf(Kind.FRAME), Frame(time="1"), r"return\.time.*needs a float, got str '1'"),  # pyright: ignore[reportArgumentType]
             (IMAGE, b"png", "needs an Image, got bytes of length 3"),
         ],
     )
