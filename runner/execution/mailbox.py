@@ -40,13 +40,15 @@ class Mailbox:
 
     def _drain(self) -> None:
         self._woken = False
-        for _ in range(len(self._letters)):
-            function, args = self._letters.popleft()
-            function(*args)
-        self.emptied()
-        if self._letters and not self._woken:
-            self._woken = True
-            self._loop.call_soon(self._drain)
+        try:
+            for _ in range(len(self._letters)):
+                function, args = self._letters.popleft()
+                function(*args)
+        finally:  # one that raises all the same, by a bug, holds up no other
+            self.emptied()
+            if self._letters and not self._woken:
+                self._woken = True
+                self._loop.call_soon(self._drain)
 
 
 def _nothing() -> None:

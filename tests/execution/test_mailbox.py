@@ -41,6 +41,23 @@ async def test_who_wants_to_know_is_told_when_letters_have_run():
 
 
 @on_loop
+async def test_a_letter_that_raises_holds_up_no_other():
+    loop = asyncio.get_running_loop()
+    mailbox, said = Mailbox(loop), list[object]()
+    loop.set_exception_handler(lambda _, about: said.append(about["exception"]))
+    mailbox.emptied = lambda: said.append("emptied")
+    bug = ValueError("a bug")
+
+    def raises() -> None:
+        raise bug
+
+    for letter in (raises, lambda: said.append("next")):
+        mailbox.post(letter)
+    await turns()
+    assert said == ["emptied", bug, "next", "emptied"]
+
+
+@on_loop
 async def test_no_letter_is_lost_between_threads():
     mailbox = Mailbox(asyncio.get_running_loop())
     done = Signal()
