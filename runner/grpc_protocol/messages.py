@@ -67,7 +67,7 @@ class Packed:
     def __len__(self) -> int:
         return len(self._data)
 
-    def plain(self) -> bytes:
+    def plain(self) -> Message:
         """Return the message.
 
         Raises:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import gzip
+import random
 import tracemalloc
 import zlib
 
 import pytest
 
+from runner.grpc_protocol import compression as module
 from runner.grpc_protocol.compression import choose, compress, decompressor
 from runner.grpc_protocol.status import CallFailure, StatusCode
 
@@ -41,6 +43,25 @@ def test_what_is_broken(broken):
     assert raised.value.code is StatusCode.INTERNAL
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_long_messages_in_pieces(encoding, monkeypatch):
+    monkeypatch.setattr(module, "_TAKEN", 512)
+    monkeypatch.setattr(module, "_MADE", 4096)
+    decompress = decompressor(encoding)
+    for size in (0, 1, 4095, 4096, 4097, 3 * 4096, 20_000):
+        for message in (bytes(size), random.Random(size).randbytes(size)):
+            packed = compress(encoding, message)
+            for short in (0, module._SHORT):
+                monkeypatch.setattr(module, "_SHORT", short)
+                assert decompress(packed, size) == message
+                with pytest.raises(CallFailure, match="longer than" if size else "longer|cut off"):
+                    decompress(compress(encoding, message + b"x"), size)
+                with pytest.raises(CallFailure, match="cut off"):
+                    decompress(packed[:-1], size)
+                with pytest.raises(CallFailure, match="more behind its end"):
+                    decompress(packed + b"x" * 1000, size)
+
+
 def test_a_bomb_takes_no_memory_beyond_the_limit():
     bomb = gzip.compress(bytes(32 << 20))
     decompress = decompressor("gzip")
@@ -49,7 +70,7 @@ def test_a_bomb_takes_no_memory_beyond_the_limit():
     try:
         with pytest.raises(CallFailure):
             decompress(bomb, 1000)
-        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+        assert tracemalloc.get_traced_memory()[1] < 4 * module._MADE
     finally:
         tracemalloc.stop()
 

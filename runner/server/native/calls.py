@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from runner.grpc_protocol.compression import IDENTITY, choose
-from runner.grpc_protocol.messages import MemoryFor, Packed
+from runner.grpc_protocol.messages import MemoryFor, Message, Packed
 from runner.grpc_protocol.metadata import Pair
 from runner.grpc_protocol.request import Refusal, read_head, read_own
 from runner.grpc_protocol.response import response_trailers, trailers_only
@@ -167,7 +167,7 @@ class Calls:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def unpacked(self, packed: Packed) -> bytes:
+    async def unpacked(self, packed: Packed) -> Message:
         """Return a message that came compressed.
 
         Raises:

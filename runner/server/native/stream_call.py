@@ -92,7 +92,7 @@ class StreamCall(Call):
         self._expect()  # before, there was perhaps no room
         try:
             if isinstance(message, Packed):
-                return await self._calls.unpacked(message)
+                message = await self._calls.unpacked(message)
         except CallFailure as failure:
             self._fail(failure)
             await asyncio.get_running_loop().create_future()  # which cancels whoever reads
