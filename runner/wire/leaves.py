@@ -151,7 +151,7 @@ def json_codec(shape: JsonShape) -> ValueCodec:
         if shape is JsonShape.OBJECT and not isinstance(value, Mapping):
             raise needs("a dict", value)
         if shape is JsonShape.ARRAY and not isinstance(value, list | tuple):
-            raise needs("a list", value)
+            raise needs("a list", cast(object, value))
         if value is None and holds_none:
             set_none(data)
         else:
