@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.http2 import fields
 from runner.http2.errors import MalformedMessage
 from runner.http2.fields import RequestHead, RequestReader, check_trailers, read_request
 from tests.http2.peer import REQUEST
@@ -26,6 +27,8 @@ def test_names_are_looked_at_again_after_many_others() -> None:
         check_trailers([(b"x-%d" % number, b"y")])
         with pytest.raises(MalformedMessage):
             check_trailers([(b"X-%d" % number, b"y")])
+    assert len(fields._names) <= fields._NAMES_KEPT
+    assert len(fields._ordinary) <= fields._NAMES_KEPT
     for name in (b"connection", b"Upper"):
         with pytest.raises(MalformedMessage):
             check_trailers([(name, b"y")])

@@ -7,7 +7,7 @@ import os
 import signal
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import grpc.aio
 import pytest
 
 from runner.config import Tls
-from runner.http2.frames import DATA, GOAWAY
+from runner.http2.frames import DATA, GOAWAY, PREFACE, SETTINGS
 from runner.processes.child_process import ChildProcess
 from runner.server.certificates import Certificates
 from runner.server.ingress import process as process_module
@@ -26,6 +26,7 @@ from runner.server.ingress.process import IngressProcess
 from runner.server.ingress.transport import IngressTransport
 from runner.server.status import rpc_status
 from tests.authority import Authority
+from tests.http2.peer import Frame
 from tests.running import Timers, on_loop, turns
 from tests.server.native.serving import Client, Rpcs, http1
 
@@ -301,7 +302,9 @@ async def test_a_connection_too_many_is_closed_at_once(monkeypatch):
         for client in clients:
             assert await server.call(client, b"x") == b"x"
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        assert await reader.read() == b""
+        writer.write(PREFACE + bytes(Frame(SETTINGS)))
+        with suppress(ConnectionError):
+            assert await reader.read(1) == b""
         writer.close()
         for client in clients:
             client.close()
