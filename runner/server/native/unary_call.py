@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from runner.grpc_protocol.compression import IDENTITY
 from runner.grpc_protocol.messages import HEAD as MESSAGE_HEAD
@@ -184,14 +184,16 @@ class UnaryCall(Call):
                 stop()
 
     def _start(self, rpc: UnaryRpc) -> None:
-        request, self.request = bytes(self.request), b""
+        request, self.request = self.request, b""
+        if len(request) <= self._calls.max_message_bytes // 2:
+            request = bytes(request)  # a longer one is refused by its length, and to copy it would hold up others
         self._task = self._calls.start(self._run(rpc, request, self.info))
 
-    async def _run(self, rpc: UnaryRpc, request: bytes, info: CallInfo) -> None:
+    async def _run(self, rpc: UnaryRpc, request: Payload, info: CallInfo) -> None:
         # Counted here: a task that is cancelled before its first step never gets to its `finally`.
         self._calls.count(1)
         try:
-            reply = await rpc.answer(request, info)
+            reply = await rpc.answer(cast(bytes, request), info)
         except asyncio.CancelledError:
             raise
         except Exception as exc:
