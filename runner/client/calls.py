@@ -212,7 +212,10 @@ class MethodCalls:
         """
         if call.batch == 1 and isinstance(error, _OF_ONE_ENTRY):
             return [error]
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # its traceback leads to this frame: they would keep each other, and the request
 
     def _entry_result(self, output: bytes) -> Any:
         try:

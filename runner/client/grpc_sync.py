@@ -79,6 +79,7 @@ class GrpcTransport:
         except (grpc.RpcError, grpc.FutureCancelledError) as error:
             if feed.failure is not None:
                 raise feed.failure from None
+            error.__traceback__ = None  # see `_GrpcReplies.__next__`
             raise call_error_of(cast(FailedCall, call), self._address, deadline) from error
         except BaseException:  # Ctrl-C while waiting
             call.cancel()
@@ -139,6 +140,9 @@ class _GrpcReplies:
         except grpc.RpcError as error:
             if self._feed is not None and self._feed.failure is not None:
                 raise self._feed.failure from None
+            # Grpc raises the call itself, which the frames of its traceback hold: they would keep each other, and the
+            # replies that were not read.
+            error.__traceback__ = None
             raise call_error_of(cast(FailedCall, error), self._address, self._deadline) from None
 
     def trailers(self) -> dict[str, str]:

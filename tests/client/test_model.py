@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import queue
 import subprocess
 import sys
 import threading
+import weakref
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -92,6 +95,29 @@ def test_an_error_says_where_the_time_went(model: Model):
         model.total([1, 2])
         model.total.timed([-1])
     assert failed.value.times["run"] > 0
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model: model.predict("boom"),
+        lambda model: list(model.generate("boom")),
+        lambda model: model.total(iter([-1])),
+    ],
+    ids=["unary", "server_stream", "client_stream"],
+)
+def test_what_failed_is_let_go_of_at_once(server: Model, call: Callable[[Model], object]):
+    """Its error, and so the frames that hold the request: a caller that tries again would have two of a long one."""
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(ModelError) as told:
+            call(server)
+        error = weakref.ref(told.value.__cause__ or told.value)
+        del told
+        assert error() is None
+    finally:
+        gc.enable()
 
 
 def test_of_a_list_the_slowest_is_told(model: Model):
