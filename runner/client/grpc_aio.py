@@ -181,7 +181,10 @@ class _AioReplies:
         if self._feed is not None and self._feed.failure is not None:
             raise self._feed.failure from None
         if failure is not None:
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure  # its traceback leads to this frame: they would keep each other, and the call
         raise StopAsyncIteration
 
     def trailers(self) -> dict[str, str]:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
+import weakref
 from collections.abc import Callable, Coroutine
 from contextlib import asynccontextmanager
 
@@ -142,6 +144,30 @@ def test_an_error_says_where_the_time_went(run):
         assert stream.times["run"] > 0
 
     run(body)
+
+
+@pytest.mark.parametrize("method", ["predict", "generate"])
+def test_what_failed_is_let_go_of_at_once(server: Model, method: str):
+    """As of the plain client."""
+
+    async def call(model: AsyncModel) -> None:
+        result = model.method(method)("boom")
+        [item async for item in result] if method == "generate" else await result
+
+    async def main() -> None:
+        async with AsyncModel(base_url=str(server._settings.address)) as model:
+            with pytest.raises(ModelError) as told:
+                await call(model)
+            error = weakref.ref(told.value)
+            del told
+            assert error() is None
+
+    gc.collect()
+    gc.disable()
+    try:
+        run_on_fresh_loop(main())
+    finally:
+        gc.enable()
 
 
 def test_time_is_up_and_cancelling_cancels(run):
