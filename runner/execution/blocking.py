@@ -40,7 +40,7 @@ class BlockingCall(RunningCall):
     def start(self) -> None:
         """See `RunningCall`."""
         if not self._method.codec.carries_media:
-            self._lane.submit(self._work)
+            self._submit()
             return
         # Look for URLs before a thread is taken: sixteen slow downloads must not stand before sixteen quick calls.
         try:
@@ -53,7 +53,7 @@ class BlockingCall(RunningCall):
         if missing:
             self._fetching = self._executor.spawn(self._fetch(arguments), self._fetched)
         else:
-            self._lane.submit(self._work)
+            self._submit()
 
     def cancel(self) -> None:
         """See `RunningCall`. Ends the waits in which the thread may stand; Python code is never interrupted."""
@@ -71,12 +71,18 @@ class BlockingCall(RunningCall):
         self._fetching = None
         exc = asyncio.CancelledError() if task.cancelled() else task.exception()
         if exc is None:
-            self._lane.submit(self._work)
+            self._submit()
         else:
             self._fail(failure.of_ours(exc, "fetching inputs"))
 
+    def _submit(self) -> None:
+        try:
+            self._lane.submit(self._work)
+        except RuntimeError as exc:
+            self._fail(failure.of_ours(exc, "looking for a thread"))
+
     def _fail(self, error: CallError) -> None:
-        """The arguments cannot be had."""
+        """The method cannot be run."""
         self._executor.fail(self._call.id, error, Times(decode=time.perf_counter() - self._arrived))
 
     def _decode(self) -> Arguments:

@@ -147,6 +147,21 @@ async def test_no_more_calls_run_at_once_than_there_are_threads():
 
 
 @on_loop
+async def test_a_call_for_which_there_is_no_thread_fails_alone(monkeypatch):
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with Stage(Plain) as stage:
+        stage.fetcher.go.set()
+        with monkeypatch.context() as none_left:
+            none_left.setattr(threading.Thread, "start", start)
+            for call in (stage.call("shout", text="a"), stage.call("look", image=Image(url="http://a/b"))):
+                with pytest.raises(InternalError, match="looking for a thread"):
+                    await stage.end(call)
+        assert await stage.end(stage.call("shout", text="a")) == "A"
+
+
+@on_loop
 async def test_a_call_cancelled_before_its_thread_never_runs():
     async with Stage(Plain, num_threads=1) as stage:
         running, waiting = stage.call("hold"), stage.call("shout", text="a")
