@@ -21,6 +21,7 @@ from runner.http2.frames import DATA, END_STREAM, HEADERS, PING, RST_STREAM, SET
 from runner.http2.limits import Limits
 from runner.http2.sender import HIGH_WATER
 from runner.server.native import calls
+from runner.server.rpcs import CallInfo, UnaryRpc
 from tests.http2.peer import Frame, word
 from tests.running import on_loop, resident_bytes, run_on_fresh_loop
 from tests.server.native.serving import Client, served
@@ -248,6 +249,21 @@ def test_a_message_that_cannot_be_decompressed_ends_its_call_only(path: bytes, b
             assert await channel.unary_unary("/t/Echo")(b"hello") == b"hello"
 
     scenario()
+
+
+@on_loop
+async def test_a_message_that_is_refused_by_its_length_is_not_copied_for_it() -> None:
+    taken: list[type] = []
+
+    async def answer(request: bytes, call: CallInfo) -> bytes:
+        taken.append(type(request))
+        return b""
+
+    async with served() as server, server.channel() as channel:
+        server.transport.calls._rpcs = {"/t/Type": UnaryRpc(answer)}
+        for size in (1 << 20, (1 << 20) + 1):
+            await channel.unary_unary("/t/Type")(bytes(size))
+    assert taken == [bytes, memoryview]
 
 
 @on_loop
