@@ -33,6 +33,7 @@ from runner.engine import Engine
 from runner.errors import ConfigError, LoadError
 from runner.execution.loading import find_model_file, load_class
 from runner.grpc_protocol.messages import MemoryFor
+from runner.server.announcement import announce
 from runner.server.assembly import (
     HostFor,
     build_catalog,
@@ -152,7 +153,7 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
                     await _let_replace(stack, replacement, signals, socket_path(config.listen.host, port))
                     if reload:
                         _watch(stack, replacement, model_dir)
-                _announce(f"serving {config.model.id} on {where}")
+                announce(f"serving {config.model.id} on {where}")
                 await signals.wait()
                 fitness.drain()
             _say_goodbye(engine, config.drain)
@@ -289,15 +290,6 @@ def _labels(engine: Engine) -> str:
         label if count == 1 else f"{label} ({count} workers)"
         for label, count in Counter(place.label for place in engine.places).items()
     )
-
-
-def _announce(line: str) -> None:
-    """Print the one line of stdout. Whoever has closed that wants no line, and a server all the same."""
-    try:
-        print(line, flush=True)
-    except OSError as exc:
-        logger.warning("stdout cannot be written to (%s); %s", exc.strerror, line)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries once more at its end
 
 
 def _say_goodbye(engine: Engine, drain: Drain) -> None:

@@ -13,13 +13,17 @@ ROOT = Path(runner.__file__).parent
 WALL_CLOCK = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow"), ("date", "today")}
 """A clock that may jump. Instants and time-outs are those of `time.monotonic`."""
 
-OF_THE_LOOP = ("server", "engine", "dispatch", "workers/link.py", "workers/frames.py", "processes", "wire")
+OF_THE_LOOP = (
+    *("server", "engine", "dispatch", "processes", "wire"),
+    *("workers/link.py", "workers/frames.py", "workers/text_frames.py", "workers/pairs.py", "workers/short_items.py"),
+)
 """What runs on the server's loop for a call."""
 
 FILES = ("read_text", "read_bytes", "write_text", "write_bytes", "fsync")
 
 READS_FILES = {
     "processes/last_words.py",  # a pipe, in a thread of its own
+    "server/announcement.py",  # /dev/null, once, in the place of a stdout that is gone
     "server/changing_files.py",  # small files that say who may call, looked at once a second at most
     "server/certificates.py",
     "server/signals.py",  # whether there is a terminal, once a signal has come
