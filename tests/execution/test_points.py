@@ -269,15 +269,21 @@ async def test_a_cancelled_call_drops_out_at_the_next_step():
         assert not stage.executor._batches._shared.policy._waiting
 
 
+async def one_behind_another(stage: Stage) -> tuple[int, int]:
+    """Two calls whose threads stand in a step: one is held up at the gate, and the other waits for its turn."""
+    stage.model.gate.clear()
+    first = stage.call("plain", number=1)
+    await asyncio.to_thread(stage.model.entered.wait, 10)
+    waits = stage.call("plain", number=2)
+    while len(stage.executor._batches._shared.policy) < 1:
+        await asyncio.to_thread(threading.Event().wait, 0)  # a turn, and the GIL, for the thread that is to offer
+    return first, waits
+
+
 @on_loop
 async def test_a_cancelled_thread_is_let_go():
     async with Stage(Model) as stage:
-        stage.model.gate.clear()
-        first = stage.call("plain", number=1)
-        await asyncio.to_thread(stage.model.entered.wait, 10)
-        waits = stage.call("plain", number=2)
-        while len(stage.executor._batches._shared.policy) < 1:
-            await asyncio.to_thread(threading.Event().wait, 0)  # a turn, and the GIL, for the thread that is to offer
+        first, waits = await one_behind_another(stage)
         stage.executor.cancel(waits)
         with pytest.raises(Cancelled):
             await stage.end(waits)
@@ -289,12 +295,7 @@ async def test_a_cancelled_thread_is_let_go():
 @on_loop
 async def test_no_thread_waits_for_a_step_once_the_worker_has_stopped():
     async with Stage(Model) as stage:
-        stage.model.gate.clear()
-        in_hand = stage.call("plain", number=1)
-        await asyncio.to_thread(stage.model.entered.wait, 10)
-        waits = stage.call("plain", number=2)
-        while len(stage.executor._batches._shared.policy) < 1:
-            await asyncio.to_thread(threading.Event().wait, 0)  # as above
+        in_hand, waits = await one_behind_another(stage)
         await stage.executor.close()
         ends = await asyncio.gather(*(stage.end(call) for call in (in_hand, waits)), return_exceptions=True)
         assert [type(end) for end in ends] == [Cancelled, Cancelled]

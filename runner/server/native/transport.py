@@ -15,7 +15,8 @@ from runner.http2.backlog import Backlog
 from runner.http2.limits import Limits
 from runner.server.certificates import Certificates
 from runner.server.native.calls import Calls
-from runner.server.native.protocol import READ_BYTES, Doorway, Patience
+from runner.server.native.doorway import Doorway
+from runner.server.native.protocol import READ_BYTES, Patience
 from runner.server.native.sockets import inherited_sockets, open_sockets
 from runner.server.native.tls import server_context
 from runner.server.rpcs import Rpcs, StatusOf

@@ -302,14 +302,20 @@ async def test_who_makes_calls_and_reads_no_answer_is_cut_off():
                 await writer.drain()
 
 
+async def asks_for_ever(port: int) -> Client:
+    """A client with the widest windows, which reads next to nothing of an answer without end."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+    client = Client(reader, writer)
+    writer.write(PREFACE + bytes(Frame(SETTINGS, 0, 0, b"\0\4" + word(2**31 - 1))))
+    client.write(Frame(WINDOW_UPDATE, 0, 0, WIDE))
+    client.ask(1, b"/t/Forever", b"")
+    return client
+
+
 @on_loop
 async def test_who_never_reads_is_answered_no_further_and_then_gone():
     async with beset(patience=Patience(silence=0.5)) as server:
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
-        client = Client(reader, writer)
-        writer.write(PREFACE + bytes(Frame(SETTINGS, 0, 0, b"\0\4" + word(2**31 - 1))))
-        client.write(Frame(WINDOW_UPDATE, 0, 0, WIDE))
-        client.ask(1, b"/t/Forever", b"")
+        client = await asks_for_ever(server.port)
         await server.rpcs.stopped.wait()
         assert server.rpcs.sent < 10_000  # 100 MB; the kernel's buffers take a few
         client.close()
@@ -319,11 +325,7 @@ async def test_who_never_reads_is_answered_no_further_and_then_gone():
 async def test_who_talks_and_never_reads_is_gone_too():
     """It is never silent for long, and so never asked whether it is there."""
     async with beset(patience=Patience(silence=0.1)) as server:
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
-        client = Client(reader, writer)
-        writer.write(PREFACE + bytes(Frame(SETTINGS, 0, 0, b"\0\4" + word(2**31 - 1))))
-        client.write(Frame(WINDOW_UPDATE, 0, 0, WIDE))
-        client.ask(1, b"/t/Forever", b"")
+        client = await asks_for_ever(server.port)
         gone = asyncio.ensure_future(server.rpcs.stopped.wait())
         while not gone.done():
             client.write(Frame(WINDOW_UPDATE, 0, 0, word(1)))
