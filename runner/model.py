@@ -25,6 +25,8 @@ M = TypeVar("M", bound="ModelClass")
 
 _OPTIONS: Final = "__runner_options__"
 _PARAMETERS: Final = "__runner_parameters__"
+_DESCRIPTORS: Final = (classmethod, functools.partialmethod)
+"""Not to be called themselves, but the attributes that they make are."""
 
 
 class ModelClass:
@@ -150,14 +152,16 @@ def methods_of(model_class: type[ModelClass]) -> dict[str, MethodOptions]:
     """Return the published methods by name: base classes first, each in the order of its definitions.
 
     An override stays published with the options of what it overrides unless it is decorated itself; an override by
-    something that cannot be called, such as `predict = None`, withdraws the method.
+    something that cannot be called, such as `predict = None`, withdraws the method. What was put around a decorated
+    function (`@classmethod`, `@functools.cache`) is listed too, so that whoever reads its signature can refuse it.
     """
     published: dict[str, MethodOptions] = {}
     for owner in reversed(model_class.__mro__):
         for name, member in cast(Mapping[str, object], vars(owner)).items():
-            if isinstance(member, FunctionType) and hasattr(member, _OPTIONS):
-                published[name] = cast(MethodOptions, getattr(member, _OPTIONS))
-            elif name in published and not callable(member):
+            function = member if isinstance(member, FunctionType) else _inside(member, name)
+            if function is not None and hasattr(function, _OPTIONS):
+                published[name] = cast(MethodOptions, getattr(function, _OPTIONS))
+            elif name in published and not callable(member) and not isinstance(member, _DESCRIPTORS):
                 del published[name]
     return published
 
@@ -179,6 +183,20 @@ def instantiate(model_class: type[M], device: str) -> M:
     model.device = device
     model.__init__()
     return model
+
+
+def _inside(member: object, name: str) -> FunctionType | None:
+    """Return the method of this name that a decorator has made something else of, None if it is no such thing."""
+    match member:
+        case classmethod() | staticmethod():
+            function = cast(object, member.__func__)
+        case property():
+            function = member.fget
+        case functools.cached_property():
+            function = cast(object, member.func)
+        case _:
+            function = cast(object, getattr(member, "__dict__", {}).get("__wrapped__"))
+    return function if isinstance(function, FunctionType) and function.__name__ == name else None
 
 
 def _mark(function: object, *, options: MethodOptions) -> Callable[..., object]:

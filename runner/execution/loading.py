@@ -120,6 +120,10 @@ def _import(path: Path) -> ModuleType:
         requirements = path.parent / "requirements.txt"
         hint = f"; `pip install -r {requirements}` may bring it" if requirements.is_file() else ""
         raise _load_error(f"{path} cannot be imported{hint}", exc) from exc
+    except ImportError as exc:
+        relative = "relative import" in str(exc) and exc.name is None
+        hint = f"; {path.name} is in no package: write `from helper import ...`, without a dot" if relative else ""
+        raise _load_error(f"{path} cannot be imported{hint}", exc) from exc
     except SyntaxError as exc:
         elsewhere = f"{Path(exc.filename).name}, " if exc.filename and Path(exc.filename) != path else ""
         raise LoadError(f"{path} cannot be imported: {elsewhere}line {exc.lineno}: {exc.msg}") from exc

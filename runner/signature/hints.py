@@ -9,12 +9,14 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
+from types import FunctionType
 from typing import NoReturn, cast
 
 from runner.errors import SignatureError
 from runner.model import ModelClass, parameters_of
 from runner.options import NO_OPTIONS, MethodOptions
 from runner.params import Parameter
+from runner.signature.fit import SCALARS, fits
 from runner.signature.method import NO_LIMITS, REQUIRED, Argument, Cardinality, Limits, MethodSignature
 from runner.signature.nodes import StreamHint, Unpublishable, describe, read_batch, read_node, read_stream
 from runner.signature.tree import Array, Kind, Leaf, LiteralOf, Node, OptionalOf
@@ -22,14 +24,6 @@ from runner.signature.tree import Array, Kind, Leaf, LiteralOf, Node, OptionalOf
 __all__ = ["is_asynchronous", "read_method"]
 
 _RESERVED_ARGUMENT = "with_proto"  # the Clarifai clients take it for themselves
-
-_SCALARS: dict[Kind, tuple[type, ...]] = {
-    Kind.STR: (str,),
-    Kind.BYTES: (bytes,),
-    Kind.INT: (int,),
-    Kind.FLOAT: (float, int),
-    Kind.BOOL: (bool,),
-}
 
 
 def is_asynchronous(function: Callable[..., object]) -> bool:
@@ -70,6 +64,9 @@ class _Reader:
             self._refuse("a published name does not begin with an underscore; rename it or do not decorate it")
         if self._name in vars(ModelClass):
             self._refuse(f"the name belongs to ModelClass; call it predict_{self._name} or the like")
+        if not isinstance(self._function, FunctionType):
+            kind = type(self._function).__name__
+            self._refuse(f"it is a {kind}, and only a plain `def` can be published; write one that calls it")
         inner = inspect.unwrap(self._function)
         if is_asynchronous(inner) and not self._asynchronous:
             self._refuse("it is `async def`, but a plain function is wrapped around it; make the wrapper `async` too")
@@ -229,21 +226,21 @@ class _Reader:
 
     def _check_default(self, name: str, hint: object, node: Node, default: object) -> None:
         bare = node.item if isinstance(node, OptionalOf) else node
-        if default is REQUIRED or default is None:
+        if default is REQUIRED or default is None or fits(bare, default):
             return
         if isinstance(bare, LiteralOf):
-            if default not in bare.choices:
-                self._refuse(f"its default {default!r} is not among the choices", name, hint)
-        elif isinstance(bare, Leaf) and bare.kind in _SCALARS and not _is_scalar(bare.kind, default):
-            self._refuse(f"its default {default!r} is of another type; change one of the two", name, hint)
+            self._refuse(f"its default {default!r} is not among the choices", name, hint)
+        self._refuse(f"its default {default!r} is of another type; change one of the two", name, hint)
 
     def _check_limits(self, name: str, hint: object, node: Node, limits: Limits) -> None:
         bare = node.item if isinstance(node, OptionalOf) else node
         kind = bare.kind if isinstance(bare, Leaf) else None
         if (limits.min_value is not None or limits.max_value is not None) and kind not in (Kind.INT, Kind.FLOAT):
             self._refuse("min_value and max_value are for int and float; leave them out", name, hint)
+        if limits.choices and isinstance(bare, LiteralOf):
+            self._refuse("a Literal names its choices already; leave them out of Param(...)", name, hint)
         for choice in limits.choices or ():
-            if kind is None or kind not in _SCALARS or not _is_scalar(kind, choice):
+            if kind not in SCALARS or not fits(bare, choice):
                 self._refuse(f"choices are for str, int, float and bool, and {choice!r} does not fit", name, hint)
 
     def _resolve(self, text: str) -> object:
@@ -286,8 +283,3 @@ _CARDINALITIES: dict[tuple[bool, bool], Cardinality] = {
     (True, False): Cardinality.CLIENT_STREAM,
     (True, True): Cardinality.BIDI,
 }
-
-
-def _is_scalar(kind: Kind, value: object) -> bool:
-    """Tell whether a default is of a kind; True is no int here, though Python says so."""
-    return isinstance(value, _SCALARS[kind]) and (kind is Kind.BOOL or not isinstance(value, bool))

@@ -272,9 +272,13 @@ def _union(members: tuple[object, ...], resolve: Resolve) -> Node:
     elif set(map(id, present)) == {id(int), id(float)}:  # a float argument takes whole numbers anyway
         node = Leaf(Kind.FLOAT)
     else:
-        raise Unpublishable(
-            "a value has one type on the wire; choose one of " + ", ".join(map(describe, present)) + ", or use dict"
+        named = ", ".join(map(describe, present))
+        other = (
+            "JSON, whose .value is any of them"
+            if all(_fits_json(member, resolve) for member in present)
+            else "two arguments"
         )
+        raise Unpublishable(f"a value has one type on the wire; choose one of {named}, or use {other}")
     if len(present) == len(members) or isinstance(node, OptionalOf):
         return node
     return OptionalOf(node)

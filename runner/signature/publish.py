@@ -210,7 +210,7 @@ def _write_argument(field: pb.ModelTypeField, argument: Argument, dialect: Diale
     _write_type(field, argument.node, dialect)
     if argument.default is not REQUIRED:
         field.default = default_text(argument.default)
-    elif isinstance(argument.node, OptionalOf):
+    elif isinstance(argument.node, OptionalOf) and not argument.streamed:
         # Clients can say None only by leaving an argument out, and leave out only what has null as its default.
         field.default = default_text(None)
     else:

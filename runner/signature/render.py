@@ -95,7 +95,7 @@ def python_signature(signature: MethodSignature) -> inspect.Signature:
 
 def _may_be_left_out(argument: Argument) -> bool:
     """Tell whether a call may do without: there is a default, or None is a value and stands for it."""
-    return not argument.required or isinstance(argument.node, OptionalOf)
+    return not argument.streamed and (not argument.required or isinstance(argument.node, OptionalOf))
 
 
 def _in_python_order(signature: MethodSignature) -> Iterator[tuple[Argument, bool, bool]]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, KeysView, ValuesView
-from typing import Any
+from typing import Any, Union, cast
 
 
 class NamedFields:
     """A few values under names, read as attributes or as items.
 
-    As a type hint the values are types: `NamedFields(label=str, score=float)`. A field may have any name; one that is
-    also the name of a method (`items`) is reached as an item only.
+    As a type hint the values are types: `NamedFields(label=str, score=float)`, and `| None` or `Optional[...]` around
+    it. A field may have any name; one that is also the name of a method (`items`) is reached as an item only. Like a
+    tuple, it has a hash if its values have one.
     """
 
     __slots__ = ("_fields",)
@@ -66,6 +67,16 @@ class NamedFields:
         if not isinstance(other, NamedFields):
             return NotImplemented
         return self._fields == other._fields
+
+    def __hash__(self) -> int:
+        # `typing` puts the members of a union into a set.
+        return hash(frozenset(self._fields.items()))
+
+    def __or__(self, other: Any) -> Any:
+        return cast(Any, Union)[self, other]
+
+    def __ror__(self, other: Any) -> Any:
+        return cast(Any, Union)[other, self]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _named_fields, (self._fields,)

@@ -52,7 +52,8 @@ def fill_image(value: object, message: pb.Image) -> None:
         try:
             value = Image.from_pil(cast(Any, value))
         except OSError as exc:
-            raise EncodeError(f"this Pillow image cannot be sent as PNG: {exc}") from exc
+            advice = 'convert it first, for example with .convert("RGB")'
+            raise EncodeError(f"this Pillow image cannot be sent as PNG ({exc}); {advice}") from exc
     _fill_file(value, message, Image)
 
 

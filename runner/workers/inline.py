@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections.abc import Callable
 
 from runner.errors import LoadError, SignatureError
@@ -45,8 +46,13 @@ class InlineWorker:
             try:
                 self._worker = Worker(load_model(self._model_class(), message.device), message, self._own, self.journal)
             except (LoadError, SignatureError) as exc:
-                self._own.send(LoadFailed(str(exc), getattr(exc, "details", "")))
-                self._own.close()
+                self._fail(str(exc), getattr(exc, "details", ""))
+            except Exception as exc:  # ours; there is no process that dies of it, and somebody waits
+                self._fail(f"{type(exc).__name__}: {exc}", traceback.format_exc().rstrip())
+
+    def _fail(self, message: str, details: str) -> None:
+        self._own.send(LoadFailed(message, details))
+        self._own.close()
 
     def on_closed(self) -> None:
         """See `link.Receiver`."""

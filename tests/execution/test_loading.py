@@ -141,6 +141,11 @@ def test_a_file_beside_the_model_that_cannot_be_read_is_named(directory):
         load_class(path)
 
 
+def test_a_relative_import_is_answered_with_one_that_works(directory):
+    with pytest.raises(LoadError, match=r"model.py is in no package: write `from helper import ...`, without a dot: "):
+        load_class(directory(model="from .helper import words", helper="words = []"))
+
+
 def test_a_missing_package_may_be_among_the_requirements(directory):
     path = directory(model="import a_package_that_is_not_there")
     (path / "requirements.txt").touch()

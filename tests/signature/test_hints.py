@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Literal
 
@@ -12,6 +13,7 @@ from runner.errors import SignatureError
 from runner.params import Parameter
 from runner.signature.hints import read_method
 from runner.signature.method import REQUIRED, Argument, Cardinality, Limits, MethodSignature
+from runner.signature.publish import publish
 from runner.signature.tree import Json, JsonShape, Kind, Leaf, ListOf, OptionalOf
 
 if TYPE_CHECKING:
@@ -181,6 +183,18 @@ class Refused:
     def bool_default(self, x: int = True) -> str:
         """its default True is of another type"""
 
+    def list_default(self, x: list[str] = [1]) -> str:  # noqa: B006 - it is refused
+        """its default [1] is of another type"""
+
+    def text_default(self, x: Text = "Hello") -> str:
+        """its default 'Hello' is of another type"""
+
+    def large_default(self, x: int = 2**63) -> str:
+        """its default 9223372036854775808 is of another type"""
+
+    def literal_with_choices(self, x: Literal["a"] = Parameter(default="a", choices=("a",))) -> str:
+        """a Literal names its choices already"""
+
     def wrong_literal(self, x: Literal["a", "b"] = "c") -> str:
         """its default 'c' is not among the choices"""
 
@@ -212,9 +226,42 @@ def test_a_refusal_names_the_method_and_what_would_work(name):
     assert vars(Refused)[name].__doc__ in text
 
 
-def test_a_plain_wrapper_around_async_is_refused():
-    import functools
+@pytest.mark.parametrize(
+    ("wrap", "kind"),
+    [
+        (classmethod, "classmethod"),
+        (staticmethod, "staticmethod"),
+        (property, "property"),
+        (functools.cached_property, "cached_property"),
+        (functools.cache, "_lru_cache_wrapper"),
+    ],
+)
+def test_what_was_put_around_a_decorated_method_is_refused(wrap, kind):
+    def predict(self) -> str: ...
 
+    model = type("Model", (ModelClass,), {"predict": wrap(ModelClass.method(predict))})
+    with pytest.raises(SignatureError, match=rf"Model.predict cannot be published: it is a {kind}, and only a plain"):
+        publish(model)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        classmethod(lambda cls: ""),
+        staticmethod(lambda: ""),
+        functools.partialmethod(unary, x=""),
+        functools.partial(str),
+    ],
+    ids=lambda override: type(override).__name__,
+)
+def test_an_override_that_is_no_plain_function_is_refused(override):
+    base = type("Base", (ModelClass,), {"unary": ModelClass.method(unary)})
+    model = type("Model", (base,), {"unary": override})
+    with pytest.raises(SignatureError, match=r"Model\.unary cannot be published: it is a "):
+        publish(model)
+
+
+def test_a_plain_wrapper_around_async_is_refused():
     async def predict(self) -> str: ...
 
     @functools.wraps(predict)

@@ -28,6 +28,9 @@ class Model(ModelClass):
     def stream(self, items: Iterator[str], mode: Literal["a", "b"] = "a") -> Iterator[Text]: ...
 
     @ModelClass.method
+    def gaps(self, items: Iterator[str | None]) -> Iterator[str]: ...
+
+    @ModelClass.method
     def odd(self, a: Text | None, b: list[tuple[str, np.ndarray]], *, c: bool = True, d: int) -> list[int] | None: ...
 
     @ModelClass.method
@@ -45,6 +48,7 @@ LINES = {
     "predict": "def predict(prompt: str, image: Image | None = None, top_k: int = 5, p: float = 1.0, "
     'name: str = "it\'s") -> dict:',
     "stream": "def stream(items: Iterator[str], mode: Literal['a', 'b'] = 'a') -> Iterator[Text]:",
+    "gaps": "def gaps(items: Iterator[str | None]) -> Iterator[str]:",
     "odd": "def odd(a: Text | None = None, *, b: list[tuple[str, np.ndarray]], c: bool = True, d: int) "
     "-> list[int] | None:",
     "opaque": "def opaque(a: np.ndarray = ..., b: float = float('inf'), c: bytes = ...) -> np.ndarray:",

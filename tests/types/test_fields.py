@@ -42,6 +42,12 @@ def test_fields_compare_and_copy():
     assert repr(fields) == "NamedFields(a=1, b=[2])"
 
 
+def test_fields_have_a_hash_if_their_values_have_one():
+    assert hash(NamedFields(a=1, b="x")) == hash(NamedFields(b="x", a=1))
+    with pytest.raises(TypeError):
+        hash(NamedFields(a=[1]))
+
+
 def test_json_compares_by_value():
     assert JSON([1]) == JSON([1]) != JSON([2])
     assert JSON(1) != 1

@@ -105,6 +105,11 @@ def test_methods_that_work_with_pillow_images_get_them(node: Node, value: Any):
     assert "size=2x3" in repr(stream.finish_item(stream.decode_item(stream.encode_item(value))))
 
 
+def test_a_pillow_image_that_png_cannot_hold_is_refused_with_a_way_out():
+    with pytest.raises(InvalidInput, match=r'cannot be sent as PNG .*; convert it first, .*convert\("RGB"\)'):
+        method(PIL_IMAGE).encode_call({"value": PIL.Image.new("CMYK", (1, 1))})
+
+
 def test_none_and_defaults_are_left_alone():
     assert method(OptionalOf(PIL_IMAGE)).finish({"value": None}) == {"value": None}
     calls = method(PIL_IMAGE, default=PICTURE)

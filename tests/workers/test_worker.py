@@ -464,6 +464,23 @@ async def test_an_inline_worker_loads_answers_and_stops():
     assert await waiting == "stopped"
 
 
+@on_loop
+async def test_an_inline_worker_that_fails_by_a_bug_of_ours_keeps_nobody_waiting(monkeypatch):
+    def broken(*_):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr("runner.workers.inline.load_model", broken)
+    server = Server()
+    inline = InlineWorker(server, lambda: Model)
+    inline.link.send(LOAD)
+    failed = await server.heard(LoadFailed)
+    assert isinstance(failed, LoadFailed)
+    assert failed.message == "KeyError: 'a bug'"
+    assert "in broken" in failed.details
+    await server.ended()
+    await inline.stop()
+
+
 @pytest.mark.parametrize(
     ("model", "text"),
     [
