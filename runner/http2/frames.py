@@ -1,4 +1,4 @@
-"""Frames: their types and flags (RFC 9113, sections 4 and 6), and the bytes of those that we send."""
+"""Frames: their types, flags and settings (RFC 9113, sections 4 and 6), and the bytes of those that we send."""
 
 from __future__ import annotations
 
@@ -30,6 +30,13 @@ ACK: Final = 0x1
 END_HEADERS: Final = 0x4
 PADDED: Final = 0x8
 WITH_PRIORITY: Final = 0x20
+
+HEADER_TABLE_SIZE: Final = 0x1
+ENABLE_PUSH: Final = 0x2
+MAX_CONCURRENT_STREAMS: Final = 0x3
+INITIAL_WINDOW_SIZE: Final = 0x4
+MAX_FRAME_SIZE: Final = 0x5
+MAX_HEADER_LIST_SIZE: Final = 0x6
 
 DEFAULT_WINDOW: Final = 65_535
 DEFAULT_MAX_FRAME: Final = 16_384

@@ -28,7 +28,7 @@ class Inflow:
     they are below `low` and `stream_low`.
     """
 
-    __slots__ = ("_limits", "_sender", "low", "stream_low", "unread", "window")
+    __slots__ = ("_limits", "_sender", "data_frames", "low", "stream_low", "unread", "window")
 
     def __init__(self, limits: Limits, sender: Sender) -> None:
         """Begin with the windows that the limits name.
@@ -43,6 +43,7 @@ class Inflow:
         self.low = limits.connection_window // 2
         self.stream_low = limits.initial_window // 2
         self.unread = 0  # bytes, of all streams
+        self.data_frames = 0  # that have come so far and were not empty
 
     # What owners of streams call.
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from runner.http2 import frames
 from runner.http2.backlog import Backlog
+from runner.http2.errors import ConnectionFailure, ErrorCode
 from runner.http2.fields import Fields
 from runner.http2.frames import DATA, DEFAULT_MAX_FRAME, DEFAULT_WINDOW, END_HEADERS, END_STREAM, HEADERS, MAX_WINDOW
 from runner.http2.hpack import HeaderEncoder
@@ -54,11 +55,16 @@ class Sender:
     Args:
         wake: called when there is something to take after there was nothing.
         ended: called when the last frame of a stream was sent.
+        max_answer_bytes: of frames that the peer has asked for since it last read.
         backlog: counts what waits on this and other connections; None: nobody does.
     """
 
     def __init__(
-        self, wake: Callable[[], None], ended: Callable[[Stream], None], backlog: Backlog | None = None
+        self,
+        wake: Callable[[], None],
+        ended: Callable[[Stream], None],
+        max_answer_bytes: int,
+        backlog: Backlog | None = None,
     ) -> None:
         self.encoder = HeaderEncoder()
         self.window = DEFAULT_WINDOW  # what the peer takes on all streams together
@@ -73,6 +79,7 @@ class Sender:
         self._out: list[bytes | memoryview] = []
         self._room = TURN_BYTES
         self._answers = 0  # bytes of `answer` that were not taken
+        self._max_answers = max_answer_bytes
         self._ready: deque[Stream] = deque()
 
     # What a stream sends.
@@ -178,11 +185,16 @@ class Sender:
             self._wake()
         self._out.append(frame)
 
-    def answer(self, frame: bytes, limit: int) -> bool:
-        """Send a frame that the peer asked for. False: it has asked for more than `limit` bytes since it last read."""
+    def answer(self, frame: bytes) -> None:
+        """Send a frame that one of the peer's asks for.
+
+        Raises:
+            ConnectionFailure: it asks for more and more, and reads nothing.
+        """
         self._answers += len(frame)
         self.control(frame)
-        return self._answers <= limit
+        if self._answers > self._max_answers:
+            raise ConnectionFailure(ErrorCode.ENHANCE_YOUR_CALM, "the peer does not read what it asks for")
 
     def forget(self, stream: Stream) -> None:
         """Drop what is queued of a stream that is over."""

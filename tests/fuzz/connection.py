@@ -137,8 +137,8 @@ class _Fuzzed:
         self.told += sum(len(frame.payload) + 9 for frame in split(b"".join(out)))
         # A frame of nine bytes is answered by two of thirteen at most, but for the greeting, a farewell and responses.
         assert self.told <= 1000 + 6 * self.taken_in + 2 * self.written + 300 * len(self.streams)
-        assert len(connection._rest) <= LIMITS.max_other_frame_bytes + 9
-        assert connection.inflow.unread == sum(stream.unread for stream in connection._streams.values())
+        assert connection._reader.held <= LIMITS.max_other_frame_bytes + 9
+        assert connection.inflow.unread == sum(stream.unread for stream in connection._streams.open.values())
         if connection.failure is not None:
             assert not connection.active
             assert all(stream.over or not stream.local_open for stream in self.streams.values())

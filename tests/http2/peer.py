@@ -112,6 +112,7 @@ class Peer:
     greeting: Sequence[Frame] = (Frame(frames.SETTINGS),)
     now: float = 1000.0
     keeps: bool = False
+    kind: type[Recorder] = Recorder
     connection: Connection = field(init=False)
     streams: dict[int, Recorder] = field(init=False, default_factory=dict[int, Recorder])
     greeted: list[Frame] = field(init=False)
@@ -125,7 +126,7 @@ class Peer:
 
     def _open(self, connection: Connection, stream_id: int, head: RequestHead) -> Stream:
         assert stream_id not in self.streams
-        stream = self.streams[stream_id] = Recorder(connection, stream_id)
+        stream = self.streams[stream_id] = self.kind(connection, stream_id)
         stream.keeps = self.keeps
         return stream
 

@@ -262,7 +262,7 @@ class ConnectionMachine(RuleBasedStateMachine):
     def counts_agree(self) -> None:
         if not hasattr(self, "server"):
             return
-        assert self.server.inflow.unread == sum(each.unread for each in self.server._streams.values())
+        assert self.server.inflow.unread == sum(each.unread for each in self.server._streams.open.values())
         assert self.server.inflow.unread <= LIMITS.max_unread_bytes + LIMITS.connection_window + LIMITS.max_frame_bytes
         for number, stream in self.served.items():
             assert self.asked[number].sent.startswith(stream.received)

@@ -262,21 +262,6 @@ def test_only_so_many_resets_are_remembered() -> None:
     assert peer.say(data(1199, b"late")) == []
 
 
-@pytest.mark.parametrize("kind", [DATA, HEADERS, CONTINUATION, SETTINGS, GOAWAY, 99])
-def test_what_a_begun_frame_holds_is_bounded(kind: int) -> None:
-    peer = Peer()
-    peer.open(1)
-    held = peer.limits.max_other_frame_bytes
-    frame = bytes(Frame(kind, 0, 1, bytes(4 * held if kind == DATA else held)))
-    for start in range(0, len(frame) - 1000, 1000):
-        peer.say(frame[start : start + 1000])
-        assert len(peer.connection._rest) <= (0 if kind == DATA else held)
-    assert peer.connection.failure is None
-    longer = Peer()
-    (goaway,) = longer.say(Frame(kind, 0, 1, bytes(4 * held + 1 if kind == DATA else held + 1)))
-    assert (goaway.kind, goaway.code) == (GOAWAY, ErrorCode.FRAME_SIZE_ERROR)
-
-
 def test_every_limit_is_documented() -> None:
     text = Limits.__doc__
     assert text is not None

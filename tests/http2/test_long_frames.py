@@ -59,11 +59,10 @@ def test_cut_anywhere(script: list[Frame], sizes: list[int]) -> None:
         said = said[size:]
     assert heard(cut) == heard(whole)
     for stream in whole.streams:
-        if stream in whole.connection._streams:
-            mine, other = (peer.connection._streams[stream] for peer in (cut, whole))
-            assert mine.remote_open == other.remote_open
+        assert cut.streams[stream].remote_open == whole.streams[stream].remote_open
     if cut.connection.failure is None:
-        assert (cut.connection._cut_left, cut.connection._cut_padding) == (0, 0)
+        cut.heard()
+        assert [each.kind for each in cut.say(Frame(PING, 0, 0, bytes(8)))] == [PING]  # nothing is still to come
 
 
 def begun(peer: Peer, frame: Frame, there: int) -> bytes:
@@ -73,7 +72,7 @@ def begun(peer: Peer, frame: Frame, there: int) -> bytes:
     return said[there:]
 
 
-def test_a_long_frame_is_handed_over_as_it_comes_and_held_nowhere() -> None:
+def test_a_long_frame_is_handed_over_as_it_comes() -> None:
     peer = Peer()
     stream = peer.open(1)
     rest = begun(peer, data(1, numbered(60_000), end=True), 10_000)
@@ -81,7 +80,7 @@ def test_a_long_frame_is_handed_over_as_it_comes_and_held_nowhere() -> None:
     for _ in range(4):
         peer.say(rest[:12_000])
         rest = rest[12_000:]
-        assert not peer.connection._rest
+        assert len(stream.body) == 60_000 - len(rest)
         assert not stream.ended
     peer.say(rest)
     assert stream.ended
@@ -95,7 +94,6 @@ def test_cut_within_its_head(there: int) -> None:
         stream = peer.open(1)
         rest = begun(peer, frame, there)
         peer.say(rest[:20_000])
-        assert len(peer.connection._rest) == 0
         assert len(stream.body) >= 20_000 - 10
         peer.say(rest[20_000:])
         assert stream.ended
@@ -147,10 +145,7 @@ class _Leaver(Recorder):
 
 
 def test_a_stream_may_end_itself_at_the_first_part_of_a_frame() -> None:
-    peer = Peer()
-    peer.connection._open_stream = lambda connection, number, head: peer.streams.setdefault(
-        number, _Leaver(connection, number)
-    )
+    peer = Peer(kind=_Leaver)
     peer.say(peer.request(1))
     rest = begun(peer, data(1, bytes(LONG)), 10_000)
     assert peer.say(rest, Frame(PING, 0, 0, bytes(8)))[-1].kind == PING
@@ -164,7 +159,7 @@ def test_a_long_frame_counts_as_one_from_its_beginning(there: int) -> None:
     before = stream.receive_window
     begun(peer, data(1, bytes(LONG)), there)
     assert stream.receive_window == before - LONG
-    assert peer.connection._data_received == 1
+    assert peer.connection.inflow.data_frames == 1
 
 
 def test_a_frame_beyond_the_window_or_the_length_is_refused_at_its_beginning() -> None:
