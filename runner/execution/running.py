@@ -25,7 +25,7 @@ class Inputs(Protocol):
         """No more inputs will come."""
 
     def close(self) -> None:
-        """The caller is gone."""
+        """The caller is gone, or the method has ended."""
 
 
 class Gate(Protocol):
@@ -95,9 +95,11 @@ class RunningCall:
 
     def ended(self) -> None:
         """Its last word was said."""
-        # The inputs know the call that decodes them. Whatever it was sent would otherwise wait for the garbage
-        # collector, and with it the place where that lies.
         if self._fed is not None:
+            # A thread or a task that the method has left behind may still wait there, and nothing comes any more.
+            self._fed.close()
+            # The inputs know the call that decodes them. Whatever it was sent would otherwise wait for the garbage
+            # collector, and with it the place where that lies.
             self._fed = None
 
     def _bind_inputs(self, arguments: dict[str, object]) -> None:

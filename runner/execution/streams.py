@@ -62,7 +62,7 @@ class BlockingInputs:
         self._queue.put(_End.FINISHED)
 
     def close(self) -> None:
-        """The caller is gone: what still waits is not handed out any more."""
+        """The caller is gone, or the method has ended: what still waits is not handed out any more."""
         self._gone = True
         self._queue.put(_End.GONE)  # wakes who waits
 
@@ -85,7 +85,7 @@ class BlockingInputs:
 
 
 class AsyncInputs:
-    """The inputs of a stream, for a coroutine."""
+    """The inputs of a stream, for a coroutine. Several tasks may read them, each item goes to one."""
 
     def __init__(self, decode: Callable[[Payload], Awaitable[object]], give_back: GiveBack) -> None:
         self._first: deque[object] = deque()
@@ -94,7 +94,7 @@ class AsyncInputs:
         self._consumption = Consumption()
         self._queue: deque[Payload] = deque()
         self._end: _End | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiters: deque[asyncio.Future[None]] = deque()  # of the tasks that read, in the order in which they asked
 
     def put_first(self, value: object) -> None:
         """Add the value that came, already decoded, with the call itself."""
@@ -111,13 +111,15 @@ class AsyncInputs:
         self._wake()
 
     def close(self) -> None:
-        """The caller is gone: what still waits is not handed out any more."""
+        """The caller is gone, or the method has ended: what still waits is not handed out any more."""
         self._end = _End.GONE
         self._wake()
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        # All of them: one alone might be cancelled before it looks, and the item would lie there.
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def __aiter__(self) -> AsyncInputs:
         return self
@@ -126,8 +128,12 @@ class AsyncInputs:
         if self._first and self._end is not _End.GONE:
             return self._first.popleft()
         while not self._queue and self._end is None:
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiters.remove(waiter)
         if self._end is _End.GONE:
             raise _cancelled()
         if not self._queue:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -18,6 +19,7 @@ from tests.running import Signal, on_loop
 class Model(ModelClass):
     def __init__(self) -> None:
         self.tidied = Signal()
+        self.read: list[str] = []
 
     @ModelClass.method
     def stream(self, texts: Iterator[str]) -> Iterator[str]:
@@ -34,6 +36,32 @@ class Model(ModelClass):
         finally:
             await asyncio.sleep(0)
             self.tidied.set()
+
+    @ModelClass.method
+    def leave_a_reader(self, texts: Iterator[str]) -> str:
+        """Ends while a thread of its own still reads."""
+
+        def read() -> None:
+            with pytest.raises(Cancelled):
+                for text in texts:
+                    self.read.append(text)
+            self.tidied.set()
+
+        threading.Thread(target=read, daemon=True).start()
+        return "enough"
+
+    @ModelClass.method
+    async def leave_a_task(self, texts: AsyncIterator[str]) -> str:
+        """Ends while a task of its own still reads."""
+
+        async def read() -> None:
+            with pytest.raises(Cancelled):
+                async for text in texts:
+                    self.read.append(text)
+            self.tidied.set()
+
+        self.left = asyncio.create_task(read())
+        return "enough"
 
     @ModelClass.method
     def look(self, image: Image) -> str:
@@ -73,6 +101,17 @@ async def test_closing_ends_every_call_with_its_cleaning_up():
     for end in stage.ends.values():
         assert isinstance(end, CallError)
         assert type(end) is Cancelled
+
+
+@pytest.mark.parametrize("method", ["leave_a_reader", "leave_a_task"])
+@on_loop
+async def test_whoever_reads_on_when_the_method_has_ended_does_not_wait_for_ever(method):
+    async with Stage(Model) as stage:
+        call = stage.call(method, texts="a")
+        assert await stage.end(call) == "enough"
+        stage.send(call, "b")  # was on its way
+        await stage.model.tidied.wait()
+        assert stage.model.read in (["a"], [])
 
 
 @on_loop

@@ -124,6 +124,37 @@ async def test_an_impatient_reader_of_async_inputs_loses_nothing():
 
 
 @on_loop
+async def test_several_tasks_may_read_the_inputs_of_one_stream():
+    inputs = AsyncInputs(text_later, keep)
+    seen: list[object] = []
+
+    async def read() -> None:
+        seen.extend([value async for value in inputs])
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(3):
+            tasks.create_task(read())
+        await turns()
+        inputs.put(b"1")
+        inputs.put(b"2")
+        await turns()
+        inputs.put(b"3")
+        inputs.end()
+    assert sorted(map(str, seen)) == ["1", "2", "3"]
+
+
+@on_loop
+async def test_an_item_is_not_lost_on_a_task_that_is_cancelled_with_it():
+    inputs = AsyncInputs(text_later, keep)
+    first, second = asyncio.ensure_future(anext(inputs)), asyncio.ensure_future(anext(inputs))
+    await turns()
+    inputs.put(b"1")
+    first.cancel()
+    assert await second == "1"
+    assert first.cancelled()
+
+
+@on_loop
 async def test_async_credits_come_back_by_the_half_window():
     given: list[tuple[int, int]] = []
     inputs = AsyncInputs(text_later, lambda *credit: given.append(credit))
