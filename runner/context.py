@@ -58,7 +58,7 @@ class CallContext:
         self._cancelled = False
         self._usage: Usage | None = None
         self._state: dict[str, Any] | None = None
-        self._watchers: list[Callable[[], None]] = []
+        self._watchers: list[Callable[[], object]] = []
 
     def alike(self) -> CallContext:
         """Return the context of another input of the same request, which knows the same of its caller."""
@@ -128,14 +128,14 @@ class CallContext:
         for tell in tuple(self._watchers):
             tell()
 
-    def watch(self, tell: Callable[[], None]) -> None:
+    def watch(self, tell: Callable[[], object]) -> None:
         """Have `tell` called once the call is cancelled: for what blocks a thread and could be woken.
 
         Look at `cancelled` after this: where it is true already, `tell` may never be called.
         """
         self._watchers.append(tell)
 
-    def unwatch(self, tell: Callable[[], None]) -> None:
+    def unwatch(self, tell: Callable[[], object]) -> None:
         """Take `watch` back."""
         self._watchers.remove(tell)
 

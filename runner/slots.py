@@ -16,6 +16,7 @@ import itertools
 import sys
 import threading
 from collections import deque
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -83,10 +84,10 @@ class Slots:
 
     def _give_back(self, row: int) -> None:
         with self._lock:
-            if self._line:
-                self._line.popleft().settle(row)
-            else:
-                heapq.heappush(self._free, row)
+            while self._line:
+                if self._line.popleft().settle(row):
+                    return
+            heapq.heappush(self._free, row)
 
     def _leave(self, turn: _Turn) -> None:
         """Whoever stood in line goes away, perhaps in the very moment that it was their turn."""
@@ -111,12 +112,15 @@ class _Turn:
         self._done: threading.Event | None = None
         self._future: Any = None  # an asyncio.Future
 
-    def settle(self, row: int) -> None:
+    def settle(self, row: int) -> bool:
+        """Take a row; False if nobody waits for it, since their loop was closed."""
         self.row = row
         if self._done is not None:
             self._done.set()
-        if self._future is not None:
-            self._future.get_loop().call_soon_threadsafe(_wake, self._future)
+        if self._future is not None and not _tell(self._future):
+            self.row = None
+            return False
+        return True
 
     def wait(self, lock: threading.Lock) -> None:
         with lock:
@@ -141,8 +145,30 @@ class _Turn:
         with lock:
             if self.row is not None:
                 return
-            self._future = asyncio.get_running_loop().create_future()
-        await self._future
+            future = self._future = asyncio.get_running_loop().create_future()
+        context = current.get(None)
+        if context is None:
+            await future
+            return
+        # On the worker's loop the task is cancelled, too; on one that a plain function runs nobody does that.
+        wake = partial(_tell, future)
+        context.watch(wake)
+        try:
+            if not context.cancelled:
+                await future
+        finally:
+            context.unwatch(wake)
+        if self.row is None:
+            raise Cancelled("the caller is gone")
+
+
+def _tell(future: Any) -> bool:
+    """Wake who waits, from any thread; False if their loop is closed."""
+    try:
+        future.get_loop().call_soon_threadsafe(_wake, future)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _wake(future: Any) -> None:
@@ -151,7 +177,7 @@ def _wake(future: Any) -> None:
 
 
 class Lease:
-    """Holds one row for a block of code. Not to be entered twice at once."""
+    """Holds one row for a block of code. Entered twice at once it raises RuntimeError."""
 
     __slots__ = ("_slots", "_turn")
 
@@ -160,11 +186,11 @@ class Lease:
         self._turn: _Turn | None = None
 
     def __enter__(self) -> Row:
-        turn = self._turn = self._slots._ask()  # pyright: ignore[reportPrivateUsage]: one idea, two classes
+        turn = self._ask()
         try:
-            turn.wait(self._slots._lock)  # pyright: ignore[reportPrivateUsage]: as above
+            turn.wait(self._slots._lock)  # pyright: ignore[reportPrivateUsage]: one idea, two classes
         except BaseException:
-            self._slots._leave(turn)  # pyright: ignore[reportPrivateUsage]: as above
+            self._leave(turn)
             raise
         assert turn.row is not None
         return Row(turn.row)
@@ -177,11 +203,11 @@ class Lease:
             self._slots._give_back(turn.row)  # pyright: ignore[reportPrivateUsage]: as above
 
     async def __aenter__(self) -> Row:
-        turn = self._turn = self._slots._ask()  # pyright: ignore[reportPrivateUsage]: as above
+        turn = self._ask()
         try:
             await turn.awaited(self._slots._lock)  # pyright: ignore[reportPrivateUsage]: as above
         except BaseException:
-            self._slots._leave(turn)  # pyright: ignore[reportPrivateUsage]: as above
+            self._leave(turn)
             raise
         assert turn.row is not None
         return Row(turn.row)
@@ -190,3 +216,13 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.__exit__(kind, error, traceback)
+
+    def _ask(self) -> _Turn:
+        if self._turn is not None:
+            raise RuntimeError("this lease has been entered already, and would lose its row; ask `lease()` for another")
+        turn = self._turn = self._slots._ask()  # pyright: ignore[reportPrivateUsage]: as above
+        return turn
+
+    def _leave(self, turn: _Turn) -> None:
+        self._turn = None
+        self._slots._leave(turn)  # pyright: ignore[reportPrivateUsage]: as above

@@ -118,3 +118,56 @@ def test_a_thread_whose_caller_is_gone_leaves_the_line(when):
         assert (slots.leased, slots.waiting, context._watchers) == (1, 0, [])
         thread.join(10)
     assert slots.leased == 0
+
+
+def test_a_coroutine_on_a_loop_of_its_own_leaves_the_line_with_its_caller():
+    slots, context, left = Slots(1), CallContext(), threading.Event()
+
+    async def ask() -> None:
+        async with slots.lease():
+            raise AssertionError("there was no row")
+
+    def work() -> None:
+        current.set(context)
+        with pytest.raises(Cancelled):
+            asyncio.run(ask())
+        left.set()
+
+    with slots.lease():
+        thread = threading.Thread(target=work)
+        thread.start()
+        while not context._watchers:  # it is about to wait
+            threading.Event().wait(0)
+        context.cancel()
+        assert left.wait(10)
+        assert (slots.leased, slots.waiting, context._watchers) == (1, 0, [])
+        thread.join(10)
+    assert slots.leased == 0
+
+
+def test_a_row_is_not_lost_on_a_loop_that_was_closed():
+    slots, loop = Slots(1), asyncio.new_event_loop()
+    asking: list[asyncio.Task[int]] = []
+
+    async def begin() -> None:
+        asking.append(asyncio.create_task(slots.lease().__aenter__()))
+        await asyncio.sleep(0)
+
+    with slots.lease():
+        loop.run_until_complete(begin())
+        loop.close()
+        assert slots.waiting == 1
+    assert (slots.leased, slots.waiting) == (0, 0)
+    asking[0]._log_destroy_pending = False  # pyright: ignore[reportAttributeAccessIssue]: nobody can end it
+
+
+def test_a_lease_holds_one_row():
+    slots = Slots(2)
+    lease = slots.lease()
+    with lease:
+        with pytest.raises(RuntimeError, match="has been entered already"), lease:
+            raise AssertionError("its first row would be lost")
+        assert slots.leased == 1
+    with lease:
+        assert slots.leased == 1
+    assert slots.leased == 0

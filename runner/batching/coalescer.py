@@ -243,7 +243,9 @@ class Coalescer:
         prepared = point.work.preparation(jobs)
         if prepared is Prepared.MEANWHILE and self._in_hand == 1:
             prepared = Prepared.LAST  # the device is idle, and has the time itself
-        self.device.submit(Run(prepare=crew.prepare, run=crew.run, done=done, prepared=prepared))
+        self.device.submit(
+            Run(prepare=crew.prepare, run=crew.run, done=done, prepared=prepared, wanted=lambda: crew.wanted)
+        )
 
     def _done(self, batch: Batch, point: _Point, crew: _Crew, outcome: Outcome) -> None:
         self._in_hand -= 1
@@ -326,6 +328,11 @@ class _Crew:
         """See `Run`."""
         self._part()
         return self._work.prepare(self.jobs) if self.jobs else None
+
+    @property
+    def wanted(self) -> bool:
+        """True while somebody waits for one of its results."""
+        return any(job.wanted for job in self.jobs)
 
     def run(self, prepared: Any) -> Any:
         """See `Run`."""

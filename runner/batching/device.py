@@ -56,6 +56,7 @@ class Run:
         done: told of the end, on the loop.
         prepared: where the arguments are brought into place.
         called: the loop waits for the end, so that `done` is told in the device's thread.
+        wanted: tells whether somebody still waits for it; asked on the loop, while it runs there.
     """
 
     prepare: Callable[[], Any]
@@ -63,6 +64,7 @@ class Run:
     done: Callable[[Outcome], None]
     prepared: Prepared = Prepared.LAST
     called: bool = False
+    wanted: Callable[[], bool] = lambda: True
 
 
 _Ready: TypeAlias = "tuple[Run, Any, BaseException | None]"
@@ -203,6 +205,7 @@ class LoopDevice:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
+        self._runs: dict[asyncio.Task[None], Run] = {}  # those that have begun, and were not told to stop
 
     def submit(self, run: Run) -> None:
         """See `Device`."""
@@ -214,6 +217,13 @@ class LoopDevice:
         """See `Device`. A coroutine that waits for a batch does not hold up the loop."""
         return False
 
+    def stop_unwanted(self) -> None:
+        """Cancel the runs that nobody waits for any more, at their next `await`. Called when somebody has left."""
+        for task, run in list(self._runs.items()):
+            if not run.wanted():
+                del self._runs[task]  # it is cancelled once: what it does about that may wait, too
+                task.cancel()
+
     async def close(self) -> None:
         """Cancel what runs, and wait for it."""
         tasks = list(self._tasks)
@@ -222,6 +232,9 @@ class LoopDevice:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self, run: Run) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._runs[task] = run
         started = time.monotonic()
         try:
             results = run.run(run.prepare())
@@ -231,6 +244,7 @@ class LoopDevice:
             del results
         except BaseException as exc:  # a cancel, too, is told: somebody waits
             outcome = Outcome(None, exc, started, time.monotonic() - started)
+        self._runs.pop(task, None)
         try:
             run.done(outcome)
         finally:

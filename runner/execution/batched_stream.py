@@ -216,6 +216,11 @@ class StepJob(Job):
         self.stream = stream
         self.closes = closes
 
+    @property
+    def wanted(self) -> bool:
+        """See `Job`. A stream is closed for nobody's sake."""
+        return self.closes or any(not member.over for member in self.stream.members)
+
     def deliver(self, result: Any, fate: Fate) -> None:
         """See `Job`."""
         if not self.closes:

@@ -84,8 +84,14 @@ class Batches:
         coalescer, point, _ = self._places[method.name]
         return BatchedTogether(self._executor, method, first, contexts, coalescer, point)
 
+    def cancelled(self, call_id: int) -> None:
+        """A call was told to stop: nobody waits for its steps, nor perhaps for the batch that it is in."""
+        self.ended(call_id)
+        for loop in self._loops:
+            loop.stop_unwanted()
+
     def ended(self, call_id: int) -> None:
-        """A call is over, or to be stopped: nobody waits for its steps."""
+        """A call is over: nobody waits for its steps."""
         if self._points is not None:
             self._points.ended(call_id)
 

@@ -216,7 +216,7 @@ class Executor:
         """Stop a call."""
         if (call := self._calls.get(call_id)) is not None:
             call.cancel_one(call_id)
-            self._batches.ended(call_id)
+            self._batches.cancelled(call_id)
 
     async def close(self) -> None:
         """Stop everything and wait for the tasks. Threads are left to end by themselves."""
