@@ -6,7 +6,6 @@ Events come in, `Policy.decide` says what runs, and the device gets it. Lives on
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +16,9 @@ from runner.batching.entries import Batch, Entry, Limits, Room
 from runner.batching.policy import Policy
 from runner.batching.tally import Ran
 from runner.errors import CallError, Cancelled, DeadlineExceeded
+from runner.sturdy_log import SturdyLog
 
-logger = logging.getLogger("runner.batching")
+logger = SturdyLog("runner.batching")
 
 QUIET_TURNS = 4
 """Turns of the loop without news before an idle device gets a batch of a coalescing point. Callers that come back a

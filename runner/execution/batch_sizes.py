@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import inspect
 import json
-import logging
 import os
 import platform
 import sys
@@ -35,8 +34,9 @@ from runner.execution.model_device import ModelDevice
 from runner.model import ModelClass
 from runner.signature.published import Published
 from runner.signature.sample import sample
+from runner.sturdy_log import SturdyLog
 
-logger = logging.getLogger("runner.model")
+logger = SturdyLog("runner.model")
 
 _RUNS: Final = 3
 """Runs of each size; the fastest counts."""

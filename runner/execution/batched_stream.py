@@ -194,13 +194,13 @@ class BatchStream:
     def stepped(self, result: Any) -> None:
         """A step has run."""
         self._under_way = False
-        if isinstance(result, BaseException):
-            self._closed = isinstance(result, StopIteration | StopAsyncIteration)
+        if result is END:
+            self._closed = True
             for member in self.members:
-                if self._closed:
-                    member.end()
-                else:
-                    member.fail(result)
+                member.end()
+        elif isinstance(result, BaseException):
+            for member in self.members:
+                member.fail(result)
         else:
             for member, output in zip(self.members, result, strict=True):
                 member.put(output)
@@ -271,11 +271,12 @@ class StepWork:
             if job.closes:
                 _close(stream.outputs)
                 return [None]
-            with stream.limit():
-                outputs = next(cast(Iterator[Any], stream.outputs))
+            try:
+                with stream.limit():
+                    outputs = next(cast(Iterator[Any], stream.outputs))
+            except StopIteration:
+                return [END]
             return [_step(stream, outputs)]
-        except StopIteration as exc:
-            return [exc]
         finally:
             context.current.reset(token)
 
@@ -289,9 +290,9 @@ class StepWork:
         try:
             with stream.limit():
                 step = await anext(outputs)
-            return [_step(stream, step)]
-        except StopAsyncIteration as exc:
-            return [exc]
+        except StopAsyncIteration:
+            return [END]
+        return [_step(stream, step)]
 
 
 def _step(stream: BatchStream, outputs: Any) -> list[Any]:

@@ -25,6 +25,7 @@ from runner.execution.contexts import Contexts
 from runner.execution.coroutine import CoroutineCall
 from runner.execution.coroutines_together import CoroutinesTogether
 from runner.execution.fetch import Fetcher
+from runner.execution.forked import ParentsCalls
 from runner.execution.journal import Journal
 from runner.execution.mailbox import Mailbox
 from runner.execution.method import LoadedMethod
@@ -320,6 +321,11 @@ class Executor:
             call.ended()
             self._batches.ended(call_id)
             self._outlet.mixed(call_id, ends, times)
+
+    def forked(self) -> None:
+        """This is a process that was forked: its calls are its parent's."""
+        self.mailbox.forked()
+        self._calls = ParentsCalls()
 
     def __repr__(self) -> str:
         return f"<Executor {len(self._calls)} calls, {len(self._tasks)} others' tasks, {list(self._threads.values())}>"

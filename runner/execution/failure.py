@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import traceback
 from typing import Final
 
@@ -19,9 +18,10 @@ from runner.errors import (
     clip,
     tail,
 )
+from runner.sturdy_log import SturdyLog
 from runner.wire.call import EncodeError
 
-logger = logging.getLogger("runner.model")
+logger = SturdyLog("runner.model")
 
 _TOLD: Final = "__runner_told__"
 
@@ -40,6 +40,15 @@ def of_model(exc: BaseException, method: str, *, cancelled: bool, request_id: st
         cancelled: the call had been told to stop, so that nobody is interested in how it did.
         request_id: the call's, for the log; of a batch that failed as one, that of its first call.
     """
+    try:
+        return _of_model(exc, method, cancelled, request_id)
+    except BaseException as broken:  # what it raised is the model's code too, and even to look at it may fail
+        name = type(exc).__name__
+        logger.error("%s raised %s, of which nothing can be told: %s", method, name, type(broken).__name__)
+        return ModelError(name)
+
+
+def _of_model(exc: BaseException, method: str, cancelled: bool, request_id: str) -> CallError:
     if isinstance(exc, _SPOKEN):
         return _plain(exc)
     if cancelled:
@@ -51,7 +60,7 @@ def of_model(exc: BaseException, method: str, *, cancelled: bool, request_id: st
             logger.error("%s: %s%s", method, exc, of_request)
         return ModelError(clip(str(exc)))
     if not told:
-        logger.error("%s raised %s%s", method, type(exc).__name__, of_request, exc_info=exc)
+        logger.error("%s raised %s%s", method, type(exc).__name__, of_request, exc=exc)
     text = text_of(exc)
     return _because(exc, ModelError(clip(f"{type(exc).__name__}: {text}" if text else type(exc).__name__)))
 
@@ -62,7 +71,7 @@ def of_ours(exc: BaseException, doing: str) -> CallError:
         return exc
     if isinstance(exc, asyncio.CancelledError):
         return Cancelled("the call was cancelled")
-    logger.error("internal error while %s", doing, exc_info=exc)
+    logger.error("internal error while %s", doing, exc=exc)
     return _because(exc, InternalError(f"internal error while {doing}; the server's log has more"))
 
 

@@ -112,6 +112,10 @@ class Journal:
         """Return a context in which limited runs of these calls are noted."""
         return Running(self, calls)
 
+    def forked(self) -> None:
+        """This is a process that was forked: what it does is none of the server's business."""
+        self._memory = bytearray(self._memory)
+
     # The server's side.
 
     def mark_of(self, call_id: int) -> Mark:

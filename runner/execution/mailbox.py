@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from runner.execution.forked import leave
+
 
 class Mailbox:
     """Callables posted by any thread run on the loop, in the order in which they were posted.
@@ -22,6 +24,7 @@ class Mailbox:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.emptied: Callable[[], None] = _nothing
         self._loop = loop
+        self._wake: Callable[[Callable[[], None]], object] = loop.call_soon_threadsafe
         self._letters: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._woken = False
 
@@ -33,10 +36,15 @@ class Mailbox:
         if not self._woken:
             self._woken = True
             try:
-                self._loop.call_soon_threadsafe(self._drain)
+                self._wake(self._drain)
             except RuntimeError:
                 # The loop is closed: the process is ending, and nobody is left to be told.
                 self._letters.clear()
+
+    def forked(self) -> None:
+        """This is a process that was forked: whoever posts something leaves. See `forked`."""
+        self._letters.clear()
+        self._woken, self._wake = False, leave
 
     def _drain(self) -> None:
         self._woken = False

@@ -180,6 +180,13 @@ class Channel(asyncio.BufferedProtocol):
                 self._write(self._transport, self.cutter.next())
             self._transport.close()
 
+    def forked(self) -> None:
+        """This is a process that was forked: the socket is its parent's, and something else takes its place here."""
+        if self._transport is not None:
+            nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            os.dup2(nothing, self._socket, inheritable=False)
+            os.close(nothing)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
         self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's transports subclass none of asyncio's

@@ -189,6 +189,8 @@ class SharedWriter:
             owner: what all views of it are of that there will be here; None: there will be none.
             waits: it is for a message of which nobody knows when it will be sent.
         """
+        if os.getpid() != self._process:
+            return -1  # in a process that a model has forked: its parent decides what lies here
         pages = -(-size // _PAGE)
         with self._lock:
             self._sweep()

@@ -32,6 +32,7 @@ from runner.config import Drain, ServerConfig
 from runner.engine import Engine
 from runner.errors import ConfigError, LoadError
 from runner.execution.loading import find_model_file, load_class
+from runner.execution.undeterred import run_undeterred
 from runner.grpc_protocol.messages import MemoryFor
 from runner.server.announcement import announce
 from runner.server.assembly import (
@@ -99,7 +100,8 @@ def run(model_dir: Path, configure: Configure, *, inline: bool = False, reload: 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     keep_freed_memory()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(model_dir, config, configure, inline=inline, reload=reload))
+        main = _serve(model_dir, config, configure, inline=inline, reload=reload)
+        return run_undeterred(runner.get_loop(), main) if inline else runner.run(main)
 
 
 async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *, inline: bool, reload: bool) -> int:

@@ -10,6 +10,7 @@ from typing import Self
 
 from runner.config import ServerConfig
 from runner.execution.loading import load_class
+from runner.execution.undeterred import run_undeterred
 from runner.model import ModelClass
 from runner.server.assembly import build_catalog, build_engine, build_keyring, build_service, inline_host
 from runner.server.service import Service
@@ -62,7 +63,8 @@ class InlineServer:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._serve())
+            with asyncio.Runner() as runner:
+                run_undeterred(runner.get_loop(), self._serve())
         except BaseException as error:
             if self._ready.done():
                 raise

@@ -22,8 +22,10 @@ import uvloop
 
 from runner.allocator import keep_freed_memory
 from runner.errors import LoadError, SignatureError
+from runner.execution.forked import leave
 from runner.execution.journal import Journal, open_shared
 from runner.execution.loading import load_class, load_model
+from runner.execution.undeterred import run_undeterred
 from runner.processes.prctl import die_with_parent, set_timer_slack
 from runner.processes.shared import Shared, open_pair
 from runner.workers.cpu_list import keep_to, read_cpus
@@ -56,6 +58,19 @@ class _Child:
         self.first: asyncio.Future[Load] = asyncio.get_running_loop().create_future()
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.worker: Worker | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def stay_alone(self, link: SocketLink, journal: Journal) -> None:
+        """See that a process which the model forks is never taken for this one."""
+
+        def forked() -> None:
+            link.forked()
+            journal.forked()
+            if self.worker is not None:
+                self.worker.forked()
+            self._loop.call_soon(leave)  # if that loop ever turns
+
+        os.register_at_fork(after_in_child=forked)
 
     def on_message(self, message: Message) -> None:
         """See `link.Receiver`."""
@@ -79,6 +94,7 @@ async def serve(data: socket.socket, control: socket.socket, journal: Journal, s
     child = _Child()
     watchdog = Watchdog(asyncio.get_running_loop(), journal)
     link = await SocketLink.open(data, control, child, WORKER_QUIET_TURNS, shared)
+    child.stay_alone(link, journal)
     load = await child.first
     _keep_to(load.cpus)
     try:
@@ -132,7 +148,8 @@ def main(argv: list[str]) -> int:
     for end in (data, control):
         end.set_inheritable(False)  # a program that the model starts must not hold the link open after our death
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(serve(data, control, open_shared(journal), open_pair(*payloads) if payloads else None))
+        shared = open_pair(*payloads) if payloads else None
+        return run_undeterred(runner.get_loop(), serve(data, control, open_shared(journal), shared))
 
 
 def _leave_stopping_to_the_server() -> None:

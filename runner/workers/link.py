@@ -189,6 +189,11 @@ class SocketLink:
         self._control.flush()
         self._data.close()
 
+    def forked(self) -> None:
+        """This is a process that was forked: it hears and says nothing here. Its parent's end stays as it is."""
+        for channel in (self._control, self._data):
+            channel.forked()
+
     def complete(self, channel: Channel) -> None:
         """See `Owner`."""
         if channel is self._data and (message := self._items.take()) is not None:

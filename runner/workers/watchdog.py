@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 import threading
 import time
 from typing import Final
 
 from runner.execution.journal import Journal
+from runner.sturdy_log import SturdyLog
 
-logger = logging.getLogger("runner.worker")
+logger = SturdyLog("runner.worker")
 
 _BEAT_EVERY: Final = 0.1
 """seconds between two beats. The loop is asked to answer as often; both cost a tenth of a per cent of a core."""

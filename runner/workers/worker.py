@@ -115,6 +115,10 @@ class Worker:
             self._telling.cancel()
         await self._executor.close()
 
+    def forked(self) -> None:
+        """This is a process that was forked: its calls are its parent's."""
+        self._executor.forked()
+
     def on_message(self, message: Message) -> None:
         """See `link.Receiver`."""
         match message:

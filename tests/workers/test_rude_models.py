@@ -15,10 +15,12 @@ from tests.workers.test_process import served
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counts on signals and descriptors as Linux has them")
 
 RUDE = Path(__file__).parent / "models" / "rude"
+FORKING = Path(__file__).parent / "models" / "forking"
 
 UNARY = (
     "plain",
     "awaited",
+    "gathered",
     "batch",
     "awaited_batch",
     "split_batch",
@@ -38,6 +40,7 @@ FAIL = {
     "StopAsyncIteration",
     "BaseException",
     "Unprintable",
+    "Opaque",
     "recursion",
     "unserialisable",
     "wrong type",
@@ -72,15 +75,16 @@ async def test_each_call_fails_for_itself_and_the_worker_goes_on():
             async with asyncio.timeout(10):
                 call = under_test.stream(method, how=how)
                 items: list[object] = []
+                failed = False
                 try:
                     async for item in call:
                         items.append(under_test.decode(method, item))
                 except CallError:
-                    pass
+                    failed = True
                 finally:
                     call.close()
-                if items != (["first"] if how in FAIL else ["first", how]):
-                    wrong.append(f"{method}: {how}: {items}")
+                if (items, failed) != ((["first"], True) if how in FAIL else (["first", how], False)):
+                    wrong.append(f"{method}: {how}: {items}, failed: {failed}")
 
         for how in kinds:
             # One after the other, and then an innocent one beside it.
@@ -94,3 +98,13 @@ async def test_each_call_fails_for_itself_and_the_worker_goes_on():
         assert not wrong, "\n".join(wrong)
         assert len(under_test.workers) == 1
         assert under_test.workers[0] is worker
+
+
+@on_loop
+async def test_a_forked_process_ends_and_says_nothing_for_its_parent():
+    async with served(FORKING, codecs=FORKING, shared_bytes=1 << 24) as under_test:
+        assert await under_test.call("helpers_end") == 1  # which has not told the server that loading failed
+        assert await under_test.call("fork_and_wait") == 1
+        for _ in range(3):
+            assert await under_test.call("return_much") == (1, "parent" * 100_000)
+        assert len(under_test.workers) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -24,6 +26,23 @@ class Unprintable(Exception):
 
     def __str__(self) -> str:
         raise RuntimeError("no text")
+
+
+class Opaque(Exception):
+    """Nothing of it can be looked at."""
+
+    def __getattribute__(self, name: str) -> object:
+        raise RuntimeError(name)
+
+
+class Broken(logging.Handler, logging.Filter):
+    """Raises where the log has something to say."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise RuntimeError("no log")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        raise RuntimeError("no log")
 
 
 OPEN = [0, 1]
@@ -56,6 +75,24 @@ def _shut_down_logging() -> None:
     logging.disable()
 
 
+def _break_logging() -> None:
+    logging.getLogger().addHandler(Broken())
+    logging.getLogger("runner.model").addFilter(Broken())
+
+
+def _fork() -> None:
+    """Leave a process that comes back to where it was called from, and wait until it has ended all the same."""
+    child = os.fork()
+    if not child:
+        sys.exit("leaving a child")
+    os.waitpid(child, 0)
+
+
+def _stop_the_loop() -> None:
+    with contextlib.suppress(RuntimeError):  # elsewhere than on it
+        asyncio.get_running_loop().stop()
+
+
 def _recurse() -> None:
     _recurse()
 
@@ -69,7 +106,11 @@ RUDE: dict[str, Callable[[], object]] = {
     "threads": _break_in_a_thread,
     "chdir": lambda: os.chdir(tempfile.gettempdir()),
     "logging": _shut_down_logging,
+    "close stderr": lambda: sys.stderr.close(),
+    "break logging": _break_logging,
     "gc": gc.disable,
+    "fork": _fork,
+    "stop the loop": _stop_the_loop,
     "signals": _be_interrupted,
     "exit": lambda: sys.exit("leaving"),
     "exit 0": lambda: sys.exit(0),
@@ -80,6 +121,7 @@ RUDE: dict[str, Callable[[], object]] = {
     "StopAsyncIteration": lambda: _raise(StopAsyncIteration("stop")),
     "BaseException": lambda: _raise(Own("own")),
     "Unprintable": lambda: _raise(Unprintable()),
+    "Opaque": lambda: _raise(Opaque()),
     "recursion": _recurse,
     "unserialisable": lambda: object(),
     "wrong type": lambda: {"a": threading.Lock()},
@@ -96,6 +138,11 @@ def misbehave(how: str) -> Any:
     return how if result is None or isinstance(result, int | list) else result
 
 
+async def _misbehave_soon(how: str) -> str:
+    await asyncio.sleep(0)
+    return misbehave(how)
+
+
 class Rude(ModelClass):
     """Each method misbehaves as it is told to, and returns what it was told."""
 
@@ -110,6 +157,10 @@ class Rude(ModelClass):
     @ModelClass.method
     async def awaited(self, how: str) -> str:
         return misbehave(how)
+
+    @ModelClass.method
+    async def gathered(self, how: str) -> str:
+        return (await asyncio.gather(_misbehave_soon(how)))[0]
 
     @ModelClass.method
     def items(self, how: str) -> Iterator[str]:
