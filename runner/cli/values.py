@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from runner.cli.usage import UsageError
 from runner.signature.tree import (
@@ -28,6 +28,8 @@ from runner.signature.tree import (
 from runner.types import JSON, Audio, Concept, Frame, Image, NamedFields, Region, Text, Video
 
 __all__ = ["parse_value"]
+
+T = TypeVar("T")
 
 _MEDIA: dict[Kind, type[Image | Audio | Video]] = {Kind.IMAGE: Image, Kind.AUDIO: Audio, Kind.VIDEO: Video}
 _URL_STARTS = ("http://", "https://", "data:")
@@ -53,7 +55,7 @@ def parse_value(node: Node, text: str, option: str) -> object:
         case Leaf(kind) if kind in _MEDIA:
             return _media(_MEDIA[kind], text, option)
         case Leaf(Kind.BYTES):
-            return _file(text[1:], option) if _is_file(text) else _unescaped(text).encode()
+            return _file(text[1:], option) if _is_file(text) else _octets(text, option)
         case Leaf(Kind.STR):
             return _text(text, option)
         case Leaf(Kind.TEXT):
@@ -109,7 +111,7 @@ def _leaf(kind: Kind, value: object, path: str) -> object:
         case Kind.BOOL if isinstance(value, bool):
             return value
         case Kind.CONCEPT if not isinstance(value, str):
-            return Concept(**_object(value, path, ["name", "value", "id"]))
+            return _made(Concept, _object(value, path, ["name", "value", "id"]), path)
         case Kind.REGION:
             return _region(_object(value, path, ["box", "concepts", "mask", "point", "text", "track_id", "id"]), path)
         case Kind.FRAME:
@@ -129,14 +131,22 @@ def _region(given: dict[str, Any], path: str) -> Region:
     concepts = _from_json(ListOf(Leaf(Kind.CONCEPT)), given.pop("concepts", []), f"{path}.concepts")
     mask = given.pop("mask", None)
     image = None if mask is None else _leaf(Kind.IMAGE, mask, f"{path}.mask")
-    return Region(concepts=cast(list[Concept], concepts), mask=cast("Image | None", image), **given)
+    return _made(Region, {**given, "concepts": concepts, "mask": image}, path)
 
 
 def _frame(given: dict[str, Any], path: str) -> Frame:
     regions = _from_json(ListOf(Leaf(Kind.REGION)), given.pop("regions", []), f"{path}.regions")
     image = given.pop("image", None)
     picture = None if image is None else _leaf(Kind.IMAGE, image, f"{path}.image")
-    return Frame(image=cast("Image | None", picture), regions=cast(list[Region], regions), **given)
+    return _made(Frame, {**given, "image": picture, "regions": regions}, path)
+
+
+def _made(kind: type[T], given: dict[str, Any], path: str) -> T:
+    try:
+        return kind(**given)
+    except TypeError as error:  # a name that is missing, or is a number; a box that is no list
+        reason = str(error).removeprefix(f"{kind.__name__}.__init__() ")
+        raise UsageError(f"{path}: this object is no {kind.__name__}: {reason}") from None
 
 
 def _media(media: type[Image | Audio | Video], text: str, option: str) -> Image | Audio | Video:
@@ -225,6 +235,16 @@ def _unescaped(text: str) -> str:
     return text[1:] if text.startswith("@@") else text
 
 
+def _octets(text: str, option: str) -> bytes:
+    try:
+        # A shell may pass any bytes; those that are no UTF-8 are surrogates in what Python makes of them.
+        return _unescaped(text).encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{option}: {_short(ascii(text))} cannot be written as UTF-8; put the bytes into @FILE"
+        ) from None
+
+
 def _text(text: str, option: str) -> str:
     if not _is_file(text):
         return _unescaped(text)
@@ -239,8 +259,8 @@ def _text(text: str, option: str) -> str:
 def _file(path: str, option: str) -> bytes:
     try:
         return Path(path).expanduser().read_bytes()
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, ValueError) as error:  # a path may have no zeros
+        reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"{option}: cannot read {path!r}: {reason}") from None
 
 

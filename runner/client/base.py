@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Self
 
 from runner.client.settings import Settings
+from runner.client.timeout import read_limit
 from runner.signature.method import MethodSignature
 from runner.signature.script import client_script
 
@@ -100,9 +101,13 @@ class ModelBase:
 
         Args:
             timeout: seconds for each call; None for no limit.
+
+        Raises:
+            TypeError: it is no number.
+            ValueError: it is not above 0.
         """
         other = copy.copy(self)
-        other._settings = replace(self._settings, timeout=timeout)
+        other._settings = replace(self._settings, timeout=read_limit(timeout))
         return other
 
     def _script(self, signatures: Iterable[MethodSignature]) -> str:

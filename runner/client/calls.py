@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from runner.client.address import ModelIds
 from runner.client.failures import SUCCESS, from_status
 from runner.client.reply import read_reply
+from runner.client.timeout import read_timeout
 from runner.errors import CallError, FetchFailed, InternalError, InvalidInput, ModelError, PoisonCall, WorkerLost
 from runner.signature.method import Cardinality, MethodSignature
 from runner.signature.publish import from_proto
@@ -164,12 +165,12 @@ class MethodCalls:
             timeout: seconds, unless the call says otherwise; None for no limit.
 
         Raises:
-            TypeError: the arguments do not fit the signature.
+            TypeError: the arguments do not fit the signature, or the timeout is no number.
             InvalidInput: a value does not fit its type; `path` says which.
         """
         if "timeout" in kwargs and not self._takes_timeout:
             kwargs = dict(kwargs)
-            timeout = kwargs.pop("timeout")
+            timeout = read_timeout(kwargs.pop("timeout"))
         entries = None if self._streamed or kwargs or len(args) != 1 else _batch(args[0])
         if entries is not None:
             inputs = [self._entry(index, entry) for index, entry in enumerate(entries)]

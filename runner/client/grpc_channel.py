@@ -17,6 +17,7 @@ from runner.errors import CallError, Cancelled, DeadlineExceeded
 from runner.wire.statistics import decode_times
 
 __all__ = [
+    "CLOSED",
     "NO_TRUST",
     "FailedCall",
     "call_error_of",
@@ -30,6 +31,9 @@ __all__ = [
 SERVICE = "runner.v1.Inference"
 NO_TRUST = Trust()
 """The well-known authorities, and no certificate of our own."""
+
+CLOSED = "the client was closed while the call was begun"
+"""gRPC raises a ValueError then."""
 
 MAX_MESSAGE_BYTES = 1 << 30
 """The largest message sent or taken, the protocol's own bound; the server has a smaller one, and it says so."""

@@ -10,6 +10,7 @@ import grpc
 
 from runner.client.address import Address, Trust
 from runner.client.grpc_channel import (
+    CLOSED,
     NO_TRUST,
     FailedCall,
     call_error_of,
@@ -20,6 +21,7 @@ from runner.client.grpc_channel import (
     texts_of,
 )
 from runner.client.transport import CallOptions, Replies
+from runner.errors import Cancelled
 
 __all__ = ["GrpcTransport"]
 
@@ -49,18 +51,20 @@ class GrpcTransport:
             return cast(bytes, reply)
         except grpc.RpcError as error:
             raise call_error_of(cast(FailedCall, error), self._address, deadline) from None
+        except ValueError:
+            raise Cancelled(CLOSED) from None
 
     def server_stream(self, rpc: str, request: bytes, options: CallOptions) -> Replies:
         """Send one request; the call has started when this returns."""
         stub = self._channel.unary_stream(path_of(rpc))
-        call: Any = stub(request, timeout=options.timeout, metadata=options.metadata)
+        call = _begin(stub, request, options)
         return _GrpcReplies(call, self._address, deadline_of(options.timeout))
 
     def bidi(self, rpc: str, requests: Iterator[bytes], options: CallOptions) -> Replies:
         """Send requests from a thread of grpc's while replies are read."""
         feed = _Feed(requests)
         stub = self._channel.stream_stream(path_of(rpc))
-        call: Any = stub(iter(feed), timeout=options.timeout, metadata=options.metadata)
+        call = _begin(stub, iter(feed), options)
         feed.started(call)
         return _GrpcReplies(call, self._address, deadline_of(options.timeout), feed)
 
@@ -69,7 +73,7 @@ class GrpcTransport:
         feed = _Feed(requests)
         stub = self._channel.stream_unary(path_of(rpc))
         deadline = deadline_of(options.timeout)
-        call: Any = stub.future(iter(feed), timeout=options.timeout, metadata=options.metadata)
+        call = _begin(stub.future, iter(feed), options)
         feed.started(call)
         try:
             reply = cast(bytes, call.result())
@@ -88,6 +92,18 @@ class GrpcTransport:
     def close(self) -> None:
         """Cancel what is in flight and let the connection go."""
         self._channel.close()
+
+
+def _begin(stub: Any, requests: object, options: CallOptions) -> Any:
+    """Begin a call.
+
+    Raises:
+        Cancelled: another thread closes the client.
+    """
+    try:
+        return stub(requests, timeout=options.timeout, metadata=options.metadata)
+    except ValueError:
+        raise Cancelled(CLOSED) from None
 
 
 class _Feed:

@@ -68,7 +68,7 @@ class Model(ModelBase):
         Raises:
             MethodNotFound: there is no such method; the error names those which there are.
         """
-        return Method(self._session.method(name, self._settings), self._session.transport, self._settings)
+        return Method(self._session.method(name, self._settings), self._session, self._settings)
 
     def statistics(self) -> EngineStatistics:
         """Return what the server has done so far, and how much is where: `runner.statistics`."""
@@ -93,22 +93,24 @@ class Model(ModelBase):
         methods = self._session.learn(self._settings)
         if name not in methods:
             raise AttributeError(no_such_method(name, methods), name=name, obj=self)
-        return Method(methods[name], self._session.transport, self._settings)
+        return Method(methods[name], self._session, self._settings)
 
     def _known_methods(self) -> Iterable[str]:
         return self._session.methods or ()
 
 
 class Method:
-    """One method of a model, as a function with a name, a signature and a docstring."""
+    """One method of a model, as a function with a name, a signature and a docstring. May be kept: it knows the client's
+    session, and not one of its connections.
+    """
 
-    def __init__(self, calls: MethodCalls, transport: Transport, settings: Settings) -> None:
+    def __init__(self, calls: MethodCalls, session: Session, settings: Settings) -> None:
         self.__name__ = calls.signature.name
         self.__doc__ = calls.signature.description or None
         self.__signature__: inspect.Signature = calls.python_signature
         self.signature = calls.signature
         self._calls = calls
-        self._transport = transport
+        self._session = session
         self._settings = settings
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -140,7 +142,7 @@ class Method:
         return result, decode_times(trailers)
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], trailers: dict[str, str] | None) -> Any:
-        calls, transport = self._calls, self._transport
+        calls, transport = self._calls, self._session.transport
         call = calls.call(args, kwargs, timeout=self._settings.timeout)
         options = CallOptions(call.timeout, self._settings.metadata, trailers)
         match calls.signature.cardinality:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from runner.client.address import (
     Address,
@@ -14,6 +16,7 @@ from runner.client.address import (
     parse_model_url,
 )
 from runner.client.calls import RequestHead, Selector
+from runner.client.timeout import read_limit
 from runner.client.transport import CallOptions, Metadata
 
 __all__ = ["Settings"]
@@ -54,7 +57,8 @@ class Settings:
         """Put the arguments of a client together; `ModelBase` explains them.
 
         Raises:
-            ValueError: a URL of another shape, or arguments that exclude each other.
+            TypeError: a timeout that is no number.
+            ValueError: a URL of another shape, arguments that exclude each other, or what no header can hold.
         """
         ids = ModelIds(user_id=user_id, app_id=app_id, model_id=model_id, version_id=version_id)
         if url is not None:
@@ -72,10 +76,12 @@ class Settings:
                 model_id=from_url.model_id,
                 version_id=version_id or from_url.version_id,
             )
-        if timeout is not None and timeout <= 0:
-            raise ValueError(f"timeout: got {timeout}, needs seconds above 0, or None")
         pat = pat or default_pat()
+        if pat and not _is_printable(pat):
+            raise ValueError("pat: a key is of printable ASCII; is there a line break at its end?")
         own = tuple((name.lower(), value) for name, value in (metadata or {}).items())
+        for name, value in own:
+            _check_metadata(name, value)
         return cls(
             ids=ids,
             address=Address.parse(base_url or default_base_url()),
@@ -86,7 +92,7 @@ class Settings:
                 nodepool_id=nodepool_id,
             ),
             metadata=(*own, ("authorization", f"Key {pat}")) if pat else own,
-            timeout=timeout,
+            timeout=read_limit(timeout),
             trust=Trust.resolve(root_certificates_path, client_certificate_path, client_key_path),
         )
 
@@ -98,3 +104,26 @@ class Settings:
     def head(self) -> RequestHead:
         """Return what stands before the inputs in each request."""
         return RequestHead(self.ids, self.selector)
+
+
+def _check_metadata(name: str, value: object) -> None:
+    """Refuse what gRPC would refuse at each call, without a word about what it is.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"metadata {name!r}: a name is of letters, digits, -, _ and . only")
+    if name.endswith("-bin"):
+        if not isinstance(value, bytes):
+            raise ValueError(f"metadata {name!r}: needs bytes, since it ends with -bin, got {type(value).__name__}")
+    elif not isinstance(value, str) or not _is_printable(value):
+        got = "other characters" if isinstance(value, str) else type(value).__name__
+        raise ValueError(f"metadata {name!r}: needs a str of printable ASCII, got {got}")
+
+
+def _is_printable(text: str) -> bool:
+    return text.isascii() and text.isprintable()
+
+
+_NAME: Final = re.compile(r"[a-z0-9_.-]+")

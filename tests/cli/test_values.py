@@ -85,6 +85,10 @@ def test_a_text_stands_for_a_value(node, text, value):
         (TupleOf((INT, INT)), "[1]", "--x: needs 2 elements, got 1"),
         (FieldsOf((("a", INT),)), '{"b": 1}', "--x: has no field 'b'; its fields are a"),
         (Leaf(Kind.REGION), '{"bbox": []}', "--x: has no field 'bbox'"),
+        (Leaf(Kind.REGION), '{"box": 1}', "--x: this object is no Region: 'int' object is not iterable"),
+        (ListOf(Leaf(Kind.CONCEPT)), '[{"value": 1}]', "--x[0]: this object is no Concept: missing 1 required"),
+        (Leaf(Kind.BYTES), "\ud800", "--x: '\\ud800' cannot be written as UTF-8"),
+        (ListOf(IMAGE), '["a\\u0000b"]', "--x[0]: cannot read 'a\\x00b': embedded null byte"),
         (IMAGE, "/no/such/file", "--x: cannot read '/no/such/file': No such file"),
         (STR, "@/no/such/file", "write @@ for a text that begins with @"),
         (Array(), '["a"]', "--x: needs an array of numbers"),
@@ -95,6 +99,11 @@ def test_what_stands_for_nothing_is_told_in_one_line(node, text, message):
     with pytest.raises(UsageError) as error:
         parse_value(node, text, "--x")
     assert message in str(error.value)
+
+
+def test_bytes_are_those_that_the_shell_passed():
+    argument = b"\xff\xc3\xa9".decode(errors="surrogateescape")  # as it stands in sys.argv
+    assert parse_value(Leaf(Kind.BYTES), argument, "--x") == b"\xff\xc3\xa9"
 
 
 def test_arrays_are_json_or_files(tmp_path):

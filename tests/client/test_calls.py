@@ -111,6 +111,7 @@ def test_timeout_is_ours_unless_it_is_the_methods(methods):
     call = prepare(methods["predict"], "a", timeout=2.5)
     assert call.timeout == 2.5
     assert list(sent(call)[0]) == ["prompt"]
+    assert prepare(methods["predict"], "a", timeout=float("inf")).timeout is None
     call = methods["slow"].call((), {"timeout": 2.5}, timeout=9.0)
     assert call.timeout == 9.0
     assert sent(call)[0]["timeout"].float_value == 2.5

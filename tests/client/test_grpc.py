@@ -9,6 +9,9 @@ import grpc
 import pytest
 
 from runner.client import AsyncModel, Model, Unreachable
+from runner.client.address import Address
+from runner.client.grpc_sync import GrpcTransport
+from runner.client.transport import CallOptions
 from runner.errors import Cancelled, InternalError, MethodNotFound, Overloaded, Unauthenticated
 from tests.client.scripted_server import ScriptedServer
 from tests.client.served import Served
@@ -49,6 +52,27 @@ def test_a_status_without_details_has_a_type_too(scripted: ScriptedServer, statu
                 await model.predict("x")
 
     asyncio.run(main())
+
+
+def test_a_method_outlives_the_connection(server: Model):
+    model = Model(base_url=str(server._settings.address))
+    with model:
+        predict = model.predict
+        assert predict("x") == server.predict("x")
+    with model:
+        assert predict("y") == server.predict("y")
+
+
+def test_a_call_that_begins_while_its_client_is_closed(scripted: ScriptedServer):
+    options = CallOptions()
+    transport = GrpcTransport(Address.parse(scripted.base_url))
+    transport.close()
+    for begin in (transport.unary, transport.server_stream):
+        with pytest.raises(Cancelled, match="the client was closed"):
+            begin("PostModelOutputs", b"", options)
+    for begin in (transport.bidi, transport.client_stream):
+        with pytest.raises(Cancelled, match="the client was closed"):
+            begin("StreamModelOutputs", iter([b""]), options)
 
 
 def test_nobody_there():

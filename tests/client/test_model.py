@@ -206,6 +206,16 @@ def test_time_is_up(model: Model):
     assert model.with_timeout(20).sleep(0.0) == 0.0
 
 
+def test_what_is_left_of_a_time_may_be_nothing_or_endless(model: Model):
+    with pytest.raises(DeadlineExceeded):
+        model.sleep(30.0, timeout=-1)
+    assert model.sleep(0.0, timeout=float("inf")) == 0.0
+    with pytest.raises(TypeError, match="timeout: got 'soon', needs seconds"):
+        model.sleep(0.0, timeout="soon")
+    with pytest.raises(ValueError, match="timeout: got 0, needs seconds above 0"):
+        model.with_timeout(0)
+
+
 def test_a_closed_stream_is_over(model: Model):
     with model.tick(0.001) as ticks:
         assert next(ticks) == 0.001

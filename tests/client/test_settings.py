@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from runner.client import Model
@@ -28,6 +30,24 @@ def test_a_server_is_named_once():
 def test_the_key_and_own_metadata_are_sent():
     settings = Settings.resolve(pat="k", metadata={"X-Tenant": "t"})
     assert settings.metadata == (("x-tenant", "t"), ("authorization", "Key k"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"pat": "key\n"}, "pat: a key is of printable ASCII; is there a line break at its end"),
+        ({"pat": "schlüssel"}, "pat: a key is of printable ASCII"),
+        ({"metadata": {"tenant": 5}}, "metadata 'tenant': needs a str of printable ASCII, got int"),
+        ({"metadata": {"tenant": "müller"}}, "metadata 'tenant': needs a str of printable ASCII, got other characters"),
+        ({"metadata": {"two words": "x"}}, "metadata 'two words': a name is of letters, digits, -, _ and . only"),
+        ({"metadata": {"": "x"}}, "metadata '': a name is"),
+        ({"metadata": {"x-bin": "x"}}, "metadata 'x-bin': needs bytes, since it ends with -bin, got str"),
+    ],
+)
+def test_what_no_header_can_hold_is_refused_by_name(arguments, text):
+    with pytest.raises(ValueError, match=re.escape(text)) as refused:
+        Settings.resolve(**arguments)
+    assert "schlüssel" not in str(refused.value)
 
 
 def test_a_timeout_is_positive():
