@@ -35,6 +35,7 @@ from runner.config_values import (
 from runner.deployments import Deployment, as_deployments
 from runner.errors import ConfigError
 from runner.limits import CallerLimits, FetchLimits
+from runner.logs import FORMATS, LEVELS, Log
 
 GIB = 1024**3
 
@@ -168,6 +169,7 @@ class ServerConfig:
     Args:
         callers: what each caller may have here at once, unless its key says otherwise.
         fetch: bounds on inputs given by URL.
+        log: what the log says, and how.
         allow_private_urls: fetch from private and loopback addresses too.
         hide_model_errors: tell callers that the model raised, but not what.
         debug: tell callers the traceback of an error too.
@@ -183,6 +185,7 @@ class ServerConfig:
     access: Access = field(default_factory=Access)
     callers: CallerLimits = field(default_factory=CallerLimits)
     fetch: FetchLimits = field(default_factory=FetchLimits)
+    log: Log = field(default_factory=Log)
     allow_private_urls: bool = False
     hide_model_errors: bool = False
     debug: bool = False
@@ -247,6 +250,8 @@ _KEYS = tuple(
         ("fetch.timeout_ms", as_seconds(1), "fetch.timeout"),
         ("fetch.max_bytes", as_int(1, GIB), "fetch.max_bytes"),
         ("fetch.max_redirects", as_int(0, 100), "fetch.max_redirects"),
+        ("log.level", as_choice(*LEVELS), "log.level"),
+        ("log.format", as_choice(*FORMATS), "log.format"),
     )
 )
 _BY_PATH = {key.path: key for key in _KEYS}
@@ -261,6 +266,7 @@ _SECTIONS: dict[str, type] = {
     "access": Access,
     "callers": CallerLimits,
     "fetch": FetchLimits,
+    "log": Log,
 }
 
 

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import traceback
+from collections.abc import Mapping
 
 _STDERR = 2
 
@@ -28,13 +29,33 @@ class SturdyLog:
         """Say what may be wrong."""
         self._say(logging.WARNING, text, args)
 
-    def error(self, text: str, *args: object, exc: BaseException | None = None) -> None:
-        """Say what went wrong, with the traceback of an exception if there is one."""
-        self._say(logging.ERROR, text, args, exc)
+    def error(
+        self,
+        text: str,
+        *args: object,
+        exc: BaseException | None = None,
+        extra: Mapping[str, object] | None = None,
+    ) -> None:
+        """Say what went wrong.
 
-    def _say(self, level: int, text: str, args: tuple[object, ...], exc: BaseException | None = None) -> None:
+        Args:
+            text: what is said, with places for the arguments.
+            args: the arguments.
+            exc: its traceback is said too.
+            extra: what is told apart, where the log is JSON.
+        """
+        self._say(logging.ERROR, text, args, exc, extra)
+
+    def _say(
+        self,
+        level: int,
+        text: str,
+        args: tuple[object, ...],
+        exc: BaseException | None = None,
+        extra: Mapping[str, object] | None = None,
+    ) -> None:
         try:
-            self._logger.log(level, text, *args, exc_info=exc, stacklevel=3)
+            self._logger.log(level, text, *args, exc_info=exc, extra=extra, stacklevel=3)
         except BaseException as broken:  # `sys.exit()` in a handler too: it is the model's
             _write(f"{text % args}\n{_traceback(exc)}(the log is broken: {type(broken).__name__})\n")
 

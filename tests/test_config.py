@@ -49,7 +49,7 @@ def test_every_key_sets_something() -> None:
         config.as_text: "x",
     }
     for key in config._KEYS:
-        special = {"max_message_bytes": 4096, "transport": "grpcio"}
+        special = {"max_message_bytes": 4096, "transport": "grpcio", "log.level": "debug", "log.format": "json"}
         document: object = special.get(key.path, samples.get(key.read, 7))
         for name in reversed(key.path.split(".")):
             document = {name: document}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from runner.cli.usage import Subcommands
+from runner.logs import FORMATS, LEVELS
 
 __all__ = ["add"]
 
@@ -120,6 +121,10 @@ def add(subcommands: Subcommands) -> None:
         default=None,
         help="tell callers the traceback of an error too, with paths and lines of code; for development only",
     )
+    command.add_argument("--log-level", choices=LEVELS, help="the least that is logged, to stderr; default info")
+    command.add_argument(
+        "--log-format", choices=FORMATS, help="text, or json: an object a line, for what collects logs; default text"
+    )
     command.add_argument(
         "--reload",
         action="store_true",
@@ -140,6 +145,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from runner.server.lifecycle import run
 
     overrides: dict[str, object] = {key: getattr(arguments, key) for key in _KEYS}
+    overrides["log"] = {"level": arguments.log_level, "format": arguments.log_format}
     overrides["tls"] = {key: getattr(arguments, f"tls_{key}") for key in ("certificate", "key", "client_ca")}
     model_dir = cast(Path, arguments.model_dir)
     file = cast("Path | None", arguments.config)

@@ -251,4 +251,5 @@ def _obituary(life: Life, ended: str, delay: float) -> str:
     # Of one that was stuck, how it ended says what it ran.
     running = f" while it ran {', '.join(replica.lost)}" if replica.lost and not replica.stuck else ""
     words = "; its last words:" + "".join(f"\n  | {line}" for line in written) if written else ""
-    return f"worker {replica.name} on {life.place.label} {ended}{running}; it is started again in {delay:.1f} s{words}"
+    again = f"in {delay:.1f} s" if delay else "at once"
+    return f"worker {replica.name} on {life.place.label} {ended}{running}; it is started again {again}{words}"

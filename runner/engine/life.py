@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runner.engine.replica import Host, ReplicaState
@@ -11,6 +13,8 @@ from runner.workers.liveness import LOOK_EVERY, Liveness
 
 if TYPE_CHECKING:
     from runner.engine.keeper import Owner, Place
+
+logger = logging.getLogger("runner.engine")
 
 EXIT_GRACE = 1.0
 """seconds between the end of a worker's link and the end of its process, before it is killed."""
@@ -87,7 +91,7 @@ class Life:
         try:
             replica.attach(host)
             self._owner.replica_started(replica)
-            host.link.send(self.place.load)
+            host.link.send(replace(self.place.load, name=replica.name))
             self._look_later()
             ends = (replica.closed, process, self._hung)
             await asyncio.wait((replica.settled, *ends), return_when=asyncio.FIRST_COMPLETED)
@@ -107,7 +111,10 @@ class Life:
                 self._timer.cancel()
             process.cancel()
             self._owner.replica_gone(replica)
-            await host.stop()
+            if stuck := self._hung.done():
+                where = f"worker {replica.name} on {self.place.label}"
+                logger.error("%s %s, and is ended; its threads are at:", where, self._hung.result())
+            await host.stop(stuck=stuck)
             self.last_words = host.last_words
 
     async def _finish(self, grace: float, process: asyncio.Task[str]) -> str:

@@ -76,8 +76,12 @@ class Host(Protocol):
         """Wait for the worker to end; return how, in words."""
         ...
 
-    async def stop(self) -> None:
-        """End it now, and wait until it has ended. Harmless if it has."""
+    async def stop(self, *, stuck: bool = False) -> None:
+        """End it now, and wait until it has ended. Harmless if it has.
+
+        Args:
+            stuck: before that, have it write what its threads are at.
+        """
 
 
 StartHost = Callable[[Receiver], Awaitable[Host]]

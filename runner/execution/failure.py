@@ -55,12 +55,13 @@ def _of_model(exc: BaseException, method: str, cancelled: bool, request_id: str)
         return Cancelled("the call was cancelled")
     told = _told(exc)
     of_request = f" (request {request_id})" if request_id else ""
+    told_apart = {"method": method, "request_id": request_id}
     if isinstance(exc, EncodeError | ModelError):  # our own words about what the model returned
         if not told:
-            logger.error("%s: %s%s", method, exc, of_request)
+            logger.error("%s: %s%s", method, exc, of_request, extra=told_apart)
         return ModelError(clip(str(exc)))
     if not told:
-        logger.error("%s raised %s%s", method, type(exc).__name__, of_request, exc=exc)
+        logger.error("%s raised %s%s", method, type(exc).__name__, of_request, exc=exc, extra=told_apart)
     text = text_of(exc)
     return _because(exc, ModelError(clip(f"{type(exc).__name__}: {text}" if text else type(exc).__name__)))
 

@@ -21,6 +21,12 @@ from runner.processes.last_words import LastWords
 _WORDS_GRACE = 0.1
 """seconds after a process's end in which its stderr is read to the end: another process may hold it open."""
 
+SHOW_STACKS = signal.SIGQUIT
+"""What has a process of ours that wants to (`faulthandler.register`) write what each of its threads is at."""
+
+_STACKS_SECONDS = 0.1
+"""How long it has for that. It is done in a moment, by a handler that waits for no lock, or not at all."""
+
 _STDERR = 2
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +46,7 @@ class ChildProcess:
         self._process = process
         self._said: asyncio.Future[None] = self._loop.create_future()
         self._words = LastWords(words, _STDERR, self._silent)
+        self._before: str | None = None  # the stacks that it was told to write
 
     @classmethod
     async def spawn(cls, module: str, descriptors: Sequence[int], environment: Mapping[str, str]) -> Self:
@@ -77,7 +84,7 @@ class ChildProcess:
     @property
     def last_words(self) -> str:
         """The last lines that it has written to stdout or stderr; complete after `stop`."""
-        return self._words.text
+        return self._words.text if self._before is None else self._before
 
     async def wait(self) -> str:
         """Wait for the process to end; return how, in words."""
@@ -87,6 +94,16 @@ class ChildProcess:
             known = -code in {member.value for member in signal.Signals}  # not all real-time signals have a name
             return f"killed by {signal.Signals(-code).name if known else f'signal {-code}'}"
         return f"exited with code {code}"
+
+    async def show_stacks(self) -> None:
+        """Have the process write what each of its threads is at, if it can: it may have been stopped.
+
+        Its last words are those before that.
+        """
+        self._before = self._words.text
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(SHOW_STACKS)
+        await asyncio.sleep(_STACKS_SECONDS)
 
     def kill(self) -> None:
         """Have the kernel end the process. Harmless if it has ended."""

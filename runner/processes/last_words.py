@@ -13,12 +13,13 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-_KEPT_BYTES: Final = 4096
-"""bytes of the last output that are kept: some forty lines."""
+_KEPT_BYTES: Final = 16 * 1024
+"""bytes of the last output that are kept: with torch, the line about a crash that names all libraries is 3 KB long."""
 
 _READ_BYTES: Final = 64 * 1024
 
-_MOST_LINES: Final = 20
+_MOST_LINES: Final = 50
+"""of the last output, that are told: a stack begins with where the process crashed, and is thirty long in a network."""
 
 
 class LastWords:

@@ -171,4 +171,6 @@ def _load(config: ServerConfig, model_dir: Path | None, *, device: str, cpus: st
         fetch_max_redirects=config.fetch.max_redirects,
         options=config.methods,
         debug=config.debug,
+        log_level=config.log.level,
+        log_format=config.log.format,
     )

@@ -34,6 +34,7 @@ from runner.errors import ConfigError, LoadError
 from runner.execution.loading import find_model_file, load_class
 from runner.execution.undeterred import run_undeterred
 from runner.grpc_protocol.messages import MemoryFor
+from runner.logs import start_log
 from runner.server.announcement import announce
 from runner.server.assembly import (
     HostFor,
@@ -97,7 +98,7 @@ def run(model_dir: Path, configure: Configure, *, inline: bool = False, reload: 
     if reload:
         # Python takes a compiled file for current if the source has the same size and second of change.
         os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    start_log(config.log)
     keep_freed_memory()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         main = _serve(model_dir, config, configure, inline=inline, reload=reload)
@@ -140,7 +141,7 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
             await transport.close()
             where = _place(http_host, config.listen.http_port)
             return _give_up(f"cannot listen for HTTP on {where}: {_why_not(exc)}", EXIT_CANNOT_LISTEN)
-        logger.info("/livez, /readyz and /startupz are on http://%s:%d", http_host, http_port)
+        logger.info("/livez, /readyz, /startupz and /metrics are on http://%s:%d", http_host, http_port)
     _warn_of_strangers(config)
     where = _place(config.listen.host, port)
     logger.info("loading %s on %s; calls to %s wait for it", config.model.id, _labels(engine), where)
@@ -194,6 +195,7 @@ def _transport(
             environment={name: value for name, value in os.environ.items() if not keyring.withholds(name, value)},
             shared_bytes=config.workers.shared_memory,
             reuse_port=config.listen.reuse_port,
+            log=config.log,
         )
     if config.listen.transport == "native":
         return NativeTransport(

@@ -120,7 +120,7 @@ class ScriptedWorker:
         """See `engine.replica.Host`."""
         return await asyncio.shield(self._exit)
 
-    async def stop(self) -> None:
+    async def stop(self, *, stuck: bool = False) -> None:
         """See `engine.replica.Host`."""
         self.stopped = True
         self._gone.set()

@@ -7,6 +7,7 @@ end-of-file on the link ends it, whatever the model's threads are doing, and so 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import io
 import logging
@@ -14,6 +15,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 from typing import cast
@@ -26,6 +28,8 @@ from runner.execution.forked import leave
 from runner.execution.journal import Journal, open_shared
 from runner.execution.loading import load_class, load_model
 from runner.execution.undeterred import run_undeterred
+from runner.logs import Log, start_log
+from runner.processes.child_process import SHOW_STACKS
 from runner.processes.prctl import die_with_parent, set_timer_slack
 from runner.processes.shared import Shared, open_pair
 from runner.workers.cpu_list import keep_to, read_cpus
@@ -96,15 +100,18 @@ async def serve(data: socket.socket, control: socket.socket, journal: Journal, s
     link = await SocketLink.open(data, control, child, WORKER_QUIET_TURNS, shared)
     child.stay_alone(link, journal)
     load = await child.first
+    start_log(Log(level=load.log_level, format=load.log_format), f"worker {load.name}" if load.name else "")
     _keep_to(load.cpus)
     try:
         # On the loop's thread, which is the main one: libraries that set signal handlers insist on it, and there is
         # nothing else to do yet.
+        began = time.monotonic()
         model = load_model(load_class(Path(load.model_dir)), load.device)
         child.worker = Worker(model, load, link, journal)
         gc.collect()
         gc.freeze()  # what loading has made stays; with torch, to look through it again takes 60 ms
         watchdog.watch()
+        logger.info("the model is loaded after %.1f s, in process %d", time.monotonic() - began, os.getpid())
     except (LoadError, SignatureError) as exc:
         link.send(LoadFailed(str(exc), getattr(exc, "details", "")))
         link.close()
@@ -136,11 +143,12 @@ def main(argv: list[str]) -> int:
         return EXIT_ORPHANED
     keep_freed_memory()
     _leave_stopping_to_the_server()
+    faulthandler.register(SHOW_STACKS, all_threads=True)
     # What a model prints goes to the log: the server's stdout is for the server's own lines.
     os.dup2(2, 1)
     # Line by line: a worker's end is mostly SIGKILL, which would take what waits in a buffer along.
     cast(io.TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    start_log(Log())
     if len(os.sched_getaffinity(0)) > 1:
         sys.setswitchinterval(_SWITCH_INTERVAL)
         set_timer_slack(1)

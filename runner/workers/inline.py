@@ -65,7 +65,7 @@ class InlineWorker:
         """See `engine.Host`."""
         return await self._ended
 
-    async def stop(self) -> None:
+    async def stop(self, *, stuck: bool = False) -> None:
         """Stop every call. Threads that run the model's code cannot be ended; they are told to stop."""
         if self._worker is not None:
             await self._worker.close()

@@ -36,6 +36,8 @@ class Load:
         options: what the configuration says about methods, by name: options of `@ModelClass.method`, and their values.
         cpus: the CPUs to keep to, as the kernel lists them, such as `0-15,32-47`; empty: any.
         debug: errors bring the traceback of what caused them.
+        name: what the server calls the worker, in its log; empty: nothing.
+        log_level, log_format: see `Log`.
     """
 
     TAG: ClassVar[int] = 1
@@ -52,6 +54,9 @@ class Load:
     options: Mapping[str, Mapping[str, object]] = field(default_factory=dict[str, Mapping[str, object]])
     cpus: str = ""
     debug: bool = False
+    name: str = ""
+    log_level: str = "info"
+    log_format: str = "text"
 
 
 class Call(NamedTuple):

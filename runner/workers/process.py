@@ -88,10 +88,14 @@ class WorkerProcess:
         """Wait for the process to end; return how, in words."""
         return await self._process.wait()
 
-    async def stop(self) -> None:
-        """End the process now, and reap it. Harmless if it has ended."""
-        self.link.close()
-        await self._process.stop()
+    async def stop(self, *, stuck: bool = False) -> None:
+        """See `engine.replica.Host`."""
+        try:
+            if stuck:  # before its link is closed, at which it ends
+                await self._process.show_stacks()
+        finally:
+            self.link.close()
+            await self._process.stop()
 
     def __repr__(self) -> str:
         return f"<WorkerProcess {self._process!r}>"

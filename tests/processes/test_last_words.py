@@ -37,15 +37,15 @@ def pipe() -> Iterator[Pipe]:
 
 
 def test_everything_goes_on_and_the_last_lines_are_kept(pipe: Pipe) -> None:
-    said = b"".join(b"line %d\n" % number for number in range(30))
+    said = b"".join(b"line %d\n" % number for number in range(60))
     os.write(pipe.writes, said)
     os.close(pipe.writes)
-    assert pipe.end().splitlines() == [f"line {number}" for number in range(10, 30)]
+    assert pipe.end().splitlines() == [f"line {number}" for number in range(10, 60)]
     assert os.read(pipe.shows, 1 << 16) == said
 
 
 def test_what_is_kept_is_bounded_and_begins_with_a_line(pipe: Pipe) -> None:
-    os.write(pipe.writes, b"x" * 5000 + b"\nthe end \xff\n")
+    os.write(pipe.writes, b"x" * 20000 + b"\nthe end \xff\n")
     os.close(pipe.writes)
     assert pipe.end() == "the end \ufffd"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -198,7 +199,10 @@ async def test_the_log_has_a_dead_worker_s_last_words_and_its_caller_has_not(cap
         assert "secret" not in str(told.value) + told.value.details
         assert await under_test.call("shout", text="again") == "AGAIN"
     assert "killed by SIGSEGV while it ran die_saying; it is started again" in caplog.text
-    assert "its last words:\n  | printed while loading\n  | no such file: /secret" in caplog.text
+    last_words = caplog.text.partition("its last words:")[2]
+    assert "\n  | printed while loading\n" in last_words
+    assert "\n  | no such file: /secret\n  | Fatal Python error: Segmentation fault\n" in last_words
+    assert re.search(r"\n  \|   File \".*/spawned/model\.py\", line \d+ in die_saying\n", last_words)
 
 
 @on_loop
@@ -214,7 +218,7 @@ async def test_a_stopped_worker_is_replaced(monkeypatch):
 
 
 @on_loop
-async def test_a_run_that_takes_too_long_is_told_from_a_long_one(monkeypatch):
+async def test_a_run_that_takes_too_long_is_told_from_a_long_one(monkeypatch, capfd, caplog):
     monkeypatch.setattr(life, "LOOK_EVERY", 0.05)
     async with served() as under_test:
         stream = under_test.stream("hang")  # may take any time
@@ -226,6 +230,9 @@ async def test_a_run_that_takes_too_long_is_told_from_a_long_one(monkeypatch):
             await anext(stream)
         assert await under_test.call("shout", text="again") == "AGAIN"
         assert len(under_test.workers) == 2
+    assert "ran hang_limited for longer than max_run_seconds, and is ended; its threads are at:" in caplog.text
+    assert re.search(r"File \".*/spawned/model\.py\", line \d+ in hang_limited\n", capfd.readouterr().err)
+    assert "in hang_limited" not in caplog.text  # its last words are those before
 
 
 def test_a_worker_whose_server_is_gone_does_not_begin() -> None:

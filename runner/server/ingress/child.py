@@ -19,6 +19,7 @@ import uvloop
 
 from runner.allocator import keep_freed_memory
 from runner.errors import CallError
+from runner.logs import Log, start_log
 from runner.processes.prctl import die_with_parent
 from runner.processes.shared import Shared, open_pair
 from runner.server.certificates import Pem
@@ -105,6 +106,7 @@ class _Child:
             case Encrypt():
                 self._encrypt(Pem(message.certificate, message.key, message.client_ca))
             case Serve():
+                start_log(Log(level=message.log_level, format=message.log_format), f"ingress {os.getpid()}")
                 self._serve(message)
             case Beat():
                 assert self._link is not None
@@ -221,7 +223,7 @@ def main(argv: list[str]) -> int:
     keep_freed_memory()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # they reach whole groups; the main process says when to end
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    start_log(Log())
     end, door = socket.socket(fileno=link_end), socket.socket(fileno=door_end)
     for each in (end, door):
         each.setblocking(False)

@@ -63,6 +63,7 @@ class Serve:
         compress_replies: as the configuration has it.
         max_age: seconds until clients are asked to connect again; 0: they may stay.
         age_grace: seconds that their calls may take after that.
+        log_level, log_format: see `Log`.
     """
 
     TAG: ClassVar[int] = 1
@@ -72,6 +73,8 @@ class Serve:
     compress_replies: bool
     max_age: float
     age_grace: float
+    log_level: str = "info"
+    log_format: str = "text"
 
 
 class Call(NamedTuple):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, cast
 
 from runner.dispatch.backoff import restart_delay
+from runner.logs import Log
 from runner.server.certificates import Certificates
 from runner.server.ingress.answers import Answers
 from runner.server.ingress.door import Door
@@ -44,6 +45,7 @@ class IngressTransport:
         environment: variables of theirs.
         shared_bytes: of memory for long payloads that each shares with us, in each direction.
         reuse_port: share the port with other servers.
+        log: what they log, and how.
     """
 
     def __init__(
@@ -60,17 +62,21 @@ class IngressTransport:
         environment: Mapping[str, str] | None = None,
         shared_bytes: int = 0,
         reuse_port: bool = False,
+        log: Log | None = None,
     ) -> None:
         self._count = count
         self._rpcs = rpcs
         self._status_of = status_of
         self._http1 = http1
+        log = log or Log()
         self._serve = Serve(
             rpcs=tuple(kind_of(path, rpc) for path, rpc in rpcs.items()),
             max_message_bytes=max_message_bytes,
             compress_replies=compress_replies,
             max_age=max_age,
             age_grace=age_grace,
+            log_level=log.level,
+            log_format=log.format,
         )
         self._environment = dict(os.environ) if environment is None else environment
         self._shared_bytes = shared_bytes
