@@ -18,12 +18,14 @@ Compare instants, never differences: `now >= offered + delay` is the very expres
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
+from heapq import heappop, heappush
 from typing import Final, NamedTuple, TypeAlias
 
 from runner.batching.entries import Batch, Decision, Entry, Limits, Reason, Room
+from runner.batching.entry_heap import EntryHeap
+from runner.batching.group import Group
 from runner.batching.latency import LatencyModel
 
 _COMPLETE: Final = (Reason.FULL, Reason.STEP)
@@ -32,58 +34,9 @@ _COMPLETE: Final = (Reason.FULL, Reason.STEP)
 _GroupKey: TypeAlias = "tuple[int, Hashable]"
 
 
-class PointStatistics(NamedTuple):
-    """What waits at one point."""
-
-    waiting: int
-    oldest: float | None
-    """Instant at which the oldest entry came; None if none waits."""
-
-
-class _Group:
-    """Entries that may run together, and the hold for those that did."""
-
-    __slots__ = (
-        "cost",
-        "deadlines",
-        "expected",
-        "hold_until",
-        "key",
-        "late",
-        "limits",
-        "met",
-        "offers",
-        "outstanding",
-        "point",
-        "ranked",
-        "size",
-    )
-
-    def __init__(self, point: int, key: Hashable, limits: Limits) -> None:
-        self.point = point
-        self.key = key
-        self.limits = limits
-        self.size = 0
-        self.cost = 0.0
-        # Heaps that may hold entries which have left: `Policy._waiting` knows which are still there.
-        self.ranked: list[tuple[float, int]] = []
-        self.offers: list[tuple[float, int]] = []
-        self.deadlines: list[tuple[float, int]] = []
-        self.outstanding = 0  # batches that were taken and are not finished
-        self.expected: set[int] = set()  # members of batches who have not come back
-        self.late: set[int] = set()  # members who are not waited for
-        self.hold_until = -math.inf
-        self.met = False  # all members of the last batch have come back or have ended
-
-    def expect_no_more(self, member: int) -> None:
-        """A member has come back, or has ended."""
-        self.expected.discard(member)
-        self.met = self.met or not (self.expected or self.outstanding)
-
-
 class _Waiting(NamedTuple):
     entry: Entry
-    group: _Group
+    group: Group
     rank: float
 
 
@@ -99,10 +52,10 @@ class Policy:
         self.latency = LatencyModel()
         self._aging = aging
         self._limits: list[Limits] = []
-        self._groups: dict[_GroupKey, _Group] = {}
+        self._groups: dict[_GroupKey, Group] = {}
         self._waiting: dict[int, _Waiting] = {}
-        self._deadlines: list[tuple[float, int]] = []
-        self._awaited: dict[int, set[_Group]] = {}  # member -> groups that hold for it, or count it as late
+        self._deadlines = EntryHeap(self._waiting)
+        self._awaited: dict[int, set[Group]] = {}  # member -> groups that hold for it, or count it as late
         self._members: dict[int, tuple[int, ...]] = {}  # batch -> its members, until it is finished
         self._last_batch = 0
 
@@ -127,7 +80,7 @@ class Policy:
         limits = self._limits[point]
         if limits.slo is None:
             return limits.max_size, limits.max_cost
-        # What a batch may cost however late its entries are; see `_most_cost`.
+        # What a batch may cost however late its entries are; see `Group.most_cost`.
         largest = self.latency.largest_within(point, limits.slo / 2)
         return limits.max_size, limits.max_cost if largest is None else min(limits.max_cost, largest)
 
@@ -138,16 +91,16 @@ class Policy:
         key = (entry.point, entry.key)
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = _Group(entry.point, entry.key, self._limits[entry.point])
+            group = self._groups[key] = Group(entry.point, entry.key, self._limits[entry.point], self._waiting)
         rank = now - entry.priority * self._aging
         self._waiting[entry.id] = _Waiting(entry, group, rank)
         group.size += entry.size
         group.cost += entry.cost
-        heapq.heappush(group.ranked, (rank, entry.id))
-        heapq.heappush(group.offers, (now, entry.id))
+        heappush(group.ranked, (rank, entry.id))
+        heappush(group.offers, (now, entry.id))
         if entry.deadline is not None:
-            heapq.heappush(group.deadlines, (entry.deadline, entry.id))
-            heapq.heappush(self._deadlines, (entry.deadline, entry.id))
+            heappush(group.deadlines, (entry.deadline, entry.id))
+            heappush(self._deadlines, (entry.deadline, entry.id))
         if entry.member is not None and entry.member in self._awaited:
             self._came_back(entry.member, now)
 
@@ -190,63 +143,40 @@ class Policy:
         """Say what runs next, what must not run any more, and when to ask again if nothing happens."""
         expired = self._expire(now)
         if room is Room.NONE or not self._waiting:
-            return Decision((), expired, self._next_deadline())
-        best: _Group | None = None
+            return Decision((), expired, self._deadlines.smallest())
+        best: Group | None = None
         best_reason = Reason.IDLE
         best_rank = wake_at = math.inf
         anybody_complete = False
         for group in self._groups.values():
             if not group.size:
                 continue
-            reason, later = self._readiness(group, now)
+            reason, later = group.readiness(now, self.latency)
             wake_at = min(wake_at, later)
             if reason is None:
                 continue
             anybody_complete = anybody_complete or reason in _COMPLETE
-            if (rank := self._head(group.ranked)[0]) < best_rank:
+            if (rank := group.rank) < best_rank:
                 best, best_reason, best_rank = group, reason, rank
         if best is None:
-            deadline = self._next_deadline()
+            deadline = self._deadlines.smallest()
             wake_at = wake_at if deadline is None else min(wake_at, deadline)
             return Decision((), expired, None if wake_at == math.inf else wake_at)
         if room is Room.NEXT and best_reason not in _COMPLETE:
             if not anybody_complete:
-                return Decision((), expired, self._next_deadline())
+                return Decision((), expired, self._deadlines.smallest())
             best_reason = Reason.TURN
         return Decision((self._take(best, best_reason, now),), expired)
 
-    def _readiness(self, group: _Group, now: float) -> tuple[Reason | None, float]:
-        """Say why a group may leave now, or else when it may if nothing happens before."""
+    def _take(self, group: Group, reason: Reason, now: float) -> Batch:
         limits = group.limits
-        if limits.steps:
-            return Reason.STEP, math.inf
-        if group.size >= limits.max_size or group.cost >= self._most_cost(group, now):
-            return Reason.FULL, math.inf
-        if limits.holds and group.expected - group.late:
-            # Until the batch is finished nobody can come back, and an event will tell of that.
-            until = math.inf if group.outstanding else group.hold_until
-            if now < until:
-                return None, until
-        reason = Reason.IDLE
-        if limits.max_delay > 0:
-            until = self._head(group.offers)[0] + limits.max_delay
-            reason = Reason.DELAY
-            if (deadline := self._earliest_deadline(group)) is not None:
-                latest_start = deadline - (self.latency.predict(group.point, group.cost) or 0.0)
-                if latest_start < until:
-                    until, reason = latest_start, Reason.DEADLINE
-            if now < until:
-                return None, until
-        return reason, math.inf
-
-    def _take(self, group: _Group, reason: Reason, now: float) -> Batch:
-        limits = group.limits
-        most = self._most_cost(group, now)
+        most = group.most_cost(now, self.latency)
         entries: list[int] = []
         members: list[int] = []
         size, cost, last = 0, 0.0, 0
-        while group.size and size < limits.max_size:
-            waiting = self._waiting[self._head(group.ranked)[1]]
+        ranked = group.ranked
+        while size < limits.max_size and (first := ranked.first()) is not None:
+            waiting = self._waiting[first[1]]
             entry = waiting.entry
             if entries and (cost + entry.cost > most or size + entry.size > limits.max_size):
                 if entry.divisible and (last := self._room_for(entry, limits.max_size - size, most - cost)):
@@ -255,7 +185,7 @@ class Policy:
                     self._divide(waiting, last)
                 break
             self._remove(waiting)
-            heapq.heappop(group.ranked)
+            heappop(ranked)
             entries.append(entry.id)
             size += entry.size
             cost += entry.cost
@@ -285,16 +215,6 @@ class Policy:
         self._waiting[entry.id] = waiting._replace(entry=left)
         group.size -= inputs
         group.cost -= cost
-
-    def _most_cost(self, group: _Group, now: float) -> float:
-        """Return what a batch may cost, by its limit and by what its objective leaves."""
-        limits = group.limits
-        if limits.slo is None:
-            return limits.max_cost
-        # Half of the objective at least: a queue that is late already is not mended by ever smaller batches.
-        waited = now - self._head(group.offers)[0]
-        largest = self.latency.largest_within(group.point, max(limits.slo - waited, limits.slo / 2))
-        return limits.max_cost if largest is None else min(limits.max_cost, largest)
 
     # Members.
 
@@ -331,63 +251,23 @@ class Policy:
         # Summing up and taking off again leaves a rest in the last digits, which must not outlive the entries.
         group.cost = group.cost - waiting.entry.cost if group.size else 0.0
 
-    def _tidy(self, group: _Group) -> None:
+    def _tidy(self, group: Group) -> None:
         """Forget a group that nobody is in and nobody is expected in."""
-        if group.size:
-            # Those who left from the middle of the heaps stay there until they come to the top: not too many of them.
-            for heap in (group.ranked, group.offers, group.deadlines):
-                if len(heap) > 64 and len(heap) > 4 * group.size:
-                    heap[:] = [item for item in heap if item[1] in self._waiting]
-                    heapq.heapify(heap)
-        elif not group.outstanding and not group.expected and not group.late:
+        group.tidy()
+        self._deadlines.tidy(len(self._waiting))
+        if not (group.size or group.awaits):
             self._groups.pop((group.point, group.key), None)
-        else:
-            group.ranked.clear()
-            group.offers.clear()
-            group.deadlines.clear()
-
-    def _head(self, heap: list[tuple[float, int]]) -> tuple[float, int]:
-        while heap[0][1] not in self._waiting:
-            heapq.heappop(heap)
-        return heap[0]
-
-    def _earliest_deadline(self, group: _Group) -> float | None:
-        heap = group.deadlines
-        while heap and heap[0][1] not in self._waiting:
-            heapq.heappop(heap)
-        return heap[0][0] if heap else None
-
-    def _next_deadline(self) -> float | None:
-        heap = self._deadlines
-        while heap and heap[0][1] not in self._waiting:
-            heapq.heappop(heap)
-        return heap[0][0] if heap else None
 
     def _expire(self, now: float) -> tuple[int, ...]:
         expired: list[int] = []
-        while (deadline := self._next_deadline()) is not None and deadline <= now:
-            _, entry_id = heapq.heappop(self._deadlines)
+        while (deadline := self._deadlines.smallest()) is not None and deadline <= now:
+            _, entry_id = heappop(self._deadlines)
             self.withdraw(entry_id)
             expired.append(entry_id)
         return tuple(expired)
 
-    # What there is to see.
-
     def __len__(self) -> int:
         return len(self._waiting)
-
-    def statistics(self) -> Iterator[tuple[int, PointStatistics]]:
-        """Yield what waits at each point where something does."""
-        found: dict[int, PointStatistics] = {}
-        for group in self._groups.values():
-            if group.size:
-                oldest = self._head(group.offers)[0]
-                known = found.get(group.point)
-                waiting = group.size + (known.waiting if known else 0)
-                if known is not None and known.oldest is not None:
-                    oldest = min(oldest, known.oldest)
-                found[group.point] = PointStatistics(waiting, oldest)
-        return iter(found.items())
 
     def __repr__(self) -> str:
         return f"<Policy {len(self._waiting)} waiting in {len(self._groups)} groups>"

@@ -159,6 +159,15 @@ def test_who_left_is_never_run() -> None:
     assert len(under_test) == 0
 
 
+def test_deadlines_of_entries_that_have_left_are_not_kept() -> None:
+    under_test = policy(Limits(max_size=4))
+    offer(under_test, 0, deadline=1.0)  # stays, and stands before those that follow
+    for entry in range(1, 1000):
+        offer(under_test, entry, deadline=3600.0)
+        under_test.withdraw(entry)
+    assert len(under_test._deadlines) < 100
+
+
 def test_an_objective_caps_the_batch() -> None:
     under_test = policy(Limits(max_size=64, slo=0.1))
     for size in (1, 2, 4, 8, 16, 32, 64):
