@@ -9,13 +9,14 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any
 
 from runner.batching.device import Device, Outcome, Prepared, Run
-from runner.batching.entries import Batch, Entry, Limits, Room
+from runner.batching.entries import Batch, Limits, Room
+from runner.batching.jobs import Fate, Job, Work
 from runner.batching.policy import Policy
-from runner.batching.tally import Ran
-from runner.errors import CallError, Cancelled, DeadlineExceeded
+from runner.batching.tally import BatchRan
+from runner.errors import Cancelled, DeadlineExceeded
 from runner.sturdy_log import SturdyLog
 
 logger = SturdyLog("runner.batching")
@@ -33,69 +34,6 @@ _IN_HAND = 2
 """Batches on a device: the one that runs, and the next."""
 
 
-class Fate(NamedTuple):
-    """How the batch of an entry went, for the entry."""
-
-    started: float
-    """Instant on the `time.monotonic` clock."""
-    seconds: float
-    size: int
-    """Inputs in the batch."""
-
-
-class Job:
-    """One entry: what waits for a batch, and who is told how it went."""
-
-    __slots__ = ("entry", "offered")
-
-    entry: Entry
-    offered: float
-
-    @property
-    def wanted(self) -> bool:
-        """False once nobody waits for it any more. Asked on the loop, and by the device before it begins."""
-        return True
-
-    def divided(self, inputs: int) -> tuple[Job, Job]:
-        """Return a job of its first inputs, and one of the others with the same id. Of one that is divisible."""
-        raise NotImplementedError
-
-    def parted(self) -> tuple[Job | None, Job | None]:
-        """Return what of it somebody waits for, and what nobody does. From the device's threads."""
-        return (self, None) if self.wanted else (None, self)
-
-    def deliver(self, result: Any, fate: Fate) -> None:
-        """Take the result, an exception if this entry failed. Called on the loop; must not raise."""
-        raise NotImplementedError
-
-    def refuse(self, error: CallError) -> None:
-        """It was never run. Called on the loop; must not raise."""
-        raise NotImplementedError
-
-
-Jobs: TypeAlias = Sequence[Any]
-
-
-class Work(Protocol):
-    """What the batches of one point do."""
-
-    exhausted: int | None
-    """The smallest number of inputs that the device had too little memory for, since this was last set to None."""
-
-    splits: int
-    """Runs that were split for want of memory, since this was last set to 0."""
-
-    def preparation(self, jobs: Jobs) -> Prepared:
-        """Tell where these jobs are best prepared while the device is busy."""
-        ...
-
-    def prepare(self, jobs: Jobs) -> Any:
-        """Bring the arguments of these jobs into place."""
-
-    def run(self, prepared: Any, jobs: Jobs) -> Any:
-        """Do the work; return one result for each job, an exception in the place of each that failed."""
-
-
 @dataclass(slots=True)
 class _Point:
     name: str
@@ -106,27 +44,17 @@ class _Point:
 class Coalescer:
     """See the module's text. One for each device."""
 
-    def __init__(
-        self,
-        device: Device,
-        observe: Callable[[Ran], None],
-        *,
-        policy: Policy | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, device: Device, observe: Callable[[BatchRan], None]) -> None:
         """Make a coalescer without points.
 
         Args:
             device: runs the batches.
             observe: told of each batch that has run.
-            policy: decides.
-            clock: in seconds, monotonic.
         """
         self._loop = asyncio.get_running_loop()
         self.device = device
-        self.policy = Policy() if policy is None else policy
+        self.policy = Policy()
         self._observe = observe
-        self._clock = clock
         self._points: list[_Point] = []
         self._jobs: dict[int, Job] = {}
         self._last_entry = 0
@@ -151,7 +79,7 @@ class Coalescer:
 
     def offer(self, job: Job, since: float | None = None) -> None:
         """Have a job run in one of the next batches of its point. `since`: when it began to wait; None: now."""
-        job.offered = self._clock() if since is None else since
+        job.offered = time.monotonic() if since is None else since
         self._jobs[job.entry.id] = job
         self.policy.offer(job.entry, job.offered)
         self._quiet = 0
@@ -192,7 +120,7 @@ class Coalescer:
             self._loop.call_soon(self._turn)
         else:
             self._looking = False
-            self._decide(self._clock())
+            self._decide(time.monotonic())
 
     def _decide(self, now: float) -> None:
         if self._timer is not None:
@@ -217,7 +145,7 @@ class Coalescer:
 
     def _woken(self, instant: float) -> None:
         self._timer = None
-        self._decide(max(self._clock(), instant))
+        self._decide(max(time.monotonic(), instant))
 
     def _hand_over(self, batch: Batch) -> None:
         point = self._points[batch.point]
@@ -232,7 +160,7 @@ class Coalescer:
             else:
                 job.refuse(Cancelled("nobody waits for it any more"))
         if not jobs:
-            self.policy.dropped(batch, self._clock())
+            self.policy.dropped(batch, time.monotonic())
             return
         self._in_hand += 1
         crew = _Crew(point.work, jobs)
@@ -250,14 +178,14 @@ class Coalescer:
     def _done(self, batch: Batch, point: _Point, crew: _Crew, outcome: Outcome) -> None:
         self._in_hand -= 1
         if not point.holds and not self._looking:
-            self._decide(self._clock())  # first the device, then the callers of what it has done
+            self._decide(time.monotonic())  # first the device, then the callers of what it has done
         jobs = crew.jobs
         size = sum([job.entry.size for job in jobs])
         fate = Fate(outcome.started, outcome.seconds, size)
         for job in crew.left:
             job.deliver(Cancelled("the call was cancelled"), fate)
         if not jobs:
-            self.policy.dropped(batch, self._clock())
+            self.policy.dropped(batch, time.monotonic())
             if self._jobs:
                 self._look()
             return
@@ -270,10 +198,10 @@ class Coalescer:
             for job in jobs:
                 job.deliver(outcome.error, fate)
         self._learn(batch, point, size)
-        self.policy.finished(batch, outcome.seconds, self._clock())
+        self.policy.finished(batch, outcome.seconds, time.monotonic())
         waited = outcome.started - min(job.offered for job in jobs)
         self._observe(
-            Ran(
+            BatchRan(
                 point.name,
                 batch.reason.value,
                 size,

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 from runner import context
 from runner.batch import Stacking, scatter
-from runner.batching.coalescer import Coalescer, Fate, Job
+from runner.batching.coalescer import Coalescer
 from runner.batching.device import Post, Prepared
 from runner.batching.entries import Entry, Limits, checked_cost
+from runner.batching.jobs import Fate, Job
 from runner.batching.key import array_key, shared_key
 from runner.batching.memory import free_memory, out_of_memory
 from runner.batching.results import to_host
@@ -93,7 +94,7 @@ class _PointJob(Job):
 
 
 class PointWork:
-    """What batches of a point do; see `coalescer.Work`."""
+    """What batches of a point do; see `jobs.Work`."""
 
     def __init__(self, point: Point, model: Any, stager: Stager) -> None:
         self._point = point
@@ -106,17 +107,17 @@ class PointWork:
         self.splits = 0
 
     def preparation(self, jobs: Sequence[_PointJob]) -> Prepared:
-        """See `coalescer.Work`."""
+        """See `jobs.Work`."""
         return self._preparation
 
     def prepare(self, jobs: Sequence[_PointJob]) -> list[Staged]:
-        """See `coalescer.Work`."""
+        """See `jobs.Work`."""
         columns = zip(*(job.values for job in jobs), strict=True)
         pairs = zip(columns, self._stackings, strict=True)
         return [self._stager.stage(column, stacking, None) for column, stacking in pairs]
 
     def run(self, prepared: Sequence[Staged], jobs: Sequence[_PointJob]) -> list[Any]:
-        """See `coalescer.Work`."""
+        """See `jobs.Work`."""
         # A thread of the model's own may call a point for no call at all.
         contexts = [LocalContext() if job.context is None else job.context for job in jobs]
         token = context.current.set(BatchContext(contexts))

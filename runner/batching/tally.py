@@ -9,7 +9,7 @@ from typing import NamedTuple
 from runner.statistics import BatchStatistics
 
 
-class Ran(NamedTuple):
+class BatchRan(NamedTuple):
     """What there is to say about a batch that has run."""
 
     name: str
@@ -64,10 +64,10 @@ class Count:
         self.longest_wait = 0.0
         self.oom_splits = 0
         self.reasons: Counter[str] = Counter()
-        self.latest: Ran | None = None
+        self.latest: BatchRan | None = None
         self.sizes: Counter[int] = Counter()  # by the largest size counted there: 1, 2, 4, 8, ...
 
-    def add(self, ran: Ran) -> None:
+    def add(self, ran: BatchRan) -> None:
         """Count one batch."""
         self.batches += 1
         self.entries += ran.size

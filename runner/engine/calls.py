@@ -29,7 +29,7 @@ class Request(NamedTuple):
     request_id: str = ""
     """The id under which logs speak of the call."""
     metadata: bytes = b""
-    """Packed by `frames.pack_pairs`."""
+    """Packed by `pairs.pack_pairs`."""
     caller: str = ""
     """Who shares the replicas with whom."""
     group: str = ""

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from runner import context
 from runner.batch import Stacking, scatter
-from runner.batching.coalescer import Coalescer, Fate
+from runner.batching.coalescer import Coalescer
 from runner.batching.device import Prepared
 from runner.batching.entries import Entry
+from runner.batching.jobs import Fate
 from runner.batching.memory import free_memory, out_of_memory
+from runner.batching.padding import MostlyPadding
 from runner.batching.results import to_host_each
-from runner.batching.staging import MostlyPadding, Staged, Stager
+from runner.batching.staging import Staged, Stager
 from runner.errors import CallError, Cancelled
 from runner.execution import failure
 from runner.execution.journal import Mark
@@ -189,7 +191,7 @@ def encoded(method: LoadedMethod, result: Any, call: context.CallContext, *, old
 
 
 class BatchedWork:
-    """What batches of a method do; see `coalescer.Work`."""
+    """What batches of a method do; see `jobs.Work`."""
 
     def __init__(self, method: LoadedMethod, stager: Stager, executor: Executor) -> None:
         assert method.plan is not None
@@ -203,7 +205,7 @@ class BatchedWork:
         self._arrays = [name for name, stacking, _ in self._columns if stacking is not Stacking.LIST]
 
     def preparation(self, jobs: Sequence[BatchedJob]) -> Prepared:
-        """See `coalescer.Work`."""
+        """See `jobs.Work`."""
         if not self._arrays:
             return Prepared.LAST
         if self._stager.copies or self._plan.padding is not None:
@@ -213,7 +215,7 @@ class BatchedWork:
         return Prepared.MEANWHILE if each * len(Inputs(jobs)) >= _WORTH_A_THREAD else Prepared.AT_ONCE
 
     def prepare(self, jobs: Sequence[BatchedJob]) -> list[Staged] | None:
-        """See `coalescer.Work`. None: the arrays are too different in shape to be one batch."""
+        """See `jobs.Work`. None: the arrays are too different in shape to be one batch."""
         return self._prepared(Inputs(jobs))
 
     def _prepared(self, inputs: Inputs) -> list[Staged] | None:
@@ -227,7 +229,7 @@ class BatchedWork:
             return None
 
     def run(self, prepared: Sequence[Staged] | None, jobs: Sequence[BatchedJob]) -> Any:
-        """See `coalescer.Work`."""
+        """See `jobs.Work`."""
         inputs = Inputs(jobs)
         results = self._run(prepared, inputs)
         try:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from runner import context
 from runner.batch import END, SKIP, scatter
-from runner.batching.coalescer import Coalescer, Fate, Job
+from runner.batching.coalescer import Coalescer
 from runner.batching.device import Prepared
 from runner.batching.entries import Entry, Limits
+from runner.batching.jobs import Fate, Job
 from runner.batching.results import to_host_each
 from runner.batching.staging import Staged
 from runner.context import BatchContext
@@ -232,7 +233,7 @@ class StepJob(Job):
 
 
 class OpeningWork(BatchedWork):
-    """Calls the method, which gives the generator. See `coalescer.Work`."""
+    """Calls the method, which gives the generator. See `jobs.Work`."""
 
     def _results(self, result: Any, inputs: Inputs) -> Sequence[Any]:
         name, method = self._method.name, self._method
@@ -246,22 +247,22 @@ class OpeningWork(BatchedWork):
 
 
 class StepWork:
-    """Advances generators. See `coalescer.Work`."""
+    """Advances generators. See `jobs.Work`."""
 
     LIMITS: Final = Limits(max_size=1, steps=True)
     exhausted: int | None = None  # a stream has the size that it began with
     splits = 0
 
     def preparation(self, jobs: Sequence[StepJob]) -> Prepared:
-        """See `coalescer.Work`."""
+        """See `jobs.Work`."""
         return Prepared.LAST
 
     def prepare(self, jobs: Sequence[StepJob]) -> list[Staged]:
-        """See `coalescer.Work`."""
+        """See `jobs.Work`."""
         return []
 
     def run(self, prepared: Any, jobs: Sequence[StepJob]) -> Any:
-        """See `coalescer.Work`."""
+        """See `jobs.Work`."""
         (job,) = jobs
         stream = job.stream
         if hasattr(stream.outputs, "__anext__"):

@@ -9,8 +9,9 @@ import time
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from runner.batching.coalescer import Coalescer, Fate
+from runner.batching.coalescer import Coalescer
 from runner.batching.entries import Entry
+from runner.batching.jobs import Fate
 from runner.context import CallContext
 from runner.errors import CallError, Cancelled, DeadlineExceeded
 from runner.execution import failure

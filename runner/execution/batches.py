@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from runner.batching.coalescer import Coalescer
 from runner.batching.device import LoopDevice
-from runner.batching.helpers import PointCalls
-from runner.batching.tally import Ran
+from runner.batching.point_calls import PointCalls
+from runner.batching.tally import BatchRan
 from runner.execution.batched import BatchedCall, BatchedWork
 from runner.execution.batched_list import BatchedList
 from runner.execution.batched_stream import BatchedStreamCall, OpeningWork, StepWork
 from runner.execution.batched_together import BatchedTogether
 from runner.execution.contexts import Contexts
-from runner.execution.method import LoadedMethod, cost_of, limits_of
+from runner.execution.method import LoadedMethod, cost_function, limits_of
 from runner.execution.model_device import ModelDevice
 from runner.execution.running import RunningCall
 from runner.model import ModelClass, points_of
@@ -36,7 +36,7 @@ class Batches:
         model: ModelClass,
         methods: Sequence[LoadedMethod],
         device: ModelDevice,
-        observe: Callable[[Ran], None],
+        observe: Callable[[BatchRan], None],
     ) -> None:
         """Make what the model needs, and let it call its points.
 
@@ -67,7 +67,7 @@ class Batches:
             self._points = PointCalls(self._on_device(), model, device.stager, executor.mailbox.post)
             for point in points:
                 limits = limits_of(point.options, holds=True)
-                self._points.add(point, limits, cost_of(model, point.options, point.name))
+                self._points.add(point, limits, cost_function(model, point.options, point.name))
             model._runner_points = self._points  # pyright: ignore[reportPrivateUsage]: the seam is made for us
 
     def call(self, method: LoadedMethod, call: Incoming) -> RunningCall:

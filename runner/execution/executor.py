@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, NamedTuple, Protocol
 
-from runner.batching.tally import Ran
+from runner.batching.tally import BatchRan
 from runner.context import CallContext
 from runner.errors import CallError, MethodNotFound
 from runner.execution import torch_threads
@@ -89,7 +89,7 @@ class Outlet(Protocol):
     def mixed(self, call_id: int, ends: Sequence[Payload | CallError], times: Times) -> None:
         """Of a call of several inputs some failed: how each ended. Nothing more is said of it."""
 
-    def ran(self, ran: Ran) -> None:
+    def ran(self, ran: BatchRan) -> None:
         """A batch has run."""
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
-from runner.batching.coalescer import Fate, Job
 from runner.batching.entries import Entry
+from runner.batching.jobs import Fate, Job
 from runner.context import CallContext
 from runner.errors import CallError
 from runner.execution.rows import BatchedJob, Row

@@ -121,7 +121,7 @@ def limits_of(options: MethodOptions | PointOptions, *, holds: bool) -> Limits:
     )
 
 
-def cost_of(model: ModelClass, options: MethodOptions | PointOptions, name: str) -> Callable[..., float] | None:
+def cost_function(model: ModelClass, options: MethodOptions | PointOptions, name: str) -> Callable[..., float] | None:
     """Return the function that says what an entry costs, None if each costs 1.
 
     Raises:
@@ -142,7 +142,7 @@ def _plan(model: ModelClass, signature: MethodSignature, options: MethodOptions)
         names=tuple(argument.name for argument in batched),
         stackings=tuple(_stacking(argument.node) for argument in batched),
         padding=options.padding,
-        cost=cost_of(model, options, signature.name),
+        cost=cost_function(model, options, signature.name),
         limits=limits_of(options, holds=False),
         priority=options.priority,
         repeatable=options.idempotent,

@@ -8,7 +8,8 @@ run a shape yet plans it anew, which for a convolutional network was measured to
 from __future__ import annotations
 
 from runner.batching.device import DeviceThread, Post
-from runner.batching.staging import GpuMarks, Stager
+from runner.batching.gpu_marks import GpuMarks
+from runner.batching.staging import Stager
 from runner.execution import torch_threads
 
 

@@ -7,10 +7,11 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from runner.batch import Stacking
-from runner.batching.coalescer import Job
 from runner.batching.entries import checked_cost
+from runner.batching.jobs import Job
 from runner.batching.key import array_key, shared_key
-from runner.batching.staging import Blocks, check_padding
+from runner.batching.padding import check_padding
+from runner.batching.staging import Blocks
 from runner.context import BatchContext, CallContext
 from runner.execution import failure
 from runner.execution.method import BatchPlan, LoadedMethod

@@ -74,7 +74,7 @@ class Call(NamedTuple):
     """Seconds until the caller's deadline; None without one."""
     request_id: str
     metadata: bytes
-    """Packed by `frames.pack_pairs`."""
+    """Packed by `pairs.pack_pairs`."""
     inputs: int = 1
     """How many inputs the payload has."""
 

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from runner.batching.credit import BatchCredit
-from runner.batching.tally import Count
-from runner.batching.tally import Ran as BatchRan
+from runner.batching.tally import BatchRan, Count
 from runner.context import NO_METADATA, CallContext
 from runner.errors import CallError, Cancelled
 from runner.execution.batch_sizes import settle

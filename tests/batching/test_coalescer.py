@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from runner.batching.coalescer import QUIET_TURNS, Coalescer, Fate, Job
+from runner.batching.coalescer import QUIET_TURNS, Coalescer
 from runner.batching.device import Outcome, Prepared, Run
 from runner.batching.entries import Entry, Limits
+from runner.batching.jobs import Fate, Job
 from runner.errors import CallError
 from tests.running import on_loop, turns
 

@@ -7,7 +7,8 @@ import pytest
 
 from runner import Pad
 from runner.batch import Stacking
-from runner.batching.staging import Blocks, GpuMarks, MostlyPadding, Stager, check_padding, padded
+from runner.batching.padding import padded
+from runner.batching.staging import Blocks, Stager
 from runner.errors import InvalidInput
 
 
@@ -43,40 +44,6 @@ def test_tensors_too() -> None:
     staged = Stager("cpu").stage([torch.ones(1), torch.ones(3)], Stacking.TORCH, Pad(0, mask="real"))
     assert staged.take().tolist() == [[1, 0, 0], [1, 1, 1]]
     assert staged.mask.tolist() == [[True, False, False], [True, True, True]]
-
-
-def test_arrays_that_would_be_mostly_padding_are_not_put_together() -> None:
-    row, column = np.ones((1, 40_000)), np.ones((40_000, 1))
-    with pytest.raises(MostlyPadding):  # before there is memory for it
-        padded([row, column], Stacking.NUMPY, Pad())
-    torch = pytest.importorskip("torch")
-    with pytest.raises(MostlyPadding):
-        padded([torch.from_numpy(row), torch.from_numpy(column)], Stacking.TORCH, Pad())
-    lengths = [np.ones(length, np.float32) for length in (1, 7, 500_000)]
-    assert padded(lengths, Stacking.NUMPY, Pad())[0][0].shape == (500_000,)
-
-
-@pytest.mark.parametrize("name", ["numpy", "torch"])
-def test_an_array_has_to_hold_its_padding(name: str) -> None:
-    library = pytest.importorskip(name)
-    stacking = Stacking(name)
-    holds = [
-        ("complex64", -1e9),
-        ("float64", 1e39),
-        ("int64", 0),
-        ("int64", -1),
-        ("uint8", 255),
-        ("float32", 0.1),
-        ("float16", float("-inf")),
-        ("bool", 0),
-    ]
-    lies = [("int64", 0.5), ("int32", float("nan")), ("uint8", -1), ("uint8", 256), ("int16", 1e9), ("bool", 2)]
-    lies += [("float16", -1e9), ("float32", 1e39)]
-    for dtype, value in holds:
-        check_padding("x", library.ones(2, dtype=getattr(library, dtype)), stacking, Pad(value))
-    for dtype, value in lies:
-        with pytest.raises(InvalidInput, match=f"^x: an array of {dtype} cannot be filled up with"):
-            check_padding("x", library.ones(2, dtype=getattr(library, dtype)), stacking, Pad(value))
 
 
 @pytest.mark.gpu
@@ -115,13 +82,3 @@ def test_many_batches_on_their_way_at_once_keep_their_values():
         sums.append(value.sum() / value.numel())
         del value
     assert [number.item() for number in sums] == [float(n) for n in range(16)]
-
-
-@pytest.mark.gpu
-def test_the_gpu_says_how_long_it_took():
-    import torch
-
-    matrix = torch.randn(4096, 4096, device="cuda:0")
-    result, seconds = GpuMarks("cuda:0").around(lambda m: m @ m, matrix)
-    assert result.shape == (4096, 4096)
-    assert 0 < seconds < 10

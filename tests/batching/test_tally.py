@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from runner.batching.key import shared_key
-from runner.batching.tally import Count, Ran
+from runner.batching.tally import BatchRan, Count
 
 
-def ran(size: int, *, reason: str = "idle", key: object = None) -> Ran:
-    return Ran("embed", reason, size, size * 2.0, size / 1024, 0.25, 0.125, 1, key)
+def ran(size: int, *, reason: str = "idle", key: object = None) -> BatchRan:
+    return BatchRan("embed", reason, size, size * 2.0, size / 1024, 0.25, 0.125, 1, key)
 
 
 def test_batches_are_added_up() -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from runner.batching.tally import Ran
+from runner.batching.tally import BatchRan
 from runner.context import NO_METADATA, CallContext
 from runner.errors import CallError
 from runner.execution.contexts import Contexts
@@ -60,7 +60,7 @@ class Stage:
     def __init__(self, model_class: type[ModelClass], *, num_threads: int = 2, max_streams: int = 2) -> None:
         self.model = instantiate(model_class, "cpu")
         self.fetcher = HeldFetcher()
-        self.batches: list[Ran] = []  # as they ran
+        self.batches: list[BatchRan] = []  # as they ran
         self.times: dict[int, Times] = {}
         methods, _ = load_methods(self.model)
         self.methods: tuple[LoadedMethod, ...] = methods
@@ -178,7 +178,7 @@ class Stage:
         self.credits[call_id].append(items)
         self._changed.set()
 
-    def ran(self, ran: Ran) -> None:
+    def ran(self, ran: BatchRan) -> None:
         self.batches.append(ran)
         self._changed.set()
 
