@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
+from runner.cancelled_tasks import cancel_all
+
 T = TypeVar("T")
 
 Post: TypeAlias = Callable[..., None]
@@ -225,11 +227,8 @@ class LoopDevice:
                 task.cancel()
 
     async def close(self) -> None:
-        """Cancel what runs, and wait for it."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Cancel what runs, and wait for it, for a while."""
+        await cancel_all(list(self._tasks))
 
     async def _run(self, run: Run) -> None:
         task = asyncio.current_task()

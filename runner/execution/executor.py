@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, NamedTuple, Protocol
 
 from runner.batching.tally import BatchRan
+from runner.cancelled_tasks import cancel_all
 from runner.context import CallContext
 from runner.errors import CallError, MethodNotFound
 from runner.execution import torch_threads
@@ -220,14 +221,11 @@ class Executor:
             self._batches.cancelled(call_id)
 
     async def close(self) -> None:
-        """Stop everything and wait for the tasks. Threads are left to end by themselves."""
+        """Stop everything and wait for the tasks, for a while. Threads are left to end by themselves."""
         calls = list(self._calls.values())
         for call in calls:
             call.cancel()
-        tasks = {*self._tasks, *(call.task for call in calls if call.task is not None)}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_all({*self._tasks, *(call.task for call in calls if call.task is not None)})
         # From Python 3.12 on, that does not yield where all tasks are done already: let their callbacks run, now due.
         await asyncio.sleep(0)
         await self._batches.close()
