@@ -16,7 +16,7 @@ from typing import TypeAlias
 LOOK_INTERVAL = 1.0
 """seconds between two looks at least."""
 
-_Version: TypeAlias = tuple[tuple[int, int, int] | None, ...]
+_Version: TypeAlias = "tuple[tuple[int, ...] | None, ...]"
 
 
 class ChangingFiles:
@@ -47,9 +47,11 @@ class ChangingFiles:
         return True
 
 
-def _version(file: Path) -> tuple[int, int, int] | None:
+def _version(file: Path) -> tuple[int, ...] | None:
     try:
         found = os.stat(file)
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    # The time of its last change counts beside that of what it holds: who may read it changes the first one only, and
+    # programs that copy files put the second one back.
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,37 @@ def test_a_mounted_secret_is_replaced_by_a_link_above_it(tmp_path: Path):
     (tmp_path / "next").rename(link)
     clock.now += 1.0
     assert found(under_test, "aaa", "bbb") == [None, "key 1"]
+
+
+def test_a_file_that_could_not_be_read_is_read_when_its_permissions_are_right(tmp_path: Path, monkeypatch, caplog):
+    file = tmp_path / "keys"
+    file.write_text("one\n")
+    clock = Clock()
+    under_test = Keyring([], file, clock)
+
+    def refuse(*args: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    file.write_text("two\n")
+    with monkeypatch.context() as unreadable:  # tests may run as a user who may read everything
+        unreadable.setattr(Path, "open", refuse)
+        clock.now += 1.0
+        assert found(under_test, "one", "two") == ["key 1", None]
+    file.chmod(0o640)
+    clock.now += 1.0
+    assert found(under_test, "one", "two") == [None, "key 1"]
+
+
+def test_a_copy_with_the_same_length_and_time_is_noticed(tmp_path: Path):
+    file = tmp_path / "keys"
+    file.write_text("one\n")
+    before = file.stat()
+    clock = Clock()
+    under_test = Keyring([], file, clock)
+    file.write_text("two\n")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    clock.now += 1.0
+    assert found(under_test, "one", "two") == [None, "key 1"]
 
 
 @pytest.mark.parametrize("text", [None, "- {key: a b}\n", "- {\n", "two words\n"])
