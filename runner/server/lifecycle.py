@@ -55,7 +55,7 @@ from runner.server.http_protocol import HttpProtocol
 from runner.server.ingress.transport import IngressTransport
 from runner.server.keyring import Keyring
 from runner.server.native.protocol import Patience
-from runner.server.native.transport import NativeTransport
+from runner.server.native.transport import NativeTransport, connections_that_fit
 from runner.server.reflection import reflection_rpcs
 from runner.server.replacement import Replacement
 from runner.server.rpcs import Rpcs
@@ -70,6 +70,11 @@ logger = logging.getLogger("runner.server")
 EXIT_CONFIG = 2
 EXIT_CANNOT_LOAD = 3
 EXIT_CANNOT_LISTEN = 4
+
+_SPARE = 64
+_SPARE_PER_WORKER = 32
+"""descriptors that connections leave to others, so that a worker which dies can be started again however many clients
+there are: a worker has nine, twice as many while another version loads, and a dozen more at its start."""
 
 _LAST_WORDS = 1.0
 """seconds in which calls that were cancelled at the end of the grace may stop: generators are closed, and what a model
@@ -123,7 +128,8 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
         return _give_up("ingress: needs the native transport, and transport is grpcio", EXIT_CONFIG)
     fitness = Fitness()
     rpcs = {**service_rpcs(service), **Health(fitness).rpcs(), **reflection_rpcs()}
-    transport = _transport(config, rpcs, HttpApp(fitness), keyring, engine.memory_for)
+    workers = len(engine.places)
+    transport = _transport(config, rpcs, HttpApp(fitness), keyring, engine.memory_for, workers=workers)
     try:
         port = await transport.listen(config.listen.host, config.listen.port, certificates)
     except OSError as exc:
@@ -180,7 +186,7 @@ def _process_host(config: ServerConfig, keyring: Keyring) -> HostFor:
 
 
 def _transport(
-    config: ServerConfig, rpcs: Rpcs, http_app: HttpApp, keyring: Keyring, memory_for: MemoryFor
+    config: ServerConfig, rpcs: Rpcs, http_app: HttpApp, keyring: Keyring, memory_for: MemoryFor, *, workers: int
 ) -> Transport:
     if config.listen.ingress:
         return IngressTransport(
@@ -207,6 +213,7 @@ def _transport(
             max_message_bytes=config.listen.max_message_bytes,
             status_of=partial(rpc_status, hide_model_errors=config.hide_model_errors),
             patience=Patience(max_age=config.listen.max_connection_age, age_grace=config.drain.grace),
+            max_connections=connections_that_fit(_SPARE + _SPARE_PER_WORKER * workers),
         )
     # Imported where it is wanted: gRPC alone is a fifth of what a server process has in memory without it.
     from runner.server.transport_grpcio import GrpcioTransport

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import resource
 import signal
 import socket
 import ssl
@@ -40,7 +39,7 @@ from runner.server.ingress.messages import (
 from runner.server.ingress.remote import Remote
 from runner.server.native.protocol import Patience
 from runner.server.native.tls import server_context
-from runner.server.native.transport import MAX_CONNECTIONS, NativeTransport
+from runner.server.native.transport import NativeTransport, connections_that_fit
 
 EXIT_ORPHANED = 5
 """Exit code of a process whose parent was gone before it could be told; nobody sees it."""
@@ -143,7 +142,7 @@ class _Child:
         )
         self._remote = remote
         self._loop.add_reader(self._door, self._take)
-        self._link.send(Ready(_room()))
+        self._link.send(Ready(connections_that_fit(_SPARE)))
 
     def _take(self) -> None:
         """Take the connections that lie at the door."""
@@ -198,11 +197,6 @@ async def serve(end: socket.socket, door: socket.socket, shared: Shared | None) 
     await IngressLink.open(end, child, shared, child.attach)
     await child.closed
     return 0
-
-
-def _room() -> int:
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MAX_CONNECTIONS if limit == resource.RLIM_INFINITY else min(max(limit - _SPARE, 1), MAX_CONNECTIONS)
 
 
 def _status_of(error: CallError) -> tuple[int, str, bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import socket
 import ssl
 from collections.abc import Callable
@@ -66,6 +67,16 @@ class _Open(Protocol):
         """Close, because of those."""
 
 
+def connections_that_fit(spare: int) -> int:
+    """Return how many connections a process may have, by its limit on open files.
+
+    Args:
+        spare: descriptors that are for something else.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_CONNECTIONS if limit == resource.RLIM_INFINITY else min(max(limit - spare, 1), MAX_CONNECTIONS)
+
+
 class NativeTransport:
     """See `Transport`.
 
@@ -80,6 +91,7 @@ class NativeTransport:
         limits: of HTTP/2 connections.
         patience: of all connections.
         on_left: told when there is perhaps one connection less.
+        max_connections: at once; None: as many as there may be anywhere.
     """
 
     def __init__(
@@ -95,6 +107,7 @@ class NativeTransport:
         limits: Limits | None = None,
         patience: Patience | None = None,
         on_left: Callable[[], None] | None = None,
+        max_connections: int | None = None,
     ) -> None:
         self.calls = Calls(
             rpcs,
@@ -114,6 +127,7 @@ class NativeTransport:
         self._connections: dict[_Open, None] = {}
         self._knocking: dict[asyncio.Task[None], None] = {}  # sockets that are about to be connections
         self._on_left = on_left
+        self._max_connections = MAX_CONNECTIONS if max_connections is None else max_connections
         self._servers: list[asyncio.Server] = []
         self._gone: asyncio.Future[None] | None = None
         self._sent: asyncio.Future[None] | None = None
@@ -252,7 +266,7 @@ class NativeTransport:
 
     def admit(self, connection: _Open) -> bool:
         """Count a new connection; return False if there are too many."""
-        if len(self._connections) + len(self._http) >= MAX_CONNECTIONS:
+        if len(self._connections) + len(self._http) >= self._max_connections:
             return False
         self._connections[connection] = None
         return True

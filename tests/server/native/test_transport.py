@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -131,6 +132,14 @@ async def test_a_connection_too_many_is_closed_at_once(monkeypatch: pytest.Monke
             assert await client.next(GOAWAY) is not None
             client.close()
         await draining
+
+
+@pytest.mark.parametrize(
+    ("limit", "fit"), [(1024, 928), (96, 1), (50, 1), (1 << 20, 16384), (resource.RLIM_INFINITY, 16384)]
+)
+def test_connections_leave_descriptors_to_workers(monkeypatch: pytest.MonkeyPatch, limit: int, fit: int) -> None:
+    monkeypatch.setattr(transport.resource, "getrlimit", lambda _: (limit, limit))
+    assert transport.connections_that_fit(96) == fit
 
 
 @on_loop
