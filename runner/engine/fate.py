@@ -53,6 +53,13 @@ def fate_of(call: EngineCall, replica: Replica, *, died: bool, refusal: ModelFai
             return WorkerLost(_LOST if died else _REPLACED)
 
 
+def lost_with(call: EngineCall, replica: Replica) -> WorkerLost | None:
+    """Return what a call ends with when the worker that has it is replaced; None if it is going to run elsewhere."""
+    ran = replica.mark_of(call) is Mark.RUNS
+    course = course_after_death(present=False, ran=ran, repeatable=call.repeatable, deaths=call.deaths)
+    return WorkerLost(_REPLACED) if course is Course.LOST else None
+
+
 def without_worker(call: EngineCall, refusal: ModelFailing) -> CallError:
     """Return what a waiting call ends with when nothing can run it: it may have been refused, or have run once."""
     return WorkerLost(_LOST) if call.deaths else refusal

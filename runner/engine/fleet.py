@@ -27,6 +27,9 @@ class User(CallWatcher, Protocol):
     def replica_retired(self, replica: Replica) -> None:
         """It gets no more calls."""
 
+    def replica_overdue(self, replica: Replica) -> None:
+        """It was retired, and is about to leave: its calls did not end in time."""
+
     def replica_left(self, replica: Replica) -> None:
         """Its worker is no more. It need not have joined."""
 
@@ -176,6 +179,10 @@ class Fleet:
             self._user.replica_retired(old)
         replica.successor = False
         self._join(replica)
+
+    def replica_overdue(self, replica: Replica) -> None:
+        """See `Owner`."""
+        self._user.replica_overdue(replica)
 
     def replica_gone(self, replica: Replica) -> None:
         """See `Owner`."""

@@ -82,6 +82,9 @@ class Owner(LifeWatcher, Protocol):
     def replica_takes_over(self, replica: Replica, old: Replica | None) -> None:
         """A successor that is ready gets the calls from now on, and the old replica no more of them."""
 
+    def replica_overdue(self, replica: Replica) -> None:
+        """It was replaced, and the time of the calls that are still there is over: its worker is about to be ended."""
+
     def replica_gone(self, replica: Replica) -> None:
         """Its worker is no more."""
 

@@ -19,6 +19,10 @@ logger = logging.getLogger("runner.engine")
 EXIT_GRACE = 1.0
 """seconds between the end of a worker's link and the end of its process, before it is killed."""
 
+STOP_GRACE = 1.0
+"""seconds for the methods of a worker that is replaced to stop once they are told to, as at a drain: their `finally`
+blocks run. Whoever called them knows by then that nothing comes of it."""
+
 LINK_GRACE = 0.05
 """seconds between the end of a worker's process and the end of its link: what it had still said is read meanwhile. A
 process that the model has forked can hold the link open for ever."""
@@ -118,12 +122,14 @@ class Life:
             self.last_words = host.last_words
 
     async def _finish(self, grace: float, process: asyncio.Task[str]) -> str:
-        """Let the calls that are there end."""
+        """Let the calls that are there end, and tell those to stop that do not."""
         idle = asyncio.get_running_loop().create_task(self.replica.idle.wait())
+        ends = (idle, self.replica.closed, process, self._hung)
         try:
-            await asyncio.wait(
-                (idle, self.replica.closed, process, self._hung), timeout=grace, return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait(ends, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+            if not any(end.done() for end in ends):
+                self._owner.replica_overdue(self.replica)
+                await asyncio.wait(ends, timeout=STOP_GRACE, return_when=asyncio.FIRST_COMPLETED)
         finally:
             idle.cancel()
         return "was replaced"

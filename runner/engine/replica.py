@@ -183,6 +183,11 @@ class Replica:
             call.dispatched(link)
         return True
 
+    @property
+    def calls(self) -> Sequence[EngineCall]:
+        """The calls that are here, until the worker's last word on each."""
+        return list(self._calls.values())
+
     def draft(self, size: int) -> memoryview | None:
         """See `Link`."""
         return None if self._link is None else self._link.draft(size)

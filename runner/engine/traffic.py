@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from runner.dispatch.dispatcher import CallId, Dispatcher, ReplicaId, Ticket
 from runner.engine.calls import EngineCall, Request, UnaryCall
-from runner.engine.fate import fate_of, without_worker
+from runner.engine.fate import fate_of, lost_with, without_worker
 from runner.engine.fleet import Fleet
 from runner.engine.line import Line
 from runner.engine.methods import Methods, gone
@@ -277,6 +277,13 @@ class Traffic:
     def replica_retired(self, replica: Replica) -> None:
         """See `User`."""
         self._dispatcher.retire(replica.name)
+
+    def replica_overdue(self, replica: Replica) -> None:
+        """See `User`. The calls that are going to be lost are told to stop, and their callers that they are."""
+        for call in replica.calls:
+            if not call.over and (error := lost_with(call, replica)) is not None:
+                self.abandon(call)
+                call.fail(error)
 
     def replica_left(self, replica: Replica) -> None:
         """See `User`. The calls on it run again elsewhere if that does no harm, and fail otherwise."""

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from runner.errors import LoadError, MethodNotFound, WorkerLost
+from runner.engine import life
+from runner.errors import Cancelled, LoadError, MethodNotFound, WorkerLost
 from runner.signature.published import Lane, Published
 from runner.wire import run
-from runner.workers.messages import Call, Load
-from tests.engine.scripted import EMBED, METHODS, PREDICT, STREAM, Scripted, ScriptedWorker, request, scripted
+from runner.workers.messages import Call, Cancel, Load
+from tests.engine.scripted import EMBED, LOOK_UP, METHODS, PREDICT, STREAM, Scripted, ScriptedWorker, request, scripted
 from tests.running import on_loop, turns
 
 GRACE = 60.0
@@ -142,7 +143,31 @@ async def test_calls_that_do_not_end_in_time_are_lost():
         await swap
         with pytest.raises(WorkerLost, match="was replaced"):
             await task
-        await under_test.workers[0].gone()
+        # It is told to stop like any other call that nobody waits for, and has a moment for that.
+        old = under_test.workers[0]
+        (cancel,) = await old.hears(Cancel)
+        assert cancel.id == old.calls[0].id
+        assert not old.stopped
+        old.fail(old.calls[0], Cancelled("stopped"))
+        await old.gone()
+        under_test.idle()
+
+
+@on_loop
+async def test_calls_that_do_not_end_in_time_run_again_where_that_does_no_harm(monkeypatch):
+    monkeypatch.setattr(life, "STOP_GRACE", 0.001)
+    async with scripted() as under_test:
+        task = asyncio.ensure_future(under_test.unary(request(LOOK_UP)))
+        old = under_test.workers[0]
+        await old.hears(Call)
+        swap = replacing(under_test, grace=0.0)
+        new = await under_test.worker(2)
+        new.ready()
+        await swap
+        await old.gone()
+        await new.hears(Call)
+        assert not old.of(Cancel)
+        await answer(new, task)
         under_test.idle()
 
 
