@@ -11,6 +11,7 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
+from typing import Final
 
 from runner.errors import LoadError, SignatureError
 from runner.execution.failure import text_of
@@ -44,9 +45,7 @@ def load_class(model_dir: Path) -> type[ModelClass]:
         SignatureError: a class in it cannot be published.
     """
     path = find_model_file(model_dir).resolve()
-    for directory in (str(path.parent), str(model_dir.resolve())):
-        if directory not in sys.path:
-            sys.path.insert(0, directory)
+    _look_first_in(list(dict.fromkeys((path.parent, model_dir.resolve()))))
     return class_in(_import(path))
 
 
@@ -104,6 +103,28 @@ def _arguments_of(model_class: type[ModelClass]) -> list[inspect.Parameter]:
     parameters = list(inspect.signature(model_class.__init__).parameters.values())[1:]
     rest = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return [each for each in parameters if each.kind not in rest]
+
+
+def _look_first_in(directories: list[Path]) -> None:
+    """Make imports find what lies beside a model, also in a process that has loaded others: a session of tests does.
+
+    Their modules are forgotten where this model has files of the same names; it would be given theirs.
+    """
+    names = {file.stem for directory in directories for file in directory.iterdir()}
+    others = _directories - set(directories)
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and name.partition(".")[0] in names and any(Path(file).is_relative_to(other) for other in others):
+            del sys.modules[name]
+    for directory in map(str, directories):
+        if directory in sys.path:
+            sys.path.remove(directory)
+        sys.path.insert(0, directory)
+    _directories.update(directories)
+
+
+_directories: Final[set[Path]] = set()
+"""Those of the models that this process has loaded."""
 
 
 def _import(path: Path) -> ModuleType:

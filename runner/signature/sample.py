@@ -63,7 +63,7 @@ def sample_argument(argument: Argument) -> Any:
     default = argument.default
     if isinstance(default, OpaqueDefault):
         raise LookupError(argument.name)
-    if default is REQUIRED or default == "":
+    if default is REQUIRED or (default == "" and not argument.limits.choices):
         return sample(argument.node)
     return default
 

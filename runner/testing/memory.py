@@ -11,7 +11,7 @@ import time
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 
-from runner.client.failures import from_grpc
+from runner.client.failures import Unreachable, from_grpc
 from runner.client.transport import AsyncReplies, CallOptions, Replies
 from runner.errors import CallError
 from runner.server.rpcs import CallInfo
@@ -40,13 +40,18 @@ class _Gate:
         self._numbers = itertools.count(1)
 
     def info(self, options: CallOptions) -> CallInfo:
-        """Return what a transport tells the service about a call."""
+        """Return what a transport tells the service about a call.
+
+        Raises:
+            Unreachable: the service is closed, and its loop with it.
+        """
+        if self.loop.is_closed():
+            raise Unreachable("the server in this process is closed: its `with` block was left")
         deadline = None if options.timeout is None else time.monotonic() + options.timeout
         return CallInfo(deadline, options.metadata, f"memory-{next(self._numbers)}", trailers=[])
 
-    async def unary(self, rpc: str, request: bytes, options: CallOptions) -> bytes:
+    async def unary(self, rpc: str, request: bytes, options: CallOptions, info: CallInfo) -> bytes:
         """Make a unary call; runs on the service's loop."""
-        info = self.info(options)
         try:
             async with asyncio.timeout(options.timeout):
                 reply = await self.service.unary(_NATIVE, rpc, request, info)
@@ -105,7 +110,7 @@ class MemoryTransport:
 
     def unary(self, rpc: str, request: bytes, options: CallOptions) -> bytes:
         """Send one request and wait for its reply."""
-        call = self._gate.unary(rpc, request, options)
+        call = self._gate.unary(rpc, request, options, self._gate.info(options))
         waiting = asyncio.run_coroutine_threadsafe(call, self._gate.loop)
         try:
             return waiting.result()
@@ -197,7 +202,7 @@ class AsyncMemoryTransport:
 
     async def unary(self, rpc: str, request: bytes, options: CallOptions) -> bytes:
         """Send one request and wait for its reply."""
-        call = self._gate.unary(rpc, request, options)
+        call = self._gate.unary(rpc, request, options, self._gate.info(options))
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self._gate.loop))
 
     def server_stream(self, rpc: str, request: bytes, options: CallOptions) -> AsyncReplies:

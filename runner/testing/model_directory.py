@@ -5,10 +5,14 @@ from __future__ import annotations
 import inspect
 import textwrap
 from pathlib import Path
+from typing import Final
 
 from runner.model import ModelClass
 
-__all__ = ["write_model_directory"]
+__all__ = ["FILE_MODULE", "write_model_directory"]
+
+FILE_MODULE: Final = "file_of_the_model"
+"""Under this name a worker imports the file in which the class is defined."""
 
 
 def write_model_directory(model_class: type[ModelClass], directory: Path) -> None:
@@ -31,7 +35,7 @@ def write_model_directory(model_class: type[ModelClass], directory: Path) -> Non
         import sys
 
         sys.path.append({str(file.parent)!r})
-        spec = importlib.util.spec_from_file_location("file_of_the_model", {str(file)!r})
+        spec = importlib.util.spec_from_file_location({FILE_MODULE!r}, {str(file)!r})
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
         spec.loader.exec_module(module)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 from runner.client import AsyncModel, Model
 from runner.config import load_server_config
 from runner.model import ModelClass
 from runner.testing.inline_server import InlineServer
 from runner.testing.memory import AsyncMemoryTransport, MemoryTransport
-from runner.testing.model_directory import write_model_directory
+from runner.testing.model_directory import FILE_MODULE, write_model_directory
 from runner.testing.server_process import ServerProcess
 
 __all__ = ["Serving", "serve"]
@@ -45,9 +47,26 @@ def serve(
         LoadError: where the block is entered: the model cannot be loaded.
         ConfigError: likewise: a setting is wrong.
         ValueError: a class that no other process can import, with workers.
+        TypeError: at once: what is to be served is neither.
+        RuntimeError: at once: in a worker that is importing the file.
     """
-    source = model if isinstance(model, type) else Path(model)
+    if FILE_MODULE in sys.modules:
+        raise RuntimeError(
+            "a worker imports this file to serve its model, and the file serves it again; put that under "
+            '`if __name__ == "__main__":`, or into a test'
+        )
+    source = _source(model)
     return Serving(source, workers=workers, start_timeout=start_timeout, config=config)
+
+
+def _source(model: object) -> type[ModelClass] | Path:
+    if isinstance(model, type) and issubclass(model, ModelClass):
+        return model
+    if isinstance(model, str | os.PathLike):
+        return Path(cast("str | os.PathLike[str]", model))
+    given = cast(object, model)
+    what = f"an instance of {type(given).__name__}; give the class" if isinstance(given, ModelClass) else repr(given)
+    raise TypeError(f"serve: needs a subclass of ModelClass or the directory of a model, got {what}")
 
 
 @dataclass(frozen=True, slots=True)

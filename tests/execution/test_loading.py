@@ -235,3 +235,11 @@ def test_the_traceback_of_an_import_begins_in_the_models_own_file(directory):
     frames = [line for line in told.value.details.splitlines() if line.startswith("  File")]
     assert f'File "{path}/model.py", line 1' in frames[0]
     assert f'File "{path}/broken_numbers.py", line 1' in frames[-1]
+
+
+def test_models_that_are_loaded_one_after_the_other_have_their_own_helpers(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "words.py").write_text(f"word = {name!r}")
+        (tmp_path / name / "model.py").write_text("import words\n" + with_body("word = words.word"))
+    assert [load_class(tmp_path / name).word for name in ("first", "second", "first")] == ["first", "second", "first"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from runner import Audio, Concept, Frame, Image, NamedFields, Region, Text, Video
-from runner.signature.method import Argument, OpaqueDefault
+from runner.signature.method import Argument, Limits, OpaqueDefault
 from runner.signature.sample import sample, sample_argument
 from runner.signature.tree import (
     Array,
@@ -74,5 +74,7 @@ def test_an_argument_is_its_default_if_that_says_something():
     assert sample_argument(Argument(name="x", node=OptionalOf(Leaf(Kind.INT)), default=None)) is None
     assert sample_argument(Argument(name="x", node=Leaf(Kind.INT))) == 1
     assert sample_argument(Argument(name="x", node=Leaf(Kind.STR), default="")) != ""
+    limits = Limits(choices=("", "a"), is_param=True)
+    assert sample_argument(Argument(name="x", node=Leaf(Kind.STR), default="", limits=limits)) == ""
     with pytest.raises(LookupError):
         sample_argument(Argument(name="x", node=Leaf(Kind.TEXT), default=OpaqueDefault("Text('x')")))

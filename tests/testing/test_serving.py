@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner import Batch, ModelClass
+from runner.client import Unreachable
 from runner.errors import Cancelled, ConfigError, LoadError, ModelError
 from runner.testing import serve
 
@@ -180,3 +183,45 @@ def test_a_class_in_a_function_has_no_way_into_a_worker():
         assert model.predict() == "x"
     with pytest.raises(ValueError, match=r"Local has to be defined at the top level"), serve(Local, workers=True):
         pass
+
+
+def test_a_file_that_serves_where_it_is_imported_is_told_so(tmp_path):
+    """It would start a server, whose worker imports the file, which starts a server, and so on."""
+    (tmp_path / "script.py").write_text(
+        "from runner import ModelClass\n"
+        "from runner.testing import serve\n"
+        "class Model(ModelClass):\n"
+        "    @ModelClass.method\n"
+        "    def predict(self) -> str: ...\n"
+        "with serve(Model, workers=True): ...\n"
+    )
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=50)
+    assert done.returncode == 1
+    assert 'put that under `if __name__ == "__main__":`' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("what", "text"),
+    [(Probe(), "an instance of Probe; give the class"), (int, "got <class 'int'>"), (5, "got 5")],
+)
+def test_what_is_no_model_is_refused_at_once(what, text):
+    with pytest.raises(TypeError, match=text):
+        serve(what)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_client_that_is_kept_over_its_block_says_so(asynchronous):
+    async def main() -> None:
+        async with serve(Probe) as model:
+            pass
+        with pytest.raises(Unreachable, match="the server in this process is closed"):
+            await model.where()
+
+    if asynchronous:
+        asyncio.run(main())
+        return
+    with serve(Probe) as model:
+        where, count = model.where, model.count
+    for call in (where, count):
+        with pytest.raises(Unreachable, match="the server in this process is closed"):
+            call()
