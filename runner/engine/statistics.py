@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from runner.batching.tally import Count
 from runner.dispatch.dispatcher import ReplicaId, Statistics
+from runner.engine.calls import EngineCall, Request
 from runner.engine.replica import Replica
 from runner.statistics import (
     BatchStatistics,
@@ -32,9 +33,9 @@ class Observed:
     """Counts. Owned by the traffic, written on its loop."""
 
     def __init__(self) -> None:
-        self.retries = 0  # calls that were given to another worker
-        self.poison = 0  # calls that are given to none any more
-        self.cancellations = 0  # calls for which nobody waited any more
+        self._retries = 0
+        self._poison = 0
+        self._cancellations = 0
         self._points: dict[str, Count] = {}
         self._latest: dict[str, BatchStatistics | None] = {}
         self._ended: Counter[str] = Counter()
@@ -46,18 +47,51 @@ class Observed:
         self._longest_cancel = 0.0
         self._recent_cancels: deque[float] = deque(maxlen=_RECENT)
 
-    def calls_over(self, method: str, calls: int, failed: int) -> None:
-        """Calls of a method have ended, so many of them badly."""
-        self._ended[method] += calls
-        if failed:
-            self._failed[method] += failed
+    # What becomes of calls; each input of a call counts as one.
 
-    def refused(self, method: str, calls: int) -> None:
-        """Calls of a method were not admitted."""
-        self._refused[method] += calls
+    def refused(self, request: Request) -> None:
+        """A call was not admitted."""
+        self._refused[request.method.name] += request.inputs
 
-    def cancelled(self, seconds: float) -> None:
-        """A call that was told to stop has given its room back, so many seconds later."""
+    def abandoned(self, call: EngineCall) -> None:
+        """Nobody waits for a call any more."""
+        self._cancellations += call.request.inputs
+
+    def retried(self, call: EngineCall) -> None:
+        """A call whose worker is gone goes to another one."""
+        self._retries += call.request.inputs
+
+    def poisoned(self) -> None:
+        """A call goes to no worker any more."""
+        self._poison += 1
+
+    def call_over(self, call: EngineCall, failed: int, now: float) -> None:
+        """A worker has said its last word about a call, of whose inputs so many ended badly."""
+        request = call.request
+        self._ended[request.method.name] += request.inputs
+        if call.abandoned is not None:
+            self._stopped(request, now - call.abandoned)
+        elif failed:
+            self._failed[request.method.name] += failed
+
+    def calls_over(self, calls: Sequence[EngineCall], now: float) -> None:
+        """The same of calls of one input each, which all ended well."""
+        names = [call.request.method.name for call in calls]
+        for name in set(names):
+            self._ended[name] += names.count(name)
+        for call in calls:
+            if call.abandoned is not None:
+                self._stopped(call.request, now - call.abandoned)
+
+    def ended_badly(self, call: EngineCall) -> None:
+        """A call has ended of which no worker says the last word."""
+        request = call.request
+        self._ended[request.method.name] += request.inputs
+        self._failed[request.method.name] += request.inputs
+
+    def _stopped(self, request: Request, seconds: float) -> None:
+        """A call that was told to stop has given its room back, so much later. However it ended, nobody has heard."""
+        self._failed[request.method.name] += request.inputs
         self._cancels += 1
         self._cancel_seconds += seconds
         self._longest_cancel = max(self._longest_cancel, seconds)
@@ -105,9 +139,9 @@ class Observed:
             tasks=len(asyncio.all_tasks()),
             cancel_latency_seconds=self._cancel_latency(),
             restarts_total=restarts,
-            retries_total=self.retries,
-            poison_total=self.poison,
-            cancellations_total=self.cancellations,
+            retries_total=self._retries,
+            poison_total=self._poison,
+            cancellations_total=self._cancellations,
             lanes=dispatch.lanes,
             replicas=tuple(
                 ReplicaStatistics(

@@ -69,7 +69,7 @@ class Traffic:
         try:
             self.try_to_admit(call)
         except CallError:
-            self._observed.refused(call.request.method.name, call.request.inputs)
+            self._observed.refused(call.request)
             raise
 
     def try_to_admit(self, call: EngineCall) -> None:
@@ -98,14 +98,15 @@ class Traffic:
             tickets, slo = [_ticket(call) for call in calls], calls[0].request.method.slo
             replicas = self._dispatcher.offer_list(tickets, calls[0].arrived, slo=slo)
         except CallError:
-            self._observed.refused(calls[0].request.method.name, sum(call.request.inputs for call in calls))
+            for call in calls:
+                self._observed.refused(call.request)
             raise
         for call, replica in zip(calls, replicas, strict=True):
             self._take(call, left, replica)
 
     def given_up(self, request: Request) -> None:
         """A call that was tried to be admitted is not any more."""
-        self._observed.refused(request.method.name, request.inputs)
+        self._observed.refused(request)
 
     def run_at_once(self, calls: Sequence[UnaryCall], now: float) -> Sequence[UnaryCall]:
         """Run what there is room for, of calls that are admitted alike. Return the others: each has to be admitted.
@@ -180,10 +181,8 @@ class Traffic:
         """See `CallWatcher`."""
         now = self._clock()
         self._dispatcher.release(call.id, now)
-        self._leave(call, now)
-        if call.abandoned is not None:
-            failed = 0  # all of it was counted as that
-        self._observed.calls_over(call.request.method.name, call.request.inputs, failed)
+        self._forget(call)
+        self._observed.call_over(call, failed, now)
         self._dispatch()
 
     def calls_over(self, calls: Sequence[EngineCall]) -> None:
@@ -191,18 +190,9 @@ class Traffic:
         now = self._clock()
         self._dispatcher.release_all([call.id for call in calls], now)
         for call in calls:
-            self._leave(call, now)
-        names = [call.request.method.name for call in calls]
-        for name in set(names):
-            self._observed.calls_over(name, names.count(name), 0)
+            self._forget(call)
+        self._observed.calls_over(calls, now)
         self._dispatch()
-
-    def _leave(self, call: EngineCall, now: float) -> None:
-        """A worker has said its last word about a call."""
-        if call.abandoned is not None:
-            self._observed.cancelled(now - call.abandoned)
-            self._observed.calls_over(call.request.method.name, 0, call.request.inputs)  # its answer reached nobody
-        self._forget(call)
 
     def batch_ran(self, replica: Replica, ran: Ran) -> None:
         """See `CallWatcher`."""
@@ -221,13 +211,13 @@ class Traffic:
         replica = self._dispatcher.withdraw(call.id)
         if replica is None:
             if call.id in self.calls:
-                self._observed.cancellations += call.request.inputs
-                self._ended_badly(call)
+                self._observed.abandoned(call)
+                self._observed.ended_badly(call)
             self._forget(call)
             self._line.let_in()
         elif replica in self._replicas and call.abandoned is None:  # one that left may also run out of time
             call.abandoned = self._clock()
-            self._observed.cancellations += call.request.inputs
+            self._observed.abandoned(call)
             self._replicas[replica].cancel(call)
 
     def _expire(self, call: EngineCall) -> None:
@@ -243,14 +233,10 @@ class Traffic:
 
     def _end(self, call: EngineCall, error: CallError) -> None:
         self._forget(call)
-        self._ended_badly(call)
+        self._observed.ended_badly(call)
         if call.wire is None:
             call.sent = self._clock()
         call.fail(error)
-
-    def _ended_badly(self, call: EngineCall) -> None:
-        """Count a call of which no worker says the last word."""
-        self._observed.calls_over(call.request.method.name, call.request.inputs, call.request.inputs)
 
     def _forget(self, call: EngineCall) -> None:
         self.calls.pop(call.id, None)
@@ -294,7 +280,7 @@ class Traffic:
         for call in reversed(replica.abandon()):  # the oldest last: it goes first then
             if call.over:
                 self._forget(call)
-                self._ended_badly(call)
+                self._observed.ended_badly(call)
             elif self._closing:
                 self._end(call, Cancelled("the server is shutting down"))
             else:
@@ -331,7 +317,8 @@ class Traffic:
         """Run a call again whose worker is gone, or end it."""
         fate = fate_of(call, replica, died=died, refusal=self._fleet.refusal(call.request.group))
         if isinstance(fate, CallError):
-            self._observed.poison += isinstance(fate, PoisonCall)
+            if isinstance(fate, PoisonCall):
+                self._observed.poisoned()
             self._end(call, fate)
             return
         try:
@@ -339,7 +326,7 @@ class Traffic:
         except MethodNotFound as exc:
             self._end(call, exc)
             return
-        self._observed.retries += call.request.inputs
+        self._observed.retried(call)
         self._restore(call, alone=fate.alone)
 
     def _restore(self, call: EngineCall, *, alone: bool = False) -> None:
