@@ -20,11 +20,12 @@ from runner import errors
 from runner.cli.main import _parser
 from runner.config import load_server_config
 from runner.errors import CallError, ErrorKind, RunnerError
+from runner.grpc_protocol.status import StatusCode
 from runner.http2.limits import Limits
 from runner.model import ModelClass
 from runner.options import MethodOptions
 from runner.server.ingress import messages as ingress_messages
-from runner.server.status import Code, GrpcCode, code_of, grpc_code_of
+from runner.server.status import Code, code_of, grpc_code_of
 from runner.signature.publish import publish
 from runner.testing.server_process import ServerProcess
 from runner.workers import messages
@@ -201,7 +202,7 @@ def code_table() -> str:
         error = kind("")
         unary, bidi = (Code(code_of(error, streaming_input=streaming).code) for streaming in (False, True))
         other = "the same" if unary is bidi else f"{bidi} `{bidi.name}`"
-        grpc = GrpcCode(grpc_code_of(error))
+        grpc = StatusCode(grpc_code_of(error))
         lines.append(f"| `{kind.__name__}` | {unary} `{unary.name}` | {other} | {grpc} `{grpc.name}` |")
     return "\n".join(lines)
 

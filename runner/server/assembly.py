@@ -1,4 +1,4 @@
-"""Putting a server together from its configuration: engine, service, and the workers behind them."""
+"""Putting a server together from its configuration: engine and workers, services, and what carries their bytes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,16 @@ from runner.engine.replica import Host, StartHost
 from runner.model import ModelClass
 from runner.server.access import Access
 from runner.server.catalog import Catalog
+from runner.server.http_app import HttpApp
+from runner.server.http_protocol import HttpProtocol
+from runner.server.ingress.transport import IngressTransport
 from runner.server.keyring import Keyring
+from runner.server.native.protocol import Patience
+from runner.server.native.transport import NativeTransport, connections_that_fit
+from runner.server.rpcs import Rpcs
 from runner.server.service import Service, ServiceOptions
+from runner.server.status import rpc_status
+from runner.server.transport import Transport
 from runner.workers.cores import usable_cores, usable_cpus
 from runner.workers.link import SERVER_QUIET_TURNS, Receiver
 from runner.workers.messages import Load
@@ -25,15 +33,16 @@ from runner.workers.process import WorkerProcess
 
 HostFor = Callable[[Placement], StartHost]
 
+_SPARE = 64
+_SPARE_PER_WORKER = 32
+"""descriptors that connections leave to others, so that a worker which dies can be started again however many clients
+there are: a worker has nine, twice as many while another version loads, and a dozen more at its start."""
 
-def process_host(keyring: Keyring, *, shared_bytes: int = 0, quiet_turns: int = SERVER_QUIET_TURNS) -> HostFor:
-    """Run each replica in a process of its own, in whose environment there is none of these keys.
 
-    Args:
-        keyring: the keys.
-        shared_bytes: of memory for long payloads that the server shares with each of them, in each direction.
-        quiet_turns: of the loop without a new message before what has gathered for a replica is written.
-    """
+def process_host(config: ServerConfig, keyring: Keyring) -> HostFor:
+    """Run each replica in a process of its own, in whose environment there is none of these keys."""
+    # The native transport brings all calls of a connection in one turn of the loop: there is nothing to wait for.
+    quiet_turns = 0 if config.listen.transport == "native" else SERVER_QUIET_TURNS
 
     def host_for(placement: Placement) -> StartHost:
         return partial(
@@ -41,7 +50,7 @@ def process_host(keyring: Keyring, *, shared_bytes: int = 0, quiet_turns: int = 
             environment=placement.environment,
             withholds=keyring.withholds,
             quiet_turns=quiet_turns,
-            shared_bytes=shared_bytes,
+            shared_bytes=config.workers.shared_memory,
         )
 
     return host_for
@@ -140,6 +149,56 @@ def build_service(config: ServerConfig, engine: Engine, keyring: Keyring, catalo
             hide_model_errors=config.hide_model_errors,
             debug=config.debug,
         ),
+    )
+
+
+def build_transport(config: ServerConfig, rpcs: Rpcs, http_app: HttpApp, keyring: Keyring, engine: Engine) -> Transport:
+    """Return what carries the bytes of RPCs; it listens nowhere yet.
+
+    Args:
+        config: says which transport, and what it is to do.
+        rpcs: what is served.
+        http_app: answers connections that speak HTTP/1.1, where the transport has some.
+        keyring: keys that other processes are not to have in their environment.
+        engine: where long requests lie, if the transport can have them there, and how many workers there are beside it.
+    """
+    listen = config.listen
+    status_of = partial(rpc_status, hide_model_errors=config.hide_model_errors)
+    if listen.ingress:
+        return IngressTransport(
+            listen.ingress,
+            rpcs,
+            status_of=status_of,
+            http1=partial(HttpProtocol, http_app),
+            max_message_bytes=listen.max_message_bytes,
+            compress_replies=listen.compress_replies,
+            max_age=listen.max_connection_age,
+            age_grace=config.drain.grace,
+            environment={name: value for name, value in os.environ.items() if not keyring.withholds(name, value)},
+            shared_bytes=config.workers.shared_memory,
+            reuse_port=listen.reuse_port,
+            log=config.log,
+        )
+    if listen.transport == "native":
+        return NativeTransport(
+            rpcs,
+            status_of=status_of,
+            http1=partial(HttpProtocol, http_app),
+            max_message_bytes=listen.max_message_bytes,
+            compress_replies=listen.compress_replies,
+            memory_for=engine.memory_for,
+            patience=Patience(max_age=listen.max_connection_age, age_grace=config.drain.grace),
+            reuse_port=listen.reuse_port,
+            max_connections=connections_that_fit(_SPARE + _SPARE_PER_WORKER * len(engine.places)),
+        )
+    # Imported where it is wanted: gRPC alone is a fifth of what a server process has in memory without it.
+    from runner.server.transport_grpcio import GrpcioTransport
+
+    return GrpcioTransport(
+        rpcs,
+        status_of=status_of,
+        max_message_bytes=listen.max_message_bytes,
+        compress_replies=listen.compress_replies,
     )
 
 

@@ -12,9 +12,9 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
+from runner.grpc_protocol.status import StatusCode
 from runner.server.fitness import Fitness
 from runner.server.rpcs import CallInfo, Rpc, RpcFailed, Rpcs, ServerStreamRpc, UnaryRpc
-from runner.server.status import GrpcCode
 from runner.signature.dialect import Dialect
 
 _messages: Any = health_pb2
@@ -67,7 +67,7 @@ class Health:
     async def _check(self, request: bytes, call: CallInfo) -> bytes:
         name = _read(request)
         if name not in _NAMES:
-            raise RpcFailed(GrpcCode.NOT_FOUND, f"there is no service {name!r}")
+            raise RpcFailed(StatusCode.NOT_FOUND, f"there is no service {name!r}")
         return self._reply(name).SerializeToString()
 
     async def _watch(self, request: bytes, call: CallInfo) -> AsyncIterator[Sequence[bytes]]:
@@ -90,4 +90,4 @@ def _read(request: bytes) -> str:
     try:
         return health_pb2.HealthCheckRequest.FromString(request).service
     except DecodeError:
-        raise RpcFailed(GrpcCode.INVALID_ARGUMENT, "the request is not a HealthCheckRequest") from None
+        raise RpcFailed(StatusCode.INVALID_ARGUMENT, "the request is not a HealthCheckRequest") from None

@@ -22,7 +22,6 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -33,15 +32,14 @@ from runner.engine import Engine
 from runner.errors import ConfigError, LoadError
 from runner.execution.loading import find_model_file, load_class
 from runner.execution.undeterred import run_undeterred
-from runner.grpc_protocol.messages import MemoryFor
 from runner.logs import start_log
 from runner.server.announcement import announce
 from runner.server.assembly import (
-    HostFor,
     build_catalog,
     build_engine,
     build_keyring,
     build_service,
+    build_transport,
     inline_host,
     process_host,
 )
@@ -51,18 +49,11 @@ from runner.server.fitness import Fitness
 from runner.server.health import Health
 from runner.server.http_app import HttpApp
 from runner.server.http_endpoint import HttpEndpoint
-from runner.server.http_protocol import HttpProtocol
 from runner.server.ingress.transport import IngressTransport
-from runner.server.keyring import Keyring
-from runner.server.native.protocol import Patience
-from runner.server.native.transport import NativeTransport, connections_that_fit
 from runner.server.reflection import reflection_rpcs
 from runner.server.replacement import Replacement
-from runner.server.rpcs import Rpcs
 from runner.server.service_rpcs import service_rpcs
 from runner.server.signals import Signals
-from runner.server.status import rpc_status
-from runner.server.transport import Transport
 from runner.server.watched_directory import WatchedDirectory
 
 logger = logging.getLogger("runner.server")
@@ -70,11 +61,6 @@ logger = logging.getLogger("runner.server")
 EXIT_CONFIG = 2
 EXIT_CANNOT_LOAD = 3
 EXIT_CANNOT_LISTEN = 4
-
-_SPARE = 64
-_SPARE_PER_WORKER = 32
-"""descriptors that connections leave to others, so that a worker which dies can be started again however many clients
-there are: a worker has nine, twice as many while another version loads, and a dozen more at its start."""
 
 _LAST_WORDS = 1.0
 """seconds in which calls that were cancelled at the end of the grace may stop: generators are closed, and what a model
@@ -115,7 +101,7 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
     try:
         find_model_file(model_dir)
         keyring = build_keyring(config)
-        host_for = inline_host(lambda: load_class(model_dir)) if inline else _process_host(config, keyring)
+        host_for = inline_host(lambda: load_class(model_dir)) if inline else process_host(config, keyring)
         engine = build_engine(config, model_dir, host_for)
         catalog = build_catalog(config)
         service = build_service(config, engine, keyring, catalog)
@@ -128,8 +114,7 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
         return _give_up("ingress: needs the native transport, and transport is grpcio", EXIT_CONFIG)
     fitness = Fitness()
     rpcs = {**service_rpcs(service), **Health(fitness).rpcs(), **reflection_rpcs()}
-    workers = len(engine.places)
-    transport = _transport(config, rpcs, HttpApp(fitness), keyring, engine.memory_for, workers=workers)
+    transport = build_transport(config, rpcs, HttpApp(fitness), keyring, engine)
     try:
         port = await transport.listen(config.listen.host, config.listen.port, certificates)
     except OSError as exc:
@@ -176,54 +161,6 @@ async def _serve(model_dir: Path, config: ServerConfig, configure: Configure, *,
         fitness.drain()
         await transport.close()
         await http.close()
-
-
-def _process_host(config: ServerConfig, keyring: Keyring) -> HostFor:
-    if config.listen.transport == "native":
-        # It brings all calls of a connection in one turn of the loop, so that there is nothing to wait for.
-        return process_host(keyring, shared_bytes=config.workers.shared_memory, quiet_turns=0)
-    return process_host(keyring, shared_bytes=config.workers.shared_memory)
-
-
-def _transport(
-    config: ServerConfig, rpcs: Rpcs, http_app: HttpApp, keyring: Keyring, memory_for: MemoryFor, *, workers: int
-) -> Transport:
-    if config.listen.ingress:
-        return IngressTransport(
-            config.listen.ingress,
-            rpcs,
-            status_of=partial(rpc_status, hide_model_errors=config.hide_model_errors),
-            http1=partial(HttpProtocol, http_app),
-            max_message_bytes=config.listen.max_message_bytes,
-            compress_replies=config.listen.compress_replies,
-            max_age=config.listen.max_connection_age,
-            age_grace=config.drain.grace,
-            environment={name: value for name, value in os.environ.items() if not keyring.withholds(name, value)},
-            shared_bytes=config.workers.shared_memory,
-            reuse_port=config.listen.reuse_port,
-            log=config.log,
-        )
-    if config.listen.transport == "native":
-        return NativeTransport(
-            rpcs,
-            http1=partial(HttpProtocol, http_app),
-            compress_replies=config.listen.compress_replies,
-            memory_for=memory_for,
-            reuse_port=config.listen.reuse_port,
-            max_message_bytes=config.listen.max_message_bytes,
-            status_of=partial(rpc_status, hide_model_errors=config.hide_model_errors),
-            patience=Patience(max_age=config.listen.max_connection_age, age_grace=config.drain.grace),
-            max_connections=connections_that_fit(_SPARE + _SPARE_PER_WORKER * workers),
-        )
-    # Imported where it is wanted: gRPC alone is a fifth of what a server process has in memory without it.
-    from runner.server.transport_grpcio import GrpcioTransport
-
-    return GrpcioTransport(
-        rpcs,
-        max_message_bytes=config.listen.max_message_bytes,
-        hide_model_errors=config.hide_model_errors,
-        compress_replies=config.listen.compress_replies,
-    )
 
 
 async def _let_replace(

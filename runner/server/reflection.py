@@ -16,9 +16,9 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
+from runner.grpc_protocol.status import StatusCode
 from runner.server.health import SERVICE as HEALTH_SERVICE
 from runner.server.rpcs import BidiRpc, CallInfo, RpcFailed, Rpcs
-from runner.server.status import GrpcCode
 from runner.signature.dialect import Dialect
 from runner.wire.pb import inference_pb2 as pb
 
@@ -56,7 +56,7 @@ async def _parsed(requests: AsyncIterator[bytes]) -> AsyncIterator[reflection_pb
         try:
             yield reflection_pb2.ServerReflectionRequest.FromString(request)
         except DecodeError:
-            raise RpcFailed(GrpcCode.INVALID_ARGUMENT, "the request is not a ServerReflectionRequest") from None
+            raise RpcFailed(StatusCode.INVALID_ARGUMENT, "the request is not a ServerReflectionRequest") from None
 
 
 def _answer(pool: DescriptorPool, request: reflection_pb2.ServerReflectionRequest) -> _Response:
@@ -83,10 +83,10 @@ def _answer(pool: DescriptorPool, request: reflection_pb2.ServerReflectionReques
                 told.base_type_name = message.full_name
                 told.extension_number.extend(numbers)
             case _:
-                response.error_response.error_code = GrpcCode.INVALID_ARGUMENT
+                response.error_response.error_code = StatusCode.INVALID_ARGUMENT
                 response.error_response.error_message = "the request asks for nothing"
     except KeyError:
-        response.error_response.error_code = GrpcCode.NOT_FOUND
+        response.error_response.error_code = StatusCode.NOT_FOUND
         response.error_response.error_message = "there is no such thing here"
     return response
 

@@ -4,7 +4,7 @@ A code which clients take as "send it again" stands only for errors that promise
 requests there is none: official clients would open a new call with an iterator which is already consumed, and lose the
 items without a word. So those errors get the plain "try again" there, which clients raise.
 
-Knows nothing of grpcio: gRPC codes are the integers of its specification.
+Knows nothing of grpcio: codes of gRPC are those of its specification.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from google.protobuf.duration_pb2 import Duration
 
 from runner.errors import CallError, ErrorKind, ModelFailing, Overloaded, clip
+from runner.grpc_protocol.status import StatusCode
 from runner.wire.pb import inference_pb2 as pb
 
 
@@ -39,44 +40,26 @@ class Code(enum.IntEnum):
     INTERNAL_UNCATEGORIZED = 99009
 
 
-class GrpcCode(enum.IntEnum):
-    """Codes of gRPC that we send, by the numbers of its specification."""
-
-    CANCELLED = 1
-    UNKNOWN = 2
-    INVALID_ARGUMENT = 3
-    DEADLINE_EXCEEDED = 4
-    NOT_FOUND = 5
-    PERMISSION_DENIED = 7
-    RESOURCE_EXHAUSTED = 8
-    FAILED_PRECONDITION = 9
-    ABORTED = 10
-    UNIMPLEMENTED = 12
-    INTERNAL = 13
-    UNAVAILABLE = 14
-    UNAUTHENTICATED = 16
-
-
-_CODES: dict[ErrorKind, tuple[Code, GrpcCode]] = {
-    ErrorKind.INVALID_INPUT: (Code.MODEL_INVALID_REQUEST, GrpcCode.INVALID_ARGUMENT),
-    ErrorKind.MESSAGE_TOO_LARGE: (Code.MODEL_INVALID_REQUEST, GrpcCode.INVALID_ARGUMENT),
-    ErrorKind.METHOD_NOT_FOUND: (Code.NOT_IMPLEMENTED, GrpcCode.UNIMPLEMENTED),
-    ErrorKind.MODEL_NOT_FOUND: (Code.MODEL_DOES_NOT_EXIST, GrpcCode.NOT_FOUND),
-    ErrorKind.UNAUTHENTICATED: (Code.CREDENTIALS_INVALID, GrpcCode.UNAUTHENTICATED),
-    ErrorKind.PERMISSION_DENIED: (Code.INSUFFICIENT_SCOPES, GrpcCode.PERMISSION_DENIED),
-    ErrorKind.FETCH_FAILED: (Code.INPUT_DOWNLOAD_FAILED, GrpcCode.FAILED_PRECONDITION),
-    ErrorKind.MODEL_ERROR: (Code.MODEL_PREDICTION_FAILED, GrpcCode.UNKNOWN),
+_CODES: dict[ErrorKind, tuple[Code, StatusCode]] = {
+    ErrorKind.INVALID_INPUT: (Code.MODEL_INVALID_REQUEST, StatusCode.INVALID_ARGUMENT),
+    ErrorKind.MESSAGE_TOO_LARGE: (Code.MODEL_INVALID_REQUEST, StatusCode.INVALID_ARGUMENT),
+    ErrorKind.METHOD_NOT_FOUND: (Code.NOT_IMPLEMENTED, StatusCode.UNIMPLEMENTED),
+    ErrorKind.MODEL_NOT_FOUND: (Code.MODEL_DOES_NOT_EXIST, StatusCode.NOT_FOUND),
+    ErrorKind.UNAUTHENTICATED: (Code.CREDENTIALS_INVALID, StatusCode.UNAUTHENTICATED),
+    ErrorKind.PERMISSION_DENIED: (Code.INSUFFICIENT_SCOPES, StatusCode.PERMISSION_DENIED),
+    ErrorKind.FETCH_FAILED: (Code.INPUT_DOWNLOAD_FAILED, StatusCode.FAILED_PRECONDITION),
+    ErrorKind.MODEL_ERROR: (Code.MODEL_PREDICTION_FAILED, StatusCode.UNKNOWN),
     # The method may have run in part: whether to try again is the caller's decision, so not UNAVAILABLE.
-    ErrorKind.WORKER_LOST: (Code.RUNNER_PROCESSING_FAILED, GrpcCode.ABORTED),
+    ErrorKind.WORKER_LOST: (Code.RUNNER_PROCESSING_FAILED, StatusCode.ABORTED),
     # Not known to be the caller's fault, but nothing that another try would mend.
-    ErrorKind.POISON_CALL: (Code.RUNNER_PROCESSING_FAILED, GrpcCode.FAILED_PRECONDITION),
-    ErrorKind.MODEL_FAILING: (Code.MODEL_BUSY_PLEASE_RETRY, GrpcCode.UNAVAILABLE),
-    ErrorKind.MODEL_LOADING: (Code.MODEL_DEPLOYING, GrpcCode.UNAVAILABLE),
-    ErrorKind.OVERLOADED: (Code.MODEL_BUSY_PLEASE_RETRY, GrpcCode.RESOURCE_EXHAUSTED),
-    ErrorKind.DRAINING: (Code.MODEL_BUSY_PLEASE_RETRY, GrpcCode.UNAVAILABLE),
-    ErrorKind.DEADLINE_EXCEEDED: (Code.REQUEST_TIMEOUT, GrpcCode.DEADLINE_EXCEEDED),
-    ErrorKind.CANCELLED: (Code.FAILURE, GrpcCode.CANCELLED),
-    ErrorKind.INTERNAL: (Code.INTERNAL_UNCATEGORIZED, GrpcCode.INTERNAL),
+    ErrorKind.POISON_CALL: (Code.RUNNER_PROCESSING_FAILED, StatusCode.FAILED_PRECONDITION),
+    ErrorKind.MODEL_FAILING: (Code.MODEL_BUSY_PLEASE_RETRY, StatusCode.UNAVAILABLE),
+    ErrorKind.MODEL_LOADING: (Code.MODEL_DEPLOYING, StatusCode.UNAVAILABLE),
+    ErrorKind.OVERLOADED: (Code.MODEL_BUSY_PLEASE_RETRY, StatusCode.RESOURCE_EXHAUSTED),
+    ErrorKind.DRAINING: (Code.MODEL_BUSY_PLEASE_RETRY, StatusCode.UNAVAILABLE),
+    ErrorKind.DEADLINE_EXCEEDED: (Code.REQUEST_TIMEOUT, StatusCode.DEADLINE_EXCEEDED),
+    ErrorKind.CANCELLED: (Code.FAILURE, StatusCode.CANCELLED),
+    ErrorKind.INTERNAL: (Code.INTERNAL_UNCATEGORIZED, StatusCode.INTERNAL),
 }
 
 _RETRIED = frozenset({Code.MODEL_DEPLOYING, Code.MODEL_BUSY_PLEASE_RETRY})

@@ -6,9 +6,7 @@ Messages are neither parsed nor built here, so that every handler is generic: by
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
@@ -17,11 +15,20 @@ from typing import Any, TypeAlias, assert_never, cast
 import grpc
 import grpc.aio
 
-from runner.errors import CallError, InternalError
 from runner.flow import STREAM_WINDOW_BYTES
 from runner.server.certificates import Certificates, Pem
-from runner.server.rpcs import BidiRpc, CallInfo, ClientStreamRpc, Rpc, RpcFailed, Rpcs, ServerStreamRpc, UnaryRpc
-from runner.server.status import rpc_status
+from runner.server.request_ids import RequestIds, brought_id
+from runner.server.rpcs import (
+    BidiRpc,
+    CallInfo,
+    ClientStreamRpc,
+    Rpc,
+    Rpcs,
+    ServerStreamRpc,
+    StatusOf,
+    UnaryRpc,
+    told_as,
+)
 
 logger = logging.getLogger("runner.server")
 
@@ -56,8 +63,6 @@ _TURNS = 3
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 _DETAILS = "grpc-status-details-bin"
-_REQUEST_ID = "x-request-id"
-_REQUEST_ID_LENGTH = 128
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 _Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
@@ -69,14 +74,14 @@ class GrpcioTransport:
     Args:
         rpcs: what is served.
         max_message_bytes: requests up to twice as long are received.
-        hide_model_errors: do not tell callers what the model's own exceptions say.
+        status_of: says how an error of ours is told.
         compress_replies: send replies in a coding that the client takes.
     """
 
     def __init__(
-        self, rpcs: Rpcs, *, max_message_bytes: int, hide_model_errors: bool, compress_replies: bool = False
+        self, rpcs: Rpcs, *, max_message_bytes: int, status_of: StatusOf, compress_replies: bool = False
     ) -> None:
-        self._handlers = _Handlers(rpcs, hide_model_errors=hide_model_errors)
+        self._handlers = _Handlers(rpcs, status_of)
         self._server = grpc.aio.server(
             compression=grpc.Compression.Gzip if compress_replies else None,
             options=[
@@ -154,10 +159,9 @@ async def _sent(requests: AsyncIterator[bytes], context: _Context) -> AsyncItera
 class _Handlers(grpc.GenericRpcHandler):
     """The handlers of all RPCs, by path, and the number of calls they are serving."""
 
-    def __init__(self, rpcs: Rpcs, *, hide_model_errors: bool) -> None:
-        self._hide_model_errors = hide_model_errors
-        self._id_prefix = secrets.token_hex(4)
-        self._id_count = itertools.count(1)
+    def __init__(self, rpcs: Rpcs, status_of: StatusOf) -> None:
+        self._status_of = status_of
+        self._new_id = RequestIds().new
         self.active = 0  # calls being served, but for those that last
         self._idle: asyncio.Future[None] | None = None
         self._handlers = {path: self._handler(rpc) for path, rpc in rpcs.items()}
@@ -257,15 +261,10 @@ class _Handlers(grpc.GenericRpcHandler):
         try:
             if isinstance(error, grpc.aio.InternalError):  # a write that failed
                 raise error
-            trailers = tuple(info.trailers or ())
-            if isinstance(error, RpcFailed):
-                await context.abort(_CODES[error.code], error.message, trailers)
-            if not isinstance(error, CallError):
-                # gRPC itself would tell the client what it is called and says.
-                logger.error("internal error in an RPC", exc_info=error)
-                error = InternalError("internal error; the server's log has more")
-            code, message, details = rpc_status(error, hide_model_errors=self._hide_model_errors)
-            await context.abort(_CODES[code], message, ((_DETAILS, details), *trailers))
+            # gRPC itself would tell the client what an error of no kind of ours is called and says.
+            told = told_as(error, self._status_of)
+            details = ((_DETAILS, told.details),) if told.details else ()
+            await context.abort(_CODES[told.code], told.message, (*details, *(info.trailers or ())))
         except grpc.aio.InternalError:
             # The caller left, or its deadline passed, at this very moment: nobody is there to be told, and grpcio would
             # log a traceback.
@@ -275,14 +274,10 @@ class _Handlers(grpc.GenericRpcHandler):
     def _info(self, context: _Context, *, times: bool) -> CallInfo:
         left = cast("float | None", context.time_remaining())  # the stubs do not know of calls without a deadline
         metadata = cast("tuple[tuple[str, str | bytes], ...]", context.invocation_metadata() or ())
-        request_id = ""
-        for key, value in metadata:
-            if key == _REQUEST_ID and isinstance(value, str):
-                request_id = value[:_REQUEST_ID_LENGTH]
         return CallInfo(
             None if left is None else time.monotonic() + left,
             metadata,
-            request_id or f"{self._id_prefix}-{next(self._id_count)}",
+            brought_id(metadata) or self._new_id(),
             context.peer().rpartition(":")[0],
             [] if times else None,
         )

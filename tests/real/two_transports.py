@@ -377,7 +377,7 @@ class Side:
             rpcs = self._hop.remote.rpcs
         self.transport: NativeTransport | GrpcioTransport
         if self._name == "grpcio":
-            self.transport = GrpcioTransport(rpcs, max_message_bytes=self._limit, hide_model_errors=False)
+            self.transport = GrpcioTransport(rpcs, max_message_bytes=self._limit, status_of=rpc_status)
         else:
             http1 = partial(HttpProtocol, HttpApp(Fitness()))
             self.transport = NativeTransport(rpcs, max_message_bytes=self._limit, status_of=rpc_status, http1=http1)

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 from grpc_health.v1 import health_pb2
 
+from runner.grpc_protocol.status import StatusCode
 from runner.server.fitness import Fitness
 from runner.server.health import Health
 from runner.server.rpcs import CallInfo, RpcFailed, ServerStreamRpc, UnaryRpc
-from runner.server.status import GrpcCode
 from tests.running import one_by_one
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -67,14 +67,14 @@ def test_live_and_started_are_asked_for_by_name() -> None:
 def test_check_of_an_unknown_service() -> None:
     with pytest.raises(RpcFailed, match="there is no service 'x'") as failed:
         check(Health(Fitness()), "x")
-    assert failed.value.code == GrpcCode.NOT_FOUND
+    assert failed.value.code == StatusCode.NOT_FOUND
 
 
 def test_a_request_that_is_none() -> None:
     rpc = Health(Fitness()).rpcs()["/grpc.health.v1.Health/Check"]
     with pytest.raises(RpcFailed, match="HealthCheckRequest") as failed:
         asyncio.run(rpc.answer(b"\xff", CALL))
-    assert failed.value.code == GrpcCode.INVALID_ARGUMENT
+    assert failed.value.code == StatusCode.INVALID_ARGUMENT
 
 
 @pytest.mark.skipif(not hasattr(health_pb2, "HealthListRequest"), reason="this grpcio-health-checking has no List")

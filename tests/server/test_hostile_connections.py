@@ -16,6 +16,7 @@ import pytest
 
 from runner.server import transport_grpcio
 from runner.server.rpcs import CallInfo, ServerStreamRpc, UnaryRpc
+from runner.server.status import rpc_status
 from runner.server.transport_grpcio import GrpcioTransport
 from tests.running import on_loop, resident_bytes
 
@@ -122,7 +123,7 @@ async def served() -> AsyncIterator[Served]:
             yield (b"x" * 10_000,)
 
     rpcs = {"/x/Echo": UnaryRpc(echo), "/x/Flood": ServerStreamRpc(flood)}
-    transport = GrpcioTransport(rpcs, max_message_bytes=1 << 20, hide_model_errors=False)
+    transport = GrpcioTransport(rpcs, max_message_bytes=1 << 20, status_of=rpc_status)
     under_test = Served(await transport.listen("127.0.0.1", 0))
     try:
         yield under_test

@@ -24,13 +24,14 @@ from clarifai_grpc.grpc.api import service_pb2
 from runner.server.fitness import Fitness
 from runner.server.health import Health
 from runner.server.reflection import reflection_rpcs
+from runner.server.status import rpc_status
 from runner.server.transport_grpcio import GrpcioTransport
 from clarifai_grpc.grpc.api.status import status_pb2
 
 async def main():
     health = Health(Fitness())
     rpcs = {**health.rpcs(), **reflection_rpcs()}
-    transport = GrpcioTransport(rpcs, max_message_bytes=1 << 20, hide_model_errors=False)
+    transport = GrpcioTransport(rpcs, max_message_bytes=1 << 20, status_of=rpc_status)
     port = await transport.listen("127.0.0.1", 0)
     health._fitness.set_ready(True)
     assert service_pb2.PostModelOutputsRequest(model_id="m").SerializeToString()

@@ -18,6 +18,7 @@ import uvloop
 
 from runner.allocator import keep_freed_memory
 from runner.errors import CallError
+from runner.grpc_protocol.status import StatusCode
 from runner.logs import Log, start_log
 from runner.processes.prctl import die_with_parent
 from runner.processes.shared import Shared, open_pair
@@ -43,8 +44,6 @@ from runner.server.native.transport import NativeTransport, connections_that_fit
 
 EXIT_ORPHANED = 5
 """Exit code of a process whose parent was gone before it could be told; nobody sees it."""
-
-_INTERNAL = 13
 
 _AT_ONCE = 64
 """connections taken in one turn of the loop: the calls of those that are there have their turn too."""
@@ -201,7 +200,7 @@ async def serve(end: socket.socket, door: socket.socket, shared: Shared | None) 
 
 def _status_of(error: CallError) -> tuple[int, str, bytes]:
     # What the main process fails calls with comes as a status. This is for bugs in this one.
-    return _INTERNAL, error.message, b""
+    return StatusCode.INTERNAL, error.message, b""
 
 
 def main(argv: list[str]) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from runner.flow import Consumption, Window
+from runner.grpc_protocol.status import StatusCode
 from runner.server.ingress.heads import HeadPacker
 from runner.server.ingress.messages import (
     WINDOW,
@@ -32,9 +33,6 @@ from runner.wire.payload import Payload
 
 HTTP1: Final = "http/1.1"
 """In place of an RPC's path."""
-
-_LOST: Final = 14
-"""UNAVAILABLE: how a connection ends that is cut off. Nobody reads it."""
 
 _pack_head = HeadPacker(HTTP1)
 
@@ -243,7 +241,7 @@ class Outlet(asyncio.Transport):
     def abort(self) -> None:
         """See asyncio."""
         if not self._lost:
-            self._send(Failed(self._id, _LOST, "", b""))
+            self._send(Failed(self._id, StatusCode.UNAVAILABLE, "", b""))  # nobody reads how
             self._lose()
 
     def is_closing(self) -> bool:

@@ -18,6 +18,7 @@ from runner.http2.fields import Fields
 from runner.http2.frames import DEFAULT_MAX_FRAME
 from runner.http2.sender import HeaderBlock
 from runner.http2.stream import Received, Stream
+from runner.server.request_ids import brought_id
 from runner.server.rpcs import Rpc
 
 if TYPE_CHECKING:
@@ -37,9 +38,6 @@ _HEADS: Final = {
     coding: HeaderBlock(response_head(encoding=coding), end_stream=False) for coding in (IDENTITY, *CODINGS)
 }
 
-_REQUEST_ID = "x-request-id"
-_REQUEST_ID_LENGTH = 128
-
 
 class Meaning:
     """What a request's head asks for. Clients repeat their heads, and a repeated one is read once."""
@@ -53,10 +51,7 @@ class Meaning:
         self.begin = _HEADS[coding]
         self.timeout = head.timeout
         self.metadata: Sequence[Pair] = head.metadata
-        self.request_id = ""
-        for name, value in head.metadata:
-            if name == _REQUEST_ID and isinstance(value, str):
-                self.request_id = value[:_REQUEST_ID_LENGTH]
+        self.request_id = brought_id(head.metadata)
 
 
 class Call(Stream):

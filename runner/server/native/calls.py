@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -23,6 +21,7 @@ from runner.http2.stream import Stream
 from runner.server.native.call import JOIN_BELOW, Call, Meaning
 from runner.server.native.stream_call import StreamCall
 from runner.server.native.unary_call import UnaryCall
+from runner.server.request_ids import RequestIds
 from runner.server.rpcs import CallInfo, Rpcs, StatusOf, UnaryRpc, told_as
 from runner.tuples import maker
 
@@ -81,8 +80,7 @@ class Calls:
         self._rpcs = rpcs
         self._status_of = status_of
         self._compress_replies = compress_replies
-        self._id_prefix = secrets.token_hex(4)
-        self._id_count = itertools.count(1)
+        self._new_id = RequestIds().new
         self._idle: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._lasting: set[StreamCall] = set()
@@ -157,7 +155,7 @@ class Calls:
         meaning, deadline = call.meaning, call.deadline
         if deadline is None and meaning.timeout is not None:
             deadline = time.monotonic() + meaning.timeout
-        request_id = meaning.request_id or f"{self._id_prefix}-{next(self._id_count)}"
+        request_id = meaning.request_id or self._new_id()
         return _new_info((deadline, meaning.metadata, request_id, call.peer, call.trailers))
 
     def start(self, run: Any) -> asyncio.Task[None]:
