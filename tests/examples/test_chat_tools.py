@@ -168,6 +168,7 @@ def test_messages_of_a_history():
         ({"role": "user", "content": [{"type": "image_url"}]}, r"chat_history\[0\].content\[0\]"),
         ({"role": "assistant", "tool_calls": [3]}, r"chat_history\[0\].tool_calls\[0\]"),
         ({"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}, "function.arguments"),
+        ({"role": "tool", "tool_calls": [{"function": {"name": "f", "arguments": "[" * 10**5}}]}, "function.arguments"),
     ],
 )
 def test_messages_that_cannot_be_read_are_refused(message, path):

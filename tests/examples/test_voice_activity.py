@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runner.errors import ModelError
+from runner.errors import InvalidInput
 from runner.testing import serve
 
 torch = pytest.importorskip("torch")
@@ -220,15 +220,17 @@ def test_no_audio_is_no_speech(voice):
 
     assert asyncio.run(run()) == []
     assert asyncio.run(run(np.zeros(0, np.int16))) == []
-    with pytest.raises(ValueError, match="one row of samples"):
+    with pytest.raises(InvalidInput, match="one row of samples"):
         asyncio.run(run(np.zeros((2, 5), np.float32)))
 
 
 def test_a_wrong_chunk_ends_its_stream_with_a_reason():
     async def run() -> None:
         async with serve(DIRECTORY) as model:
-            with pytest.raises(ModelError, match="one row of samples"):
+            with pytest.raises(InvalidInput, match=r"^chunks: a chunk is one row of samples"):
                 _ = [each async for each in model.detect(chunks=[np.zeros((2, 5), np.float32)])]
+            with pytest.raises(InvalidInput, match="margin_ms"):
+                _ = [each async for each in model.detect(chunks=[], margin_ms=float("inf"))]
 
     asyncio.run(run())
 

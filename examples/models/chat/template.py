@@ -80,6 +80,6 @@ def _called(call: object, path: str) -> dict[str, object]:
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise InvalidInput("is no JSON", path=f"{path}.function.arguments") from None
     return {"name": name, "arguments": arguments}

@@ -17,6 +17,7 @@ from network import MEMORY, TAIL, WINDOW, Network
 from speech import RATE, Speech
 
 from runner import ModelClass, Param, Rows, Slots
+from runner.errors import InvalidInput
 
 STREAMS = 64  # at once; who comes later waits for a row
 
@@ -47,7 +48,7 @@ class VoiceActivity(ModelClass):
         chunks: AsyncIterator[np.ndarray],
         threshold: float = Param(0.5, "Probability from which on it is speech", min_value=0.15, max_value=1),
         silence_ms: float = Param(100.0, "How long speech has to pause to be over", min_value=0),
-        margin_ms: float = Param(30.0, "What is added at both ends of speech", min_value=0),
+        margin_ms: float = Param(30.0, "What is added at both ends of speech", min_value=0, max_value=10_000),
     ) -> AsyncIterator[Event]:
         """Say where speech begins and ends, as soon as that is certain.
 
@@ -101,8 +102,9 @@ class Windows:
     def cut(self, chunk: np.ndarray) -> list[np.ndarray]:
         """Return the windows that are full with this piece: float32 (WINDOW,) each."""
         if chunk.ndim != 1 or chunk.dtype.kind not in "if":
-            raise ValueError(
-                f"a chunk is one row of samples, floats or 16-bit integers, not {chunk.dtype}{chunk.shape}"
+            raise InvalidInput(
+                f"a chunk is one row of samples, floats or 16-bit integers, not {chunk.dtype}{chunk.shape}",
+                path="chunks",
             )
         scale = 1 / 32768 if chunk.dtype.kind == "i" else 1
         self.samples += len(chunk)
