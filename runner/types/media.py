@@ -109,15 +109,23 @@ class Image(_File):
         """Return pixels encoded in `img_format`.
 
         Args:
-            pixels: uint8, (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA.
+            pixels: uint8, (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA; a tensor on the CPU will do.
             img_format: a format's name as Pillow knows it.
 
         Raises:
-            TypeError: no image has this shape or dtype.
+            TypeError: no image has this shape or dtype, or none of this format.
         """
+        import numpy as np
         import PIL.Image
 
-        return cls.from_pil(PIL.Image.fromarray(pixels), img_format)
+        array = np.asarray(pixels)
+        what = f"no {img_format} image has {array.dtype} pixels of shape {array.shape}"
+        if array.ndim not in (2, 3):
+            raise TypeError(f"{what}; needs (H, W), (H, W, 3) or (H, W, 4)")
+        try:
+            return cls.from_pil(PIL.Image.fromarray(array), img_format)
+        except (OSError, TypeError, ValueError) as exc:  # Pillow's own names its modes, which nobody asked for
+            raise TypeError(f"{what}; needs uint8, 0 to 255, and (H, W), (H, W, 3) or (H, W, 4)") from exc
 
     def to_pil(self) -> PIL.Image.Image:
         """Return the decoded image, in the mode of the file.

@@ -67,6 +67,22 @@ def test_pixels_there_and_back(shape: tuple[int, ...]):
     assert back.flags.writeable
 
 
+@pytest.mark.parametrize(
+    ("pixels", "img_format", "words"),
+    [
+        (np.zeros((4, 6)), "PNG", r"no PNG image has float64 pixels of shape \(4, 6\); needs uint8"),
+        (np.zeros((4, 6, 3), np.float32), "PNG", r"no PNG image has float32 pixels of shape \(4, 6, 3\)"),
+        (np.zeros((4, 6, 5), np.uint8), "PNG", r"uint8 pixels of shape \(4, 6, 5\)"),
+        (np.zeros((0, 6), np.uint8), "PNG", r"uint8 pixels of shape \(0, 6\)"),
+        (np.zeros(4, np.uint8), "PNG", r"uint8 pixels of shape \(4,\); needs \(H, W\)"),
+        (np.zeros((4, 6, 4), np.uint8), "JPEG", r"no JPEG image has uint8 pixels of shape \(4, 6, 4\)"),
+    ],
+)
+def test_pixels_that_are_no_image_are_refused_by_shape_and_dtype(pixels, img_format: str, words: str):
+    with pytest.raises(TypeError, match=words):
+        Image.from_numpy(pixels, img_format)
+
+
 @pytest.mark.parametrize("img_format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
 def test_usual_formats_are_decoded(img_format: str):
     assert Image(bytes=encoded(img_format)).to_pil().size == (6, 4)
