@@ -1,4 +1,4 @@
-"""A call of gRPC on a stream of a connection: what its head asks for, and what all kinds of calls share."""
+"""A call of gRPC on a stream of a connection, as far as all kinds of calls are alike: its messages, and how it ends."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from runner.grpc_protocol.compression import CODINGS, IDENTITY, compress
+from runner.grpc_protocol.compression import IDENTITY, compress
 from runner.grpc_protocol.messages import HEAD, MemoryFor, Message, MessageReader, Packed, frame, head
-from runner.grpc_protocol.metadata import Pair
-from runner.grpc_protocol.request import CallHead
-from runner.grpc_protocol.response import OK, response_head, trailers_only
+from runner.grpc_protocol.response import OK, trailers_only
 from runner.grpc_protocol.status import CallFailure, StatusCode
 from runner.http2.connection import Connection
 from runner.http2.fields import Fields
 from runner.http2.frames import DEFAULT_MAX_FRAME
 from runner.http2.sender import HeaderBlock
 from runner.http2.stream import Received, Stream
-from runner.server.request_ids import brought_id
-from runner.server.rpcs import Rpc
+from runner.server.native.meaning import Meaning
 
 if TYPE_CHECKING:
     from runner.server.native.calls import Calls
@@ -34,28 +31,9 @@ would hold up everybody else's calls."""
 WELL: Final = HeaderBlock(OK, end_stream=True)
 """How most calls end."""
 
-_HEADS: Final = {
-    coding: HeaderBlock(response_head(encoding=coding), end_stream=False) for coding in (IDENTITY, *CODINGS)
-}
-
-
-class Meaning:
-    """What a request's head asks for. Clients repeat their heads, and a repeated one is read once."""
-
-    __slots__ = ("begin", "coding", "head", "metadata", "request_id", "rpc", "timeout")
-
-    def __init__(self, head: CallHead, rpc: Rpc, coding: str) -> None:
-        self.head = head
-        self.rpc = rpc
-        self.coding = coding  # of replies that are worth it
-        self.begin = _HEADS[coding]
-        self.timeout = head.timeout
-        self.metadata: Sequence[Pair] = head.metadata
-        self.request_id = brought_id(head.metadata)
-
 
 class Call(Stream):
-    """What both kinds of calls share: their messages, and how they end."""
+    """What both kinds of calls share."""
 
     __slots__ = (
         "_arrived",
@@ -110,7 +88,7 @@ class Call(Stream):
 
     def _count_arrived(self, size: int) -> None:
         self._arrived = size
-        self._calls.arrived(self, size)
+        self._calls.unfinished.arrived(self, size)
 
     def _expect(self) -> None:
         """Make room for the rest of a message that has begun. It fits: the reader has looked at its length."""
@@ -202,7 +180,7 @@ class Call(Stream):
     def _forget_request(self) -> None:
         """What is there of a request is wanted no more, nor its memory, which others wait for."""
         self._unwatch_deadline()
-        self._calls.asked(self)
+        self._calls.unfinished.remove(self)
         self._reader = None
         if self._arrived:
             self._count_arrived(0)

@@ -112,7 +112,7 @@ class Http2Protocol(asyncio.BufferedProtocol):
         self._scheduled = True  # what is said meanwhile leaves below
         try:
             connection.receive(data, now)
-            self._server.calls.has_read(self, now)
+            self._server.calls.gathering.has_read(self, now)
         finally:
             self._flush()
 

@@ -15,7 +15,8 @@ from runner.http2.fields import Fields, RequestHead
 from runner.http2.sender import HIGH_WATER
 from runner.http2.stream import Received
 from runner.server.inbox import Inbox
-from runner.server.native.call import WELL, Call, Meaning
+from runner.server.native.call import WELL, Call
+from runner.server.native.meaning import Meaning
 from runner.server.rpcs import BidiRpc, CallInfo, ClientStreamRpc, ServerStreamRpc
 
 if TYPE_CHECKING:
@@ -64,9 +65,9 @@ class StreamCall(Call):
         if not self.local_open:
             return  # too much is under way, and what has just come made this call give way
         if messages:
-            self._calls.asked(self)
+            self._calls.unfinished.remove(self)
         else:
-            self._calls.heard(self)
+            self._calls.unfinished.heard(self)
         for message in messages:
             self._requests.put(message)
             self.connection.inflow.keep(self, len(message))

@@ -18,7 +18,8 @@ from runner.grpc_protocol.status import CallFailure, StatusCode
 from runner.http2.connection import Connection
 from runner.http2.fields import Fields, RequestHead
 from runner.http2.stream import Received
-from runner.server.native.call import COMPRESSED, JOIN_BELOW, WELL, Call, Meaning
+from runner.server.native.call import COMPRESSED, JOIN_BELOW, WELL, Call
+from runner.server.native.meaning import Meaning
 from runner.server.rpcs import CallInfo, UnaryRpc
 from runner.wire.payload import LongReply, Payload
 
@@ -56,7 +57,7 @@ class UnaryCall(Call):
         if ended:
             self._fail(CallFailure(StatusCode.INTERNAL, "the request has no message"))
         elif self.meaning.timeout is not None:
-            self._calls.expect_message(self)
+            self._calls.unfinished.expect_message(self)
 
     def watch(self, now: float) -> None:
         """The loop has turned since the call's head came: if its message has not, somebody has to watch its deadline.
@@ -86,7 +87,7 @@ class UnaryCall(Call):
         elif not ended and reader.middle(data, start, stop):  # most of a long message
             if self._counted != self.connection.reads:  # for the first frame of many
                 self._counted = self.connection.reads
-                self._calls.heard(self)
+                self._calls.unfinished.heard(self)
                 self._count_arrived(reader.filled)
             return
         try:
@@ -97,7 +98,7 @@ class UnaryCall(Call):
             self._fail(failure)
         else:
             if not messages:
-                self._calls.heard(self)
+                self._calls.unfinished.heard(self)
                 self._expect()
             elif isinstance(messages[0], Packed):
                 self._unpack(rpc, messages[0])
@@ -106,7 +107,7 @@ class UnaryCall(Call):
 
     def _unpack(self, rpc: UnaryRpc, packed: Packed) -> None:
         self._rpc = None
-        self._calls.asked(self)
+        self._calls.unfinished.remove(self)
         self._count_arrived(len(packed))  # until it is read
         if self.deadline is None and self.meaning.timeout is not None:
             self.deadline = time.monotonic() + self.meaning.timeout
@@ -123,7 +124,7 @@ class UnaryCall(Call):
             self._task = None
             self._count_arrived(0)
             self._begin(rpc, request)
-            self._calls.begin()
+            self._calls.gathering.begin()
         finally:
             self._calls.count(-1)
 
@@ -135,7 +136,7 @@ class UnaryCall(Call):
     def _begin(self, rpc: UnaryRpc, request: Message) -> None:
         self._rpc = None
         calls = self._calls
-        calls.asked(self)
+        calls.unfinished.remove(self)
         if self._timer is not None:
             self._unwatch_deadline()
         if rpc.times:
@@ -146,7 +147,8 @@ class UnaryCall(Call):
             self._start(rpc)
         else:
             self._waits = True
-            calls.gather(rpc, self)
+            calls.count(1)
+            calls.gathering.add(rpc, self)
 
     @property
     def waits(self) -> bool:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from runner.http2.frames import HEADERS, PING, RST_STREAM
-from runner.server.native import calls
+from runner.server.native import gathering
 from runner.server.native.calls import Calls
 from runner.server.rpcs import CallInfo, UnaryRpc
 from runner.server.status import rpc_status
@@ -101,7 +101,7 @@ async def test_a_bug_is_told_to_all_that_were_begun_with_it_and_to_nobody_else()
 
 
 class Come:
-    """A call as `Calls` gathers it."""
+    """A call as `Gathering` has it."""
 
     def __init__(self) -> None:
         self.waits = True
@@ -117,11 +117,11 @@ class Come:
 async def test_connections_that_have_something_in_one_turn_have_it_begun_together():
     begun: list[list[Any]] = []
     rpc = UnaryRpc(cast(Any, None), lambda calls: begun.append(list(calls)))
-    under_test = Calls({}, max_message_bytes=100, status_of=rpc_status)
+    under_test = gathering.Gathering(Calls({}, max_message_bytes=100, status_of=rpc_status).info)
 
     def read(reader: object, now: float) -> Any:
         call: Any = Come()
-        under_test.gather(rpc, call)
+        under_test.add(rpc, call)
         under_test.has_read(reader, now)
         return call
 
@@ -141,13 +141,12 @@ async def test_connections_that_have_something_in_one_turn_have_it_begun_togethe
     for _ in range(2):  # one connection waits for no other
         call = read("a", 4.0)
         assert begun.pop() == [call]
-    assert under_test.active == 8
     assert len(one.info) == len(CallInfo._fields)
 
 
 @on_loop
 async def test_no_more_than_so_many_are_begun_at_once(monkeypatch):
-    monkeypatch.setattr(calls, "MAX_GATHERED", 2)
+    monkeypatch.setattr(gathering, "MAX_GATHERED", 2)
     async with connected() as (server, client):
         for stream in (1, 3, 5):
             client.ask(stream, b"/t/Begun", b"%d" % stream)

@@ -204,10 +204,10 @@ async def test_who_leaves_while_a_message_is_read_leaves_nothing_behind(monkeypa
         client.ask(1, b"/t/Begun", end=False, coding=b"gzip")
         client.write(Frame(DATA, END_STREAM, 1, frame(compress("gzip", LONG), compressed=True)))
         await held.reached.wait()
-        assert server.transport.calls._arriving_bytes > len(LONG)
+        assert server.transport.calls.unfinished.arriving_bytes > len(LONG)
         client.write(Frame(RST_STREAM, 0, 1, word(8)))
         await server.transport.calls.idle()
-        assert server.transport.calls._arriving_bytes == 0
+        assert server.transport.calls.unfinished.arriving_bytes == 0
         assert server.rpcs.begun == []
         held.release.set()
         client.close()
@@ -260,7 +260,7 @@ async def test_a_message_that_is_refused_by_its_length_is_not_copied_for_it() ->
         return b""
 
     async with served() as server, server.channel() as channel:
-        server.transport.calls._rpcs = {"/t/Type": UnaryRpc(answer)}
+        server.transport.calls._heads._rpcs = {"/t/Type": UnaryRpc(answer)}
         for size in (1 << 20, (1 << 20) + 1):
             await channel.unary_unary("/t/Type")(bytes(size))
     assert taken == [bytes, memoryview]

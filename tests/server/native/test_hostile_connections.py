@@ -27,7 +27,7 @@ from runner.http2.frames import (
     WINDOW_UPDATE,
 )
 from runner.http2.limits import Limits
-from runner.server.native import calls, transport
+from runner.server.native import calls, transport, unfinished
 from runner.server.native.protocol import Patience
 from tests.http2.peer import Frame, settings, word
 from tests.running import on_loop, resident_bytes
@@ -143,7 +143,7 @@ async def status_of(client: Client) -> tuple[int, bytes]:
 
 @on_loop
 async def test_of_all_calls_that_are_never_made_the_one_silent_for_the_longest_gives_way(monkeypatch):
-    monkeypatch.setattr(calls, "MAX_OPENED", 10)
+    monkeypatch.setattr(unfinished, "MAX_OPENED", 10)
     async with beset() as server:
         clients = [await Client.connect(server.port) for _ in range(2)]
         for client in clients:
@@ -171,7 +171,7 @@ async def test_of_all_calls_that_are_never_made_the_one_silent_for_the_longest_g
 
 @on_loop
 async def test_calls_that_begin_or_end_are_not_counted_as_never_made(monkeypatch):
-    monkeypatch.setattr(calls, "MAX_OPENED", 1)
+    monkeypatch.setattr(unfinished, "MAX_OPENED", 1)
     async with beset() as server, server.channel() as channel:
         client = await Client.connect(server.port)
         client.ask(1, b"/t/Chat", b"first", end=False)
@@ -217,7 +217,7 @@ async def test_of_clients_that_do_not_read_their_answers_the_one_with_the_most_i
 
 @on_loop
 async def test_of_messages_that_never_end_the_one_that_stands_still_for_the_longest_gives_way(monkeypatch):
-    monkeypatch.setattr(calls, "MAX_ARRIVING_BYTES", 100_000)
+    monkeypatch.setattr(unfinished, "MAX_ARRIVING_BYTES", 100_000)
     async with beset() as server:
         clients = [await Client.connect(server.port) for _ in range(2)]
         hostile, honest = clients
@@ -237,17 +237,17 @@ async def test_of_messages_that_never_end_the_one_that_stands_still_for_the_long
         hostile.write(Frame(RST_STREAM, 0, 5, word(8)))
         for _ in range(3):
             await write(honest, 1, bytes(16_000))
-            assert server.transport.calls._arriving_bytes <= 100_000
+            assert server.transport.calls.unfinished.arriving_bytes <= 100_000
         honest.write(Frame(DATA, END_STREAM, 1, bytes(2_000)))
         assert (await honest.next(DATA)).payload[:5] == (60_000).to_bytes(5, "big")
         for client in clients:
             client.close()
-    assert server.transport.calls._arriving_bytes == 0
+    assert server.transport.calls.unfinished.arriving_bytes == 0
 
 
 @on_loop
 async def test_a_call_that_gives_way_by_its_own_message_leaves_nothing_behind(monkeypatch):
-    monkeypatch.setattr(calls, "MAX_ARRIVING_BYTES", 50)
+    monkeypatch.setattr(unfinished, "MAX_ARRIVING_BYTES", 50)
     async with beset() as server:
         client = await Client.connect(server.port)
         client.ask(1, b"/t/Chat", end=False)
@@ -255,7 +255,7 @@ async def test_a_call_that_gives_way_by_its_own_message_leaves_nothing_behind(mo
         assert await status_of(client) == (1, b"8")
         (protocol,) = server.transport._connections
         assert (protocol._connection.inflow.unread, protocol._connection.active) == (0, 0)
-        assert server.transport.calls._arriving_bytes == 0
+        assert server.transport.calls.unfinished.arriving_bytes == 0
         client.close()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from runner.grpc_protocol.messages import frame
 from runner.http2.frames import DATA, END_STREAM, HEADERS, PING, RST_STREAM
-from runner.server.native import calls
+from runner.server.native import unfinished
 from tests.http2.peer import Frame, word
 from tests.running import Timers, on_loop
 from tests.server.native.serving import Client, served
@@ -47,8 +47,8 @@ async def test_a_message_that_does_not_come_in_time(monkeypatch, path, sent):
         reset = await client.next(RST_STREAM)
         assert reset is not None
         assert reset.stream == 1
-        assert not server.transport.calls._arriving_bytes
-        assert not server.transport.calls._opened
+        assert not server.transport.calls.unfinished.arriving_bytes
+        assert not server.transport.calls.unfinished
         assert not timers.running
         client.write(Frame(DATA, END_STREAM, 1, MESSAGE[sent:]))  # what was under way meanwhile hurts nobody
         client.ask(3, b"/t/Echo", b"hello")
@@ -90,7 +90,7 @@ async def test_who_leaves_before_leaves_no_timer(monkeypatch, path):
 async def test_the_time_that_a_message_takes_is_not_given_back(monkeypatch):
     """The deadline counts from the head of the call on, and is the service's once the message is there."""
     now = 100.0
-    monkeypatch.setattr(calls, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(unfinished, "time", SimpleNamespace(monotonic=lambda: now))
     async with served() as server:
         timers = Timers(monkeypatch, SECONDS)
         client = await Client.connect(server.port)

@@ -23,7 +23,7 @@ from runner.model import instantiate
 from runner.processes.shared import SharedWriter, create_pair
 from runner.server.assembly import build_catalog, build_engine, build_keyring, build_service
 from runner.server.ingress.messages import Call
-from runner.server.native import calls
+from runner.server.native import unfinished
 from runner.server.native.transport import NativeTransport
 from runner.server.service_rpcs import service_rpcs
 from runner.server.status import rpc_status
@@ -109,7 +109,7 @@ async def test_a_request_that_ends_halfway_holds_no_memory():
 @on_loop
 async def test_a_request_that_gives_way_to_others_holds_no_memory(monkeypatch):
     async with half_sent() as (client, writer, _):
-        monkeypatch.setattr(calls, "MAX_ARRIVING_BYTES", 20_000)
+        monkeypatch.setattr(unfinished, "MAX_ARRIVING_BYTES", 20_000)
         client.write(Frame(DATA, 0, 1, bytes(10_000)))
         answer = await client.next(HEADERS)
         assert answer is not None
