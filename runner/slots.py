@@ -150,6 +150,8 @@ class _Turn:
         if context is None:
             await future
             return
+        if context.cancelled:
+            await asyncio.sleep(0)  # who takes no notice and asks again and again lets others run all the same
         # On the worker's loop the task is cancelled, too; on one that a plain function runs nobody does that.
         wake = partial(_tell, future)
         context.watch(wake)

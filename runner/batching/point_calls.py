@@ -172,11 +172,13 @@ class PointCalls:
         if served is None:
             raise RuntimeError(f"{point.name}() is not a point of the class as it was when the model was loaded")
         caller = context.current.get(None)
+        running = asyncio._get_running_loop()  # pyright: ignore[reportPrivateUsage]: None instead of an exception
         if caller is not None and caller.cancelled:
-            raise Cancelled("the caller is gone")
+            if running is None:
+                raise Cancelled("the caller is gone")
+            return _later(running, [Cancelled("the caller is gone") for _ in entries])
         # Here and not on the loop: whatever is wrong with a value is its caller's own, and a large one takes its time.
         common = _shared_key(point, shared) if shared else served.unsaid
-        running = asyncio._get_running_loop()  # pyright: ignore[reportPrivateUsage]: None instead of an exception
         steps = _Steps(point, served, entries, shared, common, caller)
         if running is self._loop:
             return self._awaited(steps)
@@ -293,6 +295,18 @@ class PointCalls:
 
 def _never() -> bool:
     return False
+
+
+def _later(loop: asyncio.AbstractEventLoop, results: list[Any]) -> asyncio.Future[list[Any]]:
+    """Return what gives results in the next turn: a coroutine that takes no notice and asks again lets others run."""
+    future: asyncio.Future[list[Any]] = loop.create_future()
+    loop.call_soon(_settle, future, results)
+    return future
+
+
+def _settle(future: asyncio.Future[list[Any]], results: list[Any]) -> None:
+    if not future.done():
+        future.set_result(results)
 
 
 def _shared_key(point: Point, shared: Mapping[str, Any]) -> Hashable:

@@ -135,6 +135,7 @@ class AsyncInputs:
             finally:
                 self._waiters.remove(waiter)
         if self._end is _End.GONE:
+            await asyncio.sleep(0)  # who takes no notice and asks again and again lets others run all the same
             raise _cancelled()
         if not self._queue:
             raise StopAsyncIteration

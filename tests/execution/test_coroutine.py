@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from runner import Image, ModelClass
+from runner import Image, ModelClass, Slots
 from runner.errors import Cancelled, DeadlineExceeded, FetchFailed, InvalidInput, ModelError
 from runner.flow import STREAM_WINDOW
 from tests.execution.stage import Stage
@@ -406,3 +406,47 @@ async def test_items_before_an_error_are_delivered():
             with pytest.raises(ModelError):
                 await stage.end(call)
             assert stage.outputs[call] == ["a"]
+
+
+class Insistent(ModelClass):
+    """Takes no end of its caller for an answer, and asks again and again."""
+
+    def __init__(self) -> None:
+        self.entered, self.enough = asyncio.Event(), asyncio.Event()
+        self.slots = Slots(1)
+        self.asked = 0
+
+    @ModelClass.batched
+    def step(self, numbers: list[int]) -> list[int]:
+        return numbers
+
+    @ModelClass.method
+    async def insist(self, words: AsyncIterator[str], on: str) -> str:
+        async with self.slots.lease():
+            await anext(words)
+            self.entered.set()
+            while self.asked < 10_000 and not self.enough.is_set():
+                self.asked += 1
+                with contextlib.suppress(BaseException):
+                    match on:
+                        case "a step":
+                            await self.step(1)
+                            await asyncio.Event().wait()
+                        case "an input":
+                            await anext(words)
+                        case _:
+                            await self.slots.lease().__aenter__()
+        return "at last"
+
+
+@pytest.mark.parametrize("on", ["a step", "an input", "a row"])
+@on_loop
+async def test_who_asks_on_for_what_does_not_come_holds_up_nobody(on):
+    async with Stage(Insistent) as stage:
+        call = stage.call("insist", words="a", on=on)
+        await stage.model.entered.wait()
+        stage.executor.cancel(call)
+        await turns(10)
+        assert 1 < stage.model.asked < 100
+        stage.model.enough.set()
+        assert await stage.end(call) == "at last"
