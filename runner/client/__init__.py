@@ -12,5 +12,6 @@ from runner.client.calls import ENDED
 from runner.client.failures import Unreachable
 from runner.client.model import Model
 from runner.client.stream import Stream
+from runner.client.usage import Usage
 
-__all__ = ["ENDED", "AsyncModel", "AsyncStream", "Model", "Stream", "Unreachable"]
+__all__ = ["ENDED", "AsyncModel", "AsyncStream", "Model", "Stream", "Unreachable", "Usage"]

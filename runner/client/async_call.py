@@ -15,6 +15,7 @@ from runner.client.calls import Call, MethodCalls
 from runner.client.session import AsyncSession
 from runner.client.settings import Settings
 from runner.client.transport import AsyncReplies, CallOptions
+from runner.client.usage import Tally, Usage
 from runner.errors import CallError
 from runner.signature.method import Cardinality
 from runner.wire.statistics import decode_times
@@ -29,12 +30,16 @@ class AsyncStream(AsyncIterator[Any]):
     """
 
     def __init__(
-        self, replies: AsyncReplies, decode: Callable[[bytes], Any], failed: Callable[[CallError], Any]
+        self, replies: AsyncReplies, decode: Callable[[bytes], Any], failed: Callable[[CallError], Any], tally: Tally
     ) -> None:
-        """Read `replies`; `failed` returns the last result of a call that failed, or raises the error."""
+        """Read `replies`; `failed` returns the last result of a call that failed, or raises the error.
+
+        `tally` is told by `decode` what they say of tokens.
+        """
         self._replies = replies
         self._decode = decode
         self._failed = failed
+        self._tally = tally
         self._over = False
         self._times: Mapping[str, float] = {}  # of a call that failed
 
@@ -56,6 +61,11 @@ class AsyncStream(AsyncIterator[Any]):
     def times(self) -> dict[str, float]:
         """See `Stream.times`."""
         return dict(self._times) or decode_times(self._replies.trailers())
+
+    @property
+    def usage(self) -> Usage | list[Usage]:
+        """See `Stream.usage`."""
+        return self._tally.told()
 
     async def aclose(self) -> None:
         """Cancel the call unless it is over."""
@@ -96,27 +106,34 @@ class AsyncCall(Coroutine[Any, Any, Any]):
         self._trailers = trailers
         self._coroutine: Coroutine[Any, Any, Any] | None = None
         self._stream: AsyncStream | None = None
+        self.tally = Tally(None)  # replaced when it is known how many inputs there are
 
     async def _run(self) -> Any:
         calls = await self._session.method(self.__name__, self._settings)
         transport = self._session.transport
         call = calls.call(self._args, self._kwargs, timeout=self._settings.timeout)
         options = CallOptions(call.timeout, self._settings.metadata, self._trailers)
+        self.tally = tally = Tally(call.batch)
         match calls.signature.cardinality:
             case Cardinality.UNARY:
                 try:
                     reply = await transport.unary(calls.rpc, call.request, options)
                 except CallError as error:
                     return calls.failed(call, error)
-                return calls.result(call, reply)
+                return calls.result(call, reply, tally)
             case Cardinality.SERVER_STREAM:
                 replies = transport.server_stream(calls.rpc, call.request, options)
-                return AsyncStream(replies, partial(calls.result, call), partial(calls.failed, call))
+                return AsyncStream(
+                    replies, partial(calls.result, call, tally=tally), partial(calls.failed, call), tally
+                )
             case Cardinality.BIDI:
                 replies = transport.bidi(calls.rpc, _requests(calls, call), options)
-                return AsyncStream(replies, partial(calls.result, call), partial(calls.failed, call))
+                return AsyncStream(
+                    replies, partial(calls.result, call, tally=tally), partial(calls.failed, call), tally
+                )
             case Cardinality.CLIENT_STREAM:
-                return calls.result(call, await transport.client_stream(calls.rpc, _requests(calls, call), options))
+                reply = await transport.client_stream(calls.rpc, _requests(calls, call), options)
+                return calls.result(call, reply, tally)
 
     async def _open(self) -> AsyncStream:
         if self._stream is None:

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from runner.client.async_call import AsyncCall
 from runner.client.base import ModelBase
-from runner.client.calls import check_timed
+from runner.client.calls import check_one_output
 from runner.client.session import AsyncSession, no_such_method
 from runner.client.settings import Settings
 from runner.client.transport import AsyncTransport
@@ -115,10 +115,18 @@ class AsyncMethod:
     async def timed(self, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, float]]:
         """Call a method of one output; see `Method.timed`."""
         calls = await self._session.method(self.__name__, self._settings)
-        check_timed(calls.signature)
+        check_one_output(calls.signature, "times")
         trailers: dict[str, str] = {}
         result = await AsyncCall(self.__name__, self._session, self._settings, args, kwargs, trailers)
         return result, decode_times(trailers)
+
+    async def counted(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        """Call a method of one output; see `Method.counted`."""
+        calls = await self._session.method(self.__name__, self._settings)
+        check_one_output(calls.signature, "usage")
+        call = AsyncCall(self.__name__, self._session, self._settings, args, kwargs)
+        result = await call
+        return result, call.tally.told()
 
     def __repr__(self) -> str:
         return f"<method {self.__name__}>"

@@ -13,6 +13,7 @@ from runner.client.address import ModelIds
 from runner.client.failures import SUCCESS, from_status
 from runner.client.reply import read_reply
 from runner.client.timeout import read_timeout
+from runner.client.usage import Tally
 from runner.errors import CallError, FetchFailed, InternalError, InvalidInput, ModelError, PoisonCall, WorkerLost
 from runner.signature.method import Cardinality, MethodSignature
 from runner.signature.publish import from_proto
@@ -28,7 +29,7 @@ __all__ = [
     "MethodCalls",
     "RequestHead",
     "Selector",
-    "check_timed",
+    "check_one_output",
     "read_methods",
     "version_request",
 ]
@@ -183,8 +184,13 @@ class MethodCalls:
         """Encode one item of the streamed argument as a message of its own."""
         return self._head.request([self._codec.encode_item(value)])
 
-    def result(self, call: Call, reply: bytes) -> Any:
+    def result(self, call: Call, reply: bytes, tally: Tally | None = None) -> Any:
         """Decode a reply, or one reply of a stream: a value, or for a batch a list of values and exceptions.
+
+        Args:
+            call: what is answered.
+            reply: the message.
+            tally: told what it says of tokens.
 
         Raises:
             CallError: the call failed as a whole.
@@ -196,12 +202,12 @@ class MethodCalls:
                 raise from_status(split.status)
             if not split.outputs:
                 raise InternalError("the server's reply holds no output")
-            return self._decode(split.outputs[0])
+            return self._decode(split.outputs[0], tally, 0)
         if len(split.outputs) != call.batch:
             if not ok:
                 raise from_status(split.status)
             raise InternalError(f"{call.batch} inputs were answered by {len(split.outputs)} outputs")
-        return [self._entry_result(output) for output in split.outputs]
+        return [self._entry_result(output, tally, entry) for entry, output in enumerate(split.outputs)]
 
     def failed(self, call: Call, error: CallError) -> Any:
         """Return what a failed call gives: for a batch of one, the error in its entry's place.
@@ -218,7 +224,7 @@ class MethodCalls:
         finally:
             del error  # its traceback leads to this frame: they would keep each other, and the request
 
-    def _entry_result(self, output: bytes) -> Any:
+    def _entry_result(self, output: bytes, tally: Tally | None, entry: int) -> Any:
         try:
             message = pb.Output.FromString(output)
         except DecodeError:
@@ -227,11 +233,11 @@ class MethodCalls:
             return from_status(message.status)
         if self.signature.cardinality.streams_output and not message.HasField("data"):
             return ENDED
-        return self._decode(output)
+        return self._decode(output, tally, entry)
 
-    def _decode(self, output: bytes) -> Any:
+    def _decode(self, output: bytes, tally: Tally | None, entry: int) -> Any:
         try:
-            return self._codec.decode_output(output)
+            return self._codec.decode_output(output, None if tally is None else tally.of(entry))
         except InvalidInput as error:  # not the caller's input: the server answered with another type than it published
             raise InternalError(f"the server's result cannot be read: {error}") from error
 
@@ -272,10 +278,10 @@ class MethodCalls:
         return [items]  # a single Audio is a stream of one
 
 
-def check_timed(signature: MethodSignature) -> None:
-    """Raise TypeError if the method's outputs are a stream, which tells its times by itself."""
+def check_one_output(signature: MethodSignature, attribute: str) -> None:
+    """Raise TypeError if the method's outputs are a stream, which tells its times and its usage by itself."""
     if signature.cardinality.streams_output:
-        raise TypeError(f"{signature.name}() streams its results: read it to its end, and then its `times`")
+        raise TypeError(f"{signature.name}() streams its results: read it to its end, and then its `{attribute}`")
 
 
 def _batch(value: object) -> list[dict[str, Any]] | None:

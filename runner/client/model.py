@@ -9,11 +9,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from runner.client.base import ModelBase
-from runner.client.calls import Call, MethodCalls, check_timed
+from runner.client.calls import Call, MethodCalls, check_one_output
 from runner.client.session import Session, no_such_method
 from runner.client.settings import Settings
 from runner.client.stream import Stream
 from runner.client.transport import CallOptions, Transport
+from runner.client.usage import Tally
 from runner.errors import CallError
 from runner.signature.method import Cardinality
 from runner.signature.render import render
@@ -120,7 +121,7 @@ class Method:
             TypeError: the arguments do not fit the signature.
             CallError: the call failed; a stream raises it where it is read.
         """
-        return self._call(args, kwargs, None)
+        return self._call(args, kwargs)
 
     def timed(self, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, float]]:
         """Call a method of one output; return its result, and where the time went on the server's side.
@@ -136,30 +137,58 @@ class Method:
             TypeError: the arguments do not fit the signature, or the method streams its outputs.
             CallError: the call failed; its `times` say where the time went until then.
         """
-        check_timed(self.signature)
+        check_one_output(self.signature, "times")
         trailers: dict[str, str] = {}
         result = self._call(args, kwargs, trailers)
         return result, decode_times(trailers)
 
-    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], trailers: dict[str, str] | None) -> Any:
+    def counted(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        """Call a method of one output; return its result, and the tokens that the model says it used.
+
+        A stream of outputs tells that by `Stream.usage`.
+
+        Returns:
+            The result, and its `Usage`; for a batch a list of them. Zeros where the model says nothing.
+
+        Raises:
+            TypeError: the arguments do not fit the signature, or the method streams its outputs.
+            CallError: the call failed.
+        """
+        check_one_output(self.signature, "usage")
+        tallies: list[Tally] = []
+        result = self._call(args, kwargs, tallies=tallies)
+        return result, tallies[0].told()
+
+    def _call(
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        trailers: dict[str, str] | None = None,
+        tallies: list[Tally] | None = None,
+    ) -> Any:
+        """Make a call; `tallies` is given that of its one output, or of one that failed."""
         calls, transport = self._calls, self._session.transport
         call = calls.call(args, kwargs, timeout=self._settings.timeout)
         options = CallOptions(call.timeout, self._settings.metadata, trailers)
+        tally = Tally(call.batch)
+        if tallies is not None:
+            tallies.append(tally)
         match calls.signature.cardinality:
             case Cardinality.UNARY:
                 try:
                     reply = transport.unary(calls.rpc, call.request, options)
                 except CallError as error:
                     return calls.failed(call, error)
-                return calls.result(call, reply)
+                return calls.result(call, reply, tally)
             case Cardinality.SERVER_STREAM:
                 replies = transport.server_stream(calls.rpc, call.request, options)
-                return Stream(replies, partial(calls.result, call), partial(calls.failed, call))
+                return Stream(replies, partial(calls.result, call, tally=tally), partial(calls.failed, call), tally)
             case Cardinality.BIDI:
                 replies = transport.bidi(calls.rpc, _requests(calls, call), options)
-                return Stream(replies, partial(calls.result, call), partial(calls.failed, call))
+                return Stream(replies, partial(calls.result, call, tally=tally), partial(calls.failed, call), tally)
             case Cardinality.CLIENT_STREAM:
-                return calls.result(call, transport.client_stream(calls.rpc, _requests(calls, call), options))
+                reply = transport.client_stream(calls.rpc, _requests(calls, call), options)
+                return calls.result(call, reply, tally)
 
     def __repr__(self) -> str:
         return f"<method {render(self._calls.signature)}>"

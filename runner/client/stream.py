@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from runner.client.transport import Replies
+from runner.client.usage import Tally, Usage
 from runner.errors import CallError
 from runner.wire.statistics import decode_times
 
@@ -20,11 +21,17 @@ class Stream(Iterator[Any]):
     generator, nothing comes after the end, after an error, or after it was closed.
     """
 
-    def __init__(self, replies: Replies, decode: Callable[[bytes], Any], failed: Callable[[CallError], Any]) -> None:
-        """Read `replies`; `failed` returns the last result of a call that failed, or raises the error."""
+    def __init__(
+        self, replies: Replies, decode: Callable[[bytes], Any], failed: Callable[[CallError], Any], tally: Tally
+    ) -> None:
+        """Read `replies`; `failed` returns the last result of a call that failed, or raises the error.
+
+        `tally` is told by `decode` what they say of tokens.
+        """
         self._replies = replies
         self._decode = decode
         self._failed = failed
+        self._tally = tally
         self._over = False
         self._times: Mapping[str, float] = {}  # of a call that failed
 
@@ -49,6 +56,11 @@ class Stream(Iterator[Any]):
         Of a call that failed, what is known: the error has the same.
         """
         return dict(self._times) or decode_times(self._replies.trailers())
+
+    @property
+    def usage(self) -> Usage | list[Usage]:
+        """What the model has said so far of tokens: a `Usage`, for a batch a list of them."""
+        return self._tally.told()
 
     def close(self) -> None:
         """Cancel the call unless it is over."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
 
 from runner.errors import InvalidInput
 from runner.signature.method import Cardinality, MethodSignature
@@ -20,6 +20,9 @@ from runner.wire.value import ValueCodec
 
 RESULT: Final = "return"
 """The id of the part that holds a result."""
+
+SeeUsage: TypeAlias = Callable[[int, int, int], None]
+"""Told the numbers of prompt, completion and cached tokens of an output."""
 
 _SUCCESS: Final = pb.Output(status=pb.Status(code=10000, description="Ok")).SerializeToString()
 
@@ -114,13 +117,19 @@ class ResultCodec:
         size = len(before) + values[0].nbytes + len(after)
         return rows.framed(values, run.OUTPUT_TAG + varint.encode(size) + before, after)
 
-    def decode_output(self, payload: Payload) -> object:
+    def decode_output(self, payload: Payload, see_usage: SeeUsage | None = None) -> object:
         """Return the value in a serialized Output, whatever its status; `payload` as for `CallCodec.decode_call`.
+
+        Args:
+            payload: the Output.
+            see_usage: told what it says of tokens.
 
         Raises:
             InvalidInput: it holds no value of the declared type.
         """
         message, apart = self._read_output(payload)
+        if see_usage is not None:
+            see_usage(message.prompt_tokens, message.completion_tokens, message.cached_tokens)
         data = message.data
         try:
             for index, part in enumerate(data.parts):
