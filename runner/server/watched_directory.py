@@ -44,9 +44,12 @@ class WatchedDirectory:
             directory: with everything below it, but for what begins with a dot, and `__pycache__`.
             changed: called on the loop.
         """
-        self._directory = directory.resolve()
+        self._directory = (
+            directory.absolute()
+        )  # not resolved: another one may take its place, or a link's target change
         self._changed = changed
         self._watches: dict[int, Path] = {}
+        self._above = -1
         self._descriptor = -1
         self._timer: asyncio.TimerHandle | None = None
 
@@ -61,6 +64,7 @@ class WatchedDirectory:
         if not hasattr(self._libc, "inotify_init1"):
             raise OSError("this system cannot tell of changes to files")
         self._descriptor = self._call("inotify_init1", os.O_NONBLOCK | os.O_CLOEXEC)
+        self._above = self._add(self._directory.parent)  # first, so that nothing goes unseen in between
         self._watch(self._directory)
         if not self._watches:
             os.close(self._descriptor)
@@ -89,6 +93,10 @@ class WatchedDirectory:
             self._heard(watch, mask, name)
 
     def _heard(self, watch: int, mask: int, name: str) -> None:
+        if watch == self._above and name == self._directory.name and mask & (_CREATE | _MOVED_TO):
+            # Another directory of this name, as after a checkout, or a link that leads elsewhere now.
+            self._watch(self._directory)
+            self._soon()
         if mask & _IGNORED:
             self._watches.pop(watch, None)
         elif mask & _OVERFLOW:
@@ -99,7 +107,7 @@ class WatchedDirectory:
                 if mask & (_CREATE | _MOVED_TO):
                     self._watch(above / name)
                 self._soon()
-        elif name.endswith(_SUFFIXES) and _counts(name):
+        elif watch in self._watches and name.endswith(_SUFFIXES) and _counts(name):
             self._soon()
 
     def _soon(self) -> None:
@@ -116,14 +124,18 @@ class WatchedDirectory:
             if len(self._watches) >= MAX_DIRECTORIES:
                 logger.warning("%s has over %d directories; not all are watched", self._directory, MAX_DIRECTORIES)
                 return
-            try:
-                self._watches[self._call("inotify_add_watch", self._descriptor, os.fsencode(directory), _MASK)] = (
-                    directory
-                )
-            except FileNotFoundError:
-                continue  # gone already
-            except OSError as exc:
-                logger.warning("%s is not watched: %s", directory, exc.strerror)
+            if (watch := self._add(directory)) >= 0:
+                self._watches[watch] = directory
+
+    def _add(self, directory: Path) -> int:
+        """Watch one directory; return what its events are told by, -1 if it cannot be watched."""
+        try:
+            return self._call("inotify_add_watch", self._descriptor, os.fsencode(directory), _MASK)
+        except FileNotFoundError:
+            return -1  # gone already
+        except OSError as exc:
+            logger.warning("%s is not watched: %s", directory, exc.strerror)
+            return -1
 
     def _call(self, name: str, *arguments: object) -> int:
         result: int = getattr(self._libc, name)(*arguments)

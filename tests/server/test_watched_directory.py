@@ -64,17 +64,45 @@ async def test_a_directory_that_came_later_is_watched_as_well(model_dir):
 
 
 @on_loop
+async def test_another_directory_in_its_place_is_watched(model_dir):
+    told = Signal()
+    with WatchedDirectory(model_dir, told.set):
+        model_dir.rename(model_dir.with_name("old"))
+        write(model_dir / "model.py")
+        await told.wait(1)
+        write(model_dir / "model.py", "y")
+        await told.wait(2)
+
+
+@on_loop
+async def test_what_a_link_leads_to_now_is_watched(model_dir):
+    current, later = model_dir.with_name("current"), model_dir.with_name("later")
+    current.symlink_to(model_dir)
+    write(later / "model.py")
+    told = Signal()
+    with WatchedDirectory(current, told.set):
+        model_dir.with_name("next").symlink_to(later)
+        model_dir.with_name("next").rename(current)
+        await told.wait(1)
+        write(later / "model.py", "y")
+        await told.wait(2)
+
+
+@on_loop
 async def test_changes_that_come_together_are_told_once_and_those_of_other_files_not_at_all(model_dir):
     told = Signal()
     with WatchedDirectory(model_dir, told.set):
         for name in ("weights.bin", "notes.txt", ".#model.py", "__pycache__/model.py", ".git/hook.py", "model.pyc"):
             write(model_dir / name)
+        write(model_dir.parent / "neighbour.py")
+        write(model_dir.parent / "elsewhere" / "more.py")
         for number in range(20):
             write(model_dir / f"part{number}.py")
         await told.wait()
         assert told.count == 1
         write(model_dir / "__pycache__" / "other.py")
         write(model_dir / ".git" / "other.py")
+        write(model_dir.parent / "neighbour.py")
         write(model_dir / "model.py")
         await told.wait(2)
 
