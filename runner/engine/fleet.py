@@ -184,6 +184,10 @@ class Fleet:
         """See `Owner`."""
         self._user.replica_overdue(replica)
 
+    def replica_hung(self, replica: Replica) -> None:
+        """See `Owner`."""
+        self._user.replica_retired(replica)
+
     def replica_gone(self, replica: Replica) -> None:
         """See `Owner`."""
         self.replicas.pop(replica.name, None)

@@ -85,6 +85,9 @@ class Owner(LifeWatcher, Protocol):
     def replica_overdue(self, replica: Replica) -> None:
         """It was replaced, and the time of the calls that are still there is over: its worker is about to be ended."""
 
+    def replica_hung(self, replica: Replica) -> None:
+        """Its worker is about to be ended, and gets no more calls."""
+
     def replica_gone(self, replica: Replica) -> None:
         """Its worker is no more."""
 

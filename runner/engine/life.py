@@ -113,13 +113,26 @@ class Life:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
+            alive = not process.done()
             process.cancel()
-            self._owner.replica_gone(replica)
-            if stuck := self._hung.done():
-                where = f"worker {replica.name} on {self.place.label}"
-                logger.error("%s %s, and is ended; its threads are at:", where, self._hung.result())
-            await host.stop(stuck=stuck)
+            try:
+                if alive:
+                    await self._end(host)
+            finally:
+                self._owner.replica_gone(replica)
+            if not alive:
+                await host.stop()
             self.last_words = host.last_words
+
+    async def _end(self, host: Host) -> None:
+        """End a worker that is alive: before the fate of its calls is decided, since until then it may begin one."""
+        replica = self.replica
+        replica.on_purpose = self._retired.done()
+        if stuck := self._hung.done():
+            self._owner.replica_hung(replica)
+            where = f"worker {replica.name} on {self.place.label}"
+            logger.error("%s %s, and is ended; its threads are at:", where, self._hung.result())
+        await host.stop(stuck=stuck)
 
     async def _finish(self, grace: float, process: asyncio.Task[str]) -> str:
         """Let the calls that are there end, and tell those to stop that do not."""

@@ -18,7 +18,7 @@ from runner.engine.fleet import Fleet
 from runner.engine.line import Line
 from runner.engine.methods import Methods, gone
 from runner.engine.parts import take_apart
-from runner.engine.replica import Replica, ReplicaState
+from runner.engine.replica import Replica
 from runner.engine.statistics import Observed
 from runner.errors import CallError, Cancelled, DeadlineExceeded, Draining, MethodNotFound, PoisonCall
 from runner.signature.published import Published
@@ -276,7 +276,7 @@ class Traffic:
         self._replicas.pop(replica.name, None)
         self._dispatcher.leave(replica.name)
         # A worker that was ended on purpose says nothing against the calls that were there, but for the stuck ones.
-        died = replica.state is not ReplicaState.RETIRING and not replica.stuck
+        died = not replica.on_purpose and not replica.stuck
         for call in reversed(replica.abandon()):  # the oldest last: it goes first then
             if call.over:
                 self._forget(call)

@@ -361,6 +361,36 @@ async def test_a_run_that_takes_too_long_ends_its_worker_and_its_call_alone(monk
         under_test.idle()
 
 
+@on_loop
+async def test_what_a_worker_begins_while_it_is_ended_is_not_run_elsewhere_as_well():
+    async with scripted() as under_test:
+        worker = under_test.workers[0]
+        worker.begins = False
+        stuck, late, waiting = a_call(under_test, LOOK_UP), a_call(under_test), a_call(under_test)
+        calls = await worker.hears(Call, 2)
+        worker.journal.run_begins(calls[0].id, 0.001)  # long ago
+        end = worker.stop
+
+        async def stop(*, stuck: bool = False) -> None:
+            worker.begin(calls[1])
+            worker.answer(calls[0])
+            assert len(await worker.hears(Call, 2)) == 2  # there is room, and it gets no more
+            await end(stuck=stuck)
+
+        worker.stop = stop  # pyright: ignore[reportAttributeAccessIssue]
+        worker.watched = True
+        (owned,) = under_test.engine._fleet._keepers
+        owned._life._look_later()
+        successor = await next_worker(under_test)
+        with pytest.raises(WorkerLost):
+            await late
+        assert await stuck == b"answer"
+        (call,) = await successor.hears(Call)
+        successor.answer(call)
+        assert await waiting == b"answer"
+        under_test.idle()
+
+
 # Wear.
 
 
