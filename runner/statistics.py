@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 __all__ = [
     "BatchStatistics",
     "EngineStatistics",
+    "Histogram",
     "IngressStatistics",
     "LaneStatistics",
     "Latency",
@@ -34,6 +36,46 @@ class Latency:
     p50: float
     p99: float
     longest: float
+
+
+BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0)
+"""seconds. The buckets of a histogram end there, and one more holds what took longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How long things took.
+
+    Attributes:
+        counts: how many there were in each bucket of `BOUNDS`, those that took just so long among them, and how many
+            took longer than the last.
+        total: seconds all together.
+    """
+
+    counts: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
+    total: float = 0.0
+
+    @property
+    def count(self) -> int:
+        """How many there were."""
+        return sum(self.counts)
+
+    def since(self, before: Histogram) -> Histogram:
+        """Return what has come to an earlier record."""
+        counts = tuple(now - old for now, old in zip(self.counts, before.counts, strict=True))
+        return Histogram(counts, self.total - before.total)
+
+    def at_most(self, share: float) -> float | None:
+        """Return the bound that so large a share of them did not exceed, infinity if there is none; None of nothing."""
+        wanted = share * self.count
+        if not wanted:
+            return None
+        below = 0
+        for bound, count in zip(BOUNDS, self.counts, strict=False):
+            below += count
+            if below >= wanted:
+                return bound
+        return float("inf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,12 +150,19 @@ class MethodStatistics:
         failed: those of them whose callers got no whole answer: an error came, their worker died, the time was up, or
             the caller had left.
         refused: that were not admitted: `Overloaded`, `ModelFailing`, `Draining`, or too late.
+        took: how long those that have ended were here, from their arrival to their end. A call with a list counts as
+            often as it has inputs, here too.
+        waited: how long of that they waited in the server for a worker.
+        first_item: how long it was until the first item of their streams came, where one came.
     """
 
     name: str
     ended: int
     failed: int
     refused: int = 0
+    took: Histogram = field(default_factory=Histogram)
+    waited: Histogram = field(default_factory=Histogram)
+    first_item: Histogram = field(default_factory=Histogram)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

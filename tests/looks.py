@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from runner.statistics import (
     EngineStatistics,
+    Histogram,
     LaneStatistics,
     Latency,
     MethodStatistics,
@@ -32,7 +33,7 @@ BEFORE = EngineStatistics(
     cancel_latency_seconds=Latency(count=0, total=0.0, p50=0.0, p99=0.0, longest=0.0),
     lanes=(),
     replicas=(ReplicaStatistics(name=1, label="cuda:0", state="ready", running=0, busy_seconds=1.0),),
-    methods=(MethodStatistics(name="embed", ended=100, failed=0),),
+    methods=(MethodStatistics(name="embed", ended=100, failed=0, took=Histogram((100, *(0,) * 15), 0.05)),),
     points=(POINT,),
 )
 NOW = replace(
@@ -47,7 +48,14 @@ NOW = replace(
     lanes=(LaneStatistics("batches of embed", 7, 0.25),),
     replicas=(ReplicaStatistics(name=1, label="cuda:0", state="ready", running=64, busy_seconds=2.5),),
     methods=(
-        MethodStatistics(name="embed", ended=420, failed=20, refused=9),
+        MethodStatistics(
+            name="embed",
+            ended=420,
+            failed=20,
+            refused=9,
+            took=Histogram((100, 10, 0, 300, *(0,) * 11, 10), 904.5),
+            waited=Histogram((420, *(0,) * 15), 0.25),
+        ),
         MethodStatistics(name="new", ended=2, failed=0),
     ),
     points=(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import cast
 
 from runner.cli.connection import connect, connection_options
 from runner.cli.usage import Subcommands
-from runner.statistics import EngineStatistics, MethodStatistics, PointStatistics
+from runner.statistics import BOUNDS, EngineStatistics, MethodStatistics, PointStatistics
 
 __all__ = ["add", "render"]
 
@@ -19,7 +20,7 @@ Show what a served model does, live, until Ctrl-C. Rates and means are of the ti
 
   waiting      calls in the server, by lane, and how old the oldest is
   METHOD       calls that have ended, those that failed (an error, a dead worker, a deadline, a caller that left), and
-               calls that were refused
+               calls that were refused; and how long half of them, and all but a hundredth, took at most
   BATCHES OF   batched methods and coalescing points: how many batches, how large, how long they ran, and why they left:
                idle (the device was free), full, delay (they had waited for company as long as they may), deadline,
                turn (it was theirs, before full batches of others), step (the next one of streams that run together)
@@ -81,12 +82,21 @@ def render(before: EngineStatistics, now: EngineStatistics) -> list[str]:
 
 def _methods(before: EngineStatistics, now: EngineStatistics, seconds: float) -> list[str]:
     known = {method.name: method for method in before.methods}
-    rows = [("METHOD", "CALLS/S", "FAILED/S", "CALLS", "FAILED", "REFUSED")]
+    rows = [("METHOD", "CALLS/S", "FAILED/S", "P50 MS", "P99 MS", "CALLS", "FAILED", "REFUSED")]
     for method in now.methods:
         old = known.get(method.name, _NO_METHOD)
         ended, failed = _rate(method.ended - old.ended, seconds), _rate(method.failed - old.failed, seconds)
-        rows.append((method.name, ended, failed, str(method.ended), str(method.failed), str(method.refused)))
+        took = method.took.since(old.took)
+        p50, p99 = _bound(took.at_most(0.5)), _bound(took.at_most(0.99))
+        totals = str(method.ended), str(method.failed), str(method.refused)
+        rows.append((method.name, ended, failed, p50, p99, *totals))
     return _table(rows)
+
+
+def _bound(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    return f">{BOUNDS[-1] * 1000:g}" if math.isinf(seconds) else f"≤{seconds * 1000:g}"
 
 
 def _points(before: EngineStatistics, now: EngineStatistics, seconds: float) -> list[str]:

@@ -92,6 +92,9 @@ class EngineCall:
 
     __slots__ = ("abandoned", "arrived", "deaths", "id", "request", "sent", "timer", "wire", "wire_id")
 
+    first_item: float | None = None
+    """When the first item of its answer came, of a call that streams one."""
+
     def __init__(self, call_id: CallId, request: Request, now: float) -> None:
         self.id = call_id
         self.arrived = self.sent = now

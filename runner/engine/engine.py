@@ -298,7 +298,7 @@ class Engine:
         return call
 
     def _stream_call(self, request: Request) -> StreamCall:
-        return StreamCall(next(self._traffic.ids), request, self.clock(), self._traffic.abandon)
+        return StreamCall(next(self._traffic.ids), request, self.clock, self._traffic.abandon)
 
     # All calls.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import Counter, deque
+from bisect import bisect_left
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -13,8 +14,10 @@ from runner.dispatch.dispatcher import ReplicaId, Statistics
 from runner.engine.calls import EngineCall, Request
 from runner.engine.replica import Replica
 from runner.statistics import (
+    BOUNDS,
     BatchStatistics,
     EngineStatistics,
+    Histogram,
     Latency,
     MethodStatistics,
     PointStatistics,
@@ -29,6 +32,58 @@ _RECENT: Final = 1024
 """Cancels whose latencies are kept, for the quantiles: enough for a p99 with ten beyond it."""
 
 
+class _Durations:
+    """A histogram that is being filled."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS) + 1)
+        self.total = 0.0
+
+    def add(self, seconds: float, times: int) -> None:
+        """Something took so long, so many times."""
+        self.counts[bisect_left(BOUNDS, seconds)] += times
+        self.total += seconds * times
+
+    def record(self) -> Histogram:
+        """Return what there is."""
+        return Histogram(tuple(self.counts), self.total)
+
+
+class _Calls:
+    """Those of one method."""
+
+    __slots__ = ("ended", "failed", "first_item", "refused", "took", "waited")
+
+    def __init__(self) -> None:
+        self.ended = self.failed = self.refused = 0
+        self.took = _Durations()
+        self.waited = _Durations()
+        self.first_item = _Durations()
+
+    def end(self, call: EngineCall, now: float) -> None:
+        """One that was admitted has ended, well or not."""
+        inputs = call.request.inputs
+        self.ended += inputs
+        self.took.add(now - call.arrived, inputs)
+        self.waited.add(call.sent - call.arrived, inputs)
+        if call.first_item is not None:
+            self.first_item.add(call.first_item - call.arrived, inputs)
+
+    def record(self, name: str) -> MethodStatistics:
+        """Return what there is."""
+        return MethodStatistics(
+            name=name,
+            ended=self.ended,
+            failed=self.failed,
+            refused=self.refused,
+            took=self.took.record(),
+            waited=self.waited.record(),
+            first_item=self.first_item.record(),
+        )
+
+
 class Observed:
     """Counts. Owned by the traffic, written on its loop."""
 
@@ -38,9 +93,7 @@ class Observed:
         self._cancellations = 0
         self._points: dict[str, Count] = {}
         self._latest: dict[str, BatchStatistics | None] = {}
-        self._ended: Counter[str] = Counter()
-        self._failed: Counter[str] = Counter()
-        self._refused: Counter[str] = Counter()
+        self._calls: defaultdict[str, _Calls] = defaultdict(_Calls)  # by method
         self._busy: dict[ReplicaId, float] = {}
         self._cancels = 0
         self._cancel_seconds = 0.0
@@ -51,7 +104,7 @@ class Observed:
 
     def refused(self, request: Request) -> None:
         """A call was not admitted."""
-        self._refused[request.method.name] += request.inputs
+        self._calls[request.method.name].refused += request.inputs
 
     def abandoned(self, call: EngineCall) -> None:
         """Nobody waits for a call any more."""
@@ -67,31 +120,29 @@ class Observed:
 
     def call_over(self, call: EngineCall, failed: int, now: float) -> None:
         """A worker has said its last word about a call, of whose inputs so many ended badly."""
-        request = call.request
-        self._ended[request.method.name] += request.inputs
+        counts = self._calls[call.request.method.name]
+        counts.end(call, now)
         if call.abandoned is not None:
-            self._stopped(request, now - call.abandoned)
-        elif failed:
-            self._failed[request.method.name] += failed
+            self._stopped(call.request, now - call.abandoned)
+        else:
+            counts.failed += failed
 
     def calls_over(self, calls: Sequence[EngineCall], now: float) -> None:
         """The same of calls of one input each, which all ended well."""
-        names = [call.request.method.name for call in calls]
-        for name in set(names):
-            self._ended[name] += names.count(name)
         for call in calls:
+            self._calls[call.request.method.name].end(call, now)
             if call.abandoned is not None:
                 self._stopped(call.request, now - call.abandoned)
 
-    def ended_badly(self, call: EngineCall) -> None:
+    def ended_badly(self, call: EngineCall, now: float) -> None:
         """A call has ended of which no worker says the last word."""
-        request = call.request
-        self._ended[request.method.name] += request.inputs
-        self._failed[request.method.name] += request.inputs
+        counts = self._calls[call.request.method.name]
+        counts.end(call, now)
+        counts.failed += call.request.inputs
 
     def _stopped(self, request: Request, seconds: float) -> None:
         """A call that was told to stop has given its room back, so much later. However it ended, nobody has heard."""
-        self._failed[request.method.name] += request.inputs
+        self._calls[request.method.name].failed += request.inputs
         self._cancels += 1
         self._cancel_seconds += seconds
         self._longest_cancel = max(self._longest_cancel, seconds)
@@ -153,12 +204,7 @@ class Observed:
                 )
                 for replica in present
             ),
-            methods=tuple(
-                MethodStatistics(
-                    name=name, ended=self._ended[name], failed=self._failed[name], refused=self._refused[name]
-                )
-                for name in sorted(self._ended.keys() | self._refused.keys())
-            ),
+            methods=tuple(calls.record(name) for name, calls in sorted(self._calls.items())),
             points=tuple(
                 PointStatistics(
                     name=name,

@@ -25,6 +25,7 @@ class StreamCall(EngineCall):
     __slots__ = (
         "_abandon",
         "_arrived",
+        "_clock",
         "_consumption",
         "_end",
         "_input_open",
@@ -34,12 +35,21 @@ class StreamCall(EngineCall):
         "_sender",
         "_sent",
         "_window",
+        "first_item",
         "times",
     )
 
-    def __init__(self, call_id: CallId, request: Request, now: float, abandon: Callable[[StreamCall], None]) -> None:
-        super().__init__(call_id, request, now)
+    def __init__(
+        self,
+        call_id: CallId,
+        request: Request,
+        clock: Callable[[], float],
+        abandon: Callable[[StreamCall], None],
+    ) -> None:
+        super().__init__(call_id, request, clock())
+        self._clock = clock
         self._abandon = abandon
+        self.first_item = None
         self._window = Window()
         self._consumption = Consumption()
         self._arrived: deque[Payload] = deque()
@@ -143,6 +153,7 @@ class StreamCall(EngineCall):
         """See `EngineCall`."""
         super().rewind()
         self._arrived.clear()
+        self.first_item = None
 
     def dispatched(self, wire: Wire) -> None:
         """See `EngineCall`."""
@@ -156,6 +167,8 @@ class StreamCall(EngineCall):
     def item(self, payload: Payload) -> None:
         """See `EngineCall`."""
         self._sent = None
+        if self.first_item is None:
+            self.first_item = self._clock()
         if self._end is False:
             self._arrived.append(payload)
             if (reader := self._reader) is not None and not reader.done():

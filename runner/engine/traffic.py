@@ -212,7 +212,7 @@ class Traffic:
         if replica is None:
             if call.id in self.calls:
                 self._observed.abandoned(call)
-                self._observed.ended_badly(call)
+                self._ended_badly(call)
             self._forget(call)
             self._line.let_in()
         elif replica in self._replicas and call.abandoned is None:  # one that left may also run out of time
@@ -227,16 +227,19 @@ class Traffic:
         else:
             told = f"running, for {now - call.sent:.2f} s, after {call.sent - call.arrived:.2f} s of waiting"
         self.abandon(call)
-        if call.wire is None:
-            call.sent = now
         call.fail(DeadlineExceeded(f"the deadline passed while the call was {told}"))
 
     def _end(self, call: EngineCall, error: CallError) -> None:
         self._forget(call)
-        self._observed.ended_badly(call)
-        if call.wire is None:
-            call.sent = self._clock()
+        self._ended_badly(call)
         call.fail(error)
+
+    def _ended_badly(self, call: EngineCall) -> None:
+        """A call has ended of which no worker says the last word."""
+        now = self._clock()
+        if call.wire is None:
+            call.sent = now  # so long it has waited
+        self._observed.ended_badly(call, now)
 
     def _forget(self, call: EngineCall) -> None:
         self.calls.pop(call.id, None)
@@ -280,7 +283,7 @@ class Traffic:
         for call in reversed(replica.abandon()):  # the oldest last: it goes first then
             if call.over:
                 self._forget(call)
-                self._observed.ended_badly(call)
+                self._ended_badly(call)
             elif self._closing:
                 self._end(call, Cancelled("the server is shutting down"))
             else:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from runner.statistics import EngineStatistics, IngressStatistics, Latency, PointStatistics
+from runner.statistics import BOUNDS, EngineStatistics, Histogram, IngressStatistics, Latency, PointStatistics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -45,6 +45,19 @@ def exposition(record: EngineStatistics, ingress: IngressStatistics | None = Non
         "counter",
         "Calls that were not admitted.",
         ((labels, each.refused) for labels, each in methods),
+    )
+    page.durations(
+        "call_seconds", "From a call's arrival to its end.", [(labels, each.took) for labels, each in methods]
+    )
+    page.durations(
+        "call_wait_seconds",
+        "How long of that it waited for a worker.",
+        [(labels, each.waited) for labels, each in methods],
+    )
+    page.durations(
+        "first_item_seconds",
+        "From a call's arrival to the first item of its stream.",
+        [(labels, each.first_item) for labels, each in methods if each.first_item.count],
     )
     replicas = [({"replica": str(each.name), "device": each.label}, each) for each in record.replicas]
     page.family(
@@ -99,7 +112,7 @@ def _points(page: _Page, points: list[tuple[dict[str, str], PointStatistics]]) -
     page.histograms(
         "batch_size",
         "Calls or steps in a batch.",
-        [(labels, each.sizes, each.entries, each.batches) for labels, each in points],
+        [(labels, sorted(each.sizes.items()), each.entries, each.batches) for labels, each in points],
     )
 
 
@@ -137,17 +150,28 @@ class _Page:
         self._sample(f"{name}_sum", {}, latency.total)
         self._sample(f"{name}_count", {}, latency.count)
 
+    def durations(self, name: str, told: str, samples: list[tuple[dict[str, str], Histogram]]) -> None:
+        """Add a histogram for each set of labels, in seconds."""
+        self.histograms(
+            name,
+            told,
+            [(labels, zip(BOUNDS, each.counts, strict=False), each.total, each.count) for labels, each in samples],
+        )
+
     def histograms(
-        self, name: str, told: str, samples: list[tuple[dict[str, str], Mapping[int, int], float, int]]
+        self,
+        name: str,
+        told: str,
+        samples: Sequence[tuple[dict[str, str], Iterable[tuple[float, int]], float, int]],
     ) -> None:
-        """Add a histogram for each set of labels, of how many were up to each size, their sum and their count."""
+        """Add a histogram for each set of labels, of how many were up to each bound, their sum and their count."""
         if samples:
             self._head(name, "histogram", told)
-        for labels, sizes, total, count in samples:
+        for labels, buckets, total, count in samples:
             below = 0
-            for size, number in sorted(sizes.items()):
+            for bound, number in buckets:
                 below += number
-                self._sample(f"{name}_bucket", {**labels, "le": str(size)}, below)
+                self._sample(f"{name}_bucket", {**labels, "le": str(bound)}, below)
             self._sample(f"{name}_bucket", {**labels, "le": "+Inf"}, count)
             self._sample(f"{name}_sum", labels, total)
             self._sample(f"{name}_count", labels, count)

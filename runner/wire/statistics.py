@@ -10,8 +10,10 @@ from google.protobuf.message import DecodeError
 
 from runner.errors import InvalidInput
 from runner.statistics import (
+    BOUNDS,
     BatchStatistics,
     EngineStatistics,
+    Histogram,
     LaneStatistics,
     Latency,
     MethodStatistics,
@@ -59,7 +61,15 @@ def encode_statistics(record: EngineStatistics) -> bytes:
             busy_seconds=replica.busy_seconds,
         )
     for method in record.methods:
-        message.methods.add(name=method.name, ended=method.ended, failed=method.failed, refused=method.refused)
+        message.methods.add(
+            name=method.name,
+            ended=method.ended,
+            failed=method.failed,
+            refused=method.refused,
+            took=_encoded_histogram(method.took),
+            waited=_encoded_histogram(method.waited),
+            first_item=_encoded_histogram(method.first_item),
+        )
     for point in record.points:
         message.points.add(
             name=point.name,
@@ -109,7 +119,15 @@ def decode_statistics(data: bytes) -> EngineStatistics:
             for replica in message.replicas
         ),
         methods=tuple(
-            MethodStatistics(name=method.name, ended=method.ended, failed=method.failed, refused=method.refused)
+            MethodStatistics(
+                name=method.name,
+                ended=method.ended,
+                failed=method.failed,
+                refused=method.refused,
+                took=_histogram(method.took),
+                waited=_histogram(method.waited),
+                first_item=_histogram(method.first_item),
+            )
             for method in message.methods
         ),
         points=tuple(
@@ -139,6 +157,17 @@ def _encoded(latency: Latency) -> pb.Latency:
 
 def _latency(message: pb.Latency) -> Latency:
     return Latency(count=message.count, total=message.total, p50=message.p50, p99=message.p99, longest=message.longest)
+
+
+def _encoded_histogram(histogram: Histogram) -> pb.Histogram | None:
+    return pb.Histogram(counts=histogram.counts, total_seconds=histogram.total) if histogram.count else None
+
+
+def _histogram(message: pb.Histogram) -> Histogram:
+    # One of another length is of another version, which counts otherwise.
+    if len(message.counts) != len(BOUNDS) + 1:
+        return Histogram()
+    return Histogram(tuple(message.counts), message.total_seconds)
 
 
 def _encoded_batch(batch: BatchStatistics) -> pb.BatchStatistics:

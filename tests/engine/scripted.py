@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -56,6 +57,7 @@ class Scripted:
         max_coroutines: int = 2,
         refuse: Callable[[int], Exception | None] = lambda number: None,
         prepare: Callable[[ScriptedWorker], None] = lambda worker: None,
+        virtual: bool = False,
         **place: Any,
     ) -> None:
         self._source = ScriptedWorkers(METHODS, prepare=prepare, refuse=refuse)
@@ -67,6 +69,7 @@ class Scripted:
             ],
             max_queued_calls=max_queued_calls,
             max_queued_bytes=max_queued_bytes,
+            clock=asyncio.get_running_loop().time if virtual else time.monotonic,
         )
 
     async def worker(self, number: int = 1) -> ScriptedWorker:

@@ -15,8 +15,10 @@ from runner.errors import (
     WorkerLost,
 )
 from runner.limits import CallerLimits
+from runner.statistics import BOUNDS, Histogram, MethodStatistics
+from runner.testing.clock import run_in_virtual_time
 from runner.workers.messages import Call, Cancel
-from tests.engine.scripted import GENERATE, PREDICT, STREAM, Scripted, request, scripted, start
+from tests.engine.scripted import EMBED, GENERATE, PREDICT, STREAM, Scripted, request, scripted, start
 from tests.running import on_loop, turns
 
 SOON = 0.02
@@ -282,9 +284,20 @@ async def test_a_caller_s_bounds_are_told_with_a_hint():
 # Counting. What a caller was not told counts as failed, whatever the worker made of it.
 
 
-def counts(under_test: Scripted, method: str = "predict") -> tuple[int, int, int]:
+def of_method(under_test: Scripted, method: str = "predict") -> MethodStatistics:
     (found,) = (each for each in under_test.engine.statistics().methods if each.name == method)
+    return found
+
+
+def counts(under_test: Scripted, method: str = "predict") -> tuple[int, int, int]:
+    found = of_method(under_test, method)
     return found.ended, found.failed, found.refused
+
+
+def buckets(histogram: Histogram) -> dict[float, int]:
+    """How many there are by bound, without the empty buckets."""
+    bounds = (*BOUNDS, float("inf"))
+    return {bound: count for bound, count in zip(bounds, histogram.counts, strict=True) if count}
 
 
 @on_loop
@@ -372,3 +385,78 @@ async def test_who_waits_for_admission_is_refused_once_and_not_before():
         await turns()
         assert counts(under_test, "stream") == (3, 3, 1)
         under_test.idle()
+
+
+def test_how_long_calls_took_and_waited():
+    async def test() -> None:
+        async with scripted(virtual=True) as under_test:
+            worker = under_test.workers[0]
+            tasks = start(under_test, b"1", b"2", b"3")  # there is room for two
+            first, second = await worker.hears(Call, 2)
+            await asyncio.sleep(0.2)
+            worker.answer(first)
+            third = (await worker.hears(Call, 3))[2]
+            await asyncio.sleep(0.4)
+            worker.answer_each([second, third])
+            await asyncio.gather(*tasks)
+            found = of_method(under_test)
+            assert buckets(found.took) == {0.25: 1, 1.0: 2}
+            assert buckets(found.waited) == {0.001: 2, 0.25: 1}
+            assert found.took.total == pytest.approx(0.2 + 0.6 + 0.6)
+            assert found.waited.total == pytest.approx(0.2)
+            assert found.first_item.count == 0
+
+    run_in_virtual_time(test())
+
+
+def test_a_call_that_no_worker_had_waited_to_its_end():
+    async def test() -> None:
+        async with scripted(virtual=True) as under_test:
+            worker = under_test.workers[0]
+            running = start(under_test, b"1", b"2")
+            (late,) = start(under_test, b"3", deadline=under_test.engine.clock() + 2)
+            (left,) = start(under_test, b"4")
+            await asyncio.sleep(0.04)
+            left.cancel()
+            with pytest.raises(DeadlineExceeded):
+                await late
+            worker.answer_each(await worker.hears(Call, 2))
+            await asyncio.gather(*running)
+            found = of_method(under_test)
+            assert buckets(found.waited) == {0.001: 2, 0.05: 1, 2.5: 1}
+            assert buckets(found.took) == {0.05: 1, 2.5: 3}
+
+    run_in_virtual_time(test())
+
+
+def test_a_list_took_as_long_for_each_input():
+    async def test() -> None:
+        async with scripted(virtual=True) as under_test:
+            worker = under_test.workers[0]
+            task = asyncio.ensure_future(under_test.engine.unary_list(request(EMBED), [b"1", b"2", b"3"]))
+            (call,) = await worker.hears(Call)
+            await asyncio.sleep(3)
+            worker.answer(call)
+            await task
+            assert buckets(of_method(under_test, "embed").took) == {5.0: 3}
+
+    run_in_virtual_time(test())
+
+
+def test_when_the_first_item_of_a_stream_came():
+    async def test() -> None:
+        async with scripted(virtual=True) as under_test:
+            worker = under_test.workers[0]
+            stream = under_test.engine.stream(request(GENERATE))
+            (call,) = await worker.hears(Call)
+            await asyncio.sleep(0.03)
+            worker.item(call, b"a")
+            await asyncio.sleep(7)
+            worker.item(call, b"b")
+            worker.answer(call)
+            assert [item async for item in stream] == [b"a", b"b"]
+            found = of_method(under_test, "generate")
+            assert buckets(found.first_item) == {0.05: 1}
+            assert buckets(found.took) == {10.0: 1}
+
+    run_in_virtual_time(test())

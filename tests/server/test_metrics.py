@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from math import inf
 
 from runner.server.metrics import exposition
-from runner.statistics import Latency
+from runner.statistics import BOUNDS, Histogram, Latency
 from tests.looks import NOW
 from tests.server.test_http_app import RECORD
 
@@ -33,8 +34,24 @@ def samples(text: str) -> dict[str, float]:
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
 
 
+def histogram(name: str, buckets: dict[float, int], total: float) -> dict[str, float]:
+    """The samples of the method `embed`, of buckets that are not empty."""
+    count = sum(buckets.values())
+    upto = {bound: sum(number for end, number in buckets.items() if end <= bound) for bound in BOUNDS}
+    return {
+        **{f'runner_{name}_bucket{{method="embed",le="{bound}"}}': below for bound, below in upto.items()},
+        f'runner_{name}_bucket{{method="embed",le="+Inf"}}': count,
+        f'runner_{name}_sum{{method="embed"}}': total,
+        f'runner_{name}_count{{method="embed"}}': count,
+    }
+
+
 def test_every_figure_is_there():
-    assert samples(exposition(FULL)) == {
+    text = exposition(FULL)
+    assert 'runner_call_seconds_bucket{method="embed",le="0.0025"} 110' in text.splitlines()
+    assert samples(text) == {
+        **histogram("call_seconds", {0.001: 100, 0.0025: 10, 0.01: 300, inf: 10}, 904.5),
+        **histogram("call_wait_seconds", {0.001: 420}, 0.25),
         "runner_waiting_calls": 7,
         "runner_waiting_bytes": 1234,
         "runner_tasks": 3,
@@ -78,5 +95,12 @@ def test_every_line_is_of_the_format():
             assert re.fullmatch(rf'{name}(\{{([a-z]+="(\\.|[^"\\])*",?)+\}})? [0-9.e+-]+', line), line
 
 
+def test_a_stream_s_first_item_is_told_where_there_are_streams():
+    method = replace(NOW.methods[0], first_item=Histogram((0, 2, *(0,) * 14), 0.004))
+    told = samples(exposition(replace(FULL, methods=(method,))))
+    assert told.items() >= histogram("first_item_seconds", {0.0025: 2}, 0.004).items()
+
+
 def test_what_is_not_there_has_no_head():
     assert "lane" not in exposition(RECORD)
+    assert "first_item" not in exposition(FULL)

@@ -12,7 +12,7 @@ pytest.importorskip("clarifai_grpc")
 from clarifai_grpc.grpc.api import resources_pb2, service_pb2
 from clarifai_grpc.grpc.api.status import status_pb2
 
-OURS_ALONE = {"ErrorDetail", "Latency", "RpcStatus"} | {
+OURS_ALONE = {"ErrorDetail", "Histogram", "Latency", "RpcStatus"} | {
     name for name in pb.DESCRIPTOR.message_types_by_name if "Statistics" in name
 }
 FILES = (resources_pb2, service_pb2, status_pb2)

@@ -8,17 +8,22 @@ from hypothesis import strategies as st
 
 from runner.errors import InvalidInput
 from runner.statistics import (
+    BOUNDS,
     BatchStatistics,
     EngineStatistics,
+    Histogram,
     LaneStatistics,
     Latency,
     MethodStatistics,
     PointStatistics,
     ReplicaStatistics,
 )
+from runner.wire.pb import inference_pb2 as pb
 from runner.wire.statistics import TIMES_KEY, decode_statistics, decode_times, encode_statistics
 
 counts, seconds, names = st.integers(0, 2**53), st.floats(0, 1e9), st.text(max_size=10)
+buckets = st.lists(st.integers(0, 2**40), min_size=len(BOUNDS) + 1, max_size=len(BOUNDS) + 1).filter(any)
+histograms = st.just(Histogram()) | st.builds(Histogram, buckets.map(tuple), seconds)
 batches = st.builds(
     BatchStatistics,
     reason=names,
@@ -46,7 +51,17 @@ records = st.builds(
         max_size=3,
     ).map(tuple),
     methods=st.lists(
-        st.builds(MethodStatistics, name=names, ended=counts, failed=counts, refused=counts), max_size=3
+        st.builds(
+            MethodStatistics,
+            name=names,
+            ended=counts,
+            failed=counts,
+            refused=counts,
+            took=histograms,
+            waited=histograms,
+            first_item=histograms,
+        ),
+        max_size=3,
     ).map(tuple),
     points=st.lists(
         st.builds(
@@ -86,3 +101,9 @@ def test_times_are_read_as_far_as_they_are_times() -> None:
     }
     assert decode_times({TIMES_KEY: "queue=soon;;=;run=1;x"}) == {"run": 1}
     assert decode_times({}) == {}
+
+
+def test_a_histogram_with_other_buckets_is_left_out():
+    message = pb.Statistics(methods=[pb.MethodStatistics(name="old", ended=1, took=pb.Histogram(counts=[1, 2]))])
+    (method,) = decode_statistics(message.SerializeToString()).methods
+    assert (method.ended, method.took) == (1, Histogram())

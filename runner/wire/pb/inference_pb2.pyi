@@ -752,16 +752,30 @@ class ReplicaStatistics(_message.Message):
     def __init__(self, name: _Optional[int] = ..., label: _Optional[str] = ..., state: _Optional[str] = ..., running: _Optional[int] = ..., busy_seconds: _Optional[float] = ...) -> None: ...
 
 class MethodStatistics(_message.Message):
-    __slots__ = ("name", "ended", "failed", "refused")
+    __slots__ = ("name", "ended", "failed", "refused", "took", "waited", "first_item")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ENDED_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
+    TOOK_FIELD_NUMBER: _ClassVar[int]
+    WAITED_FIELD_NUMBER: _ClassVar[int]
+    FIRST_ITEM_FIELD_NUMBER: _ClassVar[int]
     name: str
     ended: int
     failed: int
     refused: int
-    def __init__(self, name: _Optional[str] = ..., ended: _Optional[int] = ..., failed: _Optional[int] = ..., refused: _Optional[int] = ...) -> None: ...
+    took: Histogram
+    waited: Histogram
+    first_item: Histogram
+    def __init__(self, name: _Optional[str] = ..., ended: _Optional[int] = ..., failed: _Optional[int] = ..., refused: _Optional[int] = ..., took: _Optional[_Union[Histogram, _Mapping]] = ..., waited: _Optional[_Union[Histogram, _Mapping]] = ..., first_item: _Optional[_Union[Histogram, _Mapping]] = ...) -> None: ...
+
+class Histogram(_message.Message):
+    __slots__ = ("counts", "total_seconds")
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    counts: _containers.RepeatedScalarFieldContainer[int]
+    total_seconds: float
+    def __init__(self, counts: _Optional[_Iterable[int]] = ..., total_seconds: _Optional[float] = ...) -> None: ...
 
 class PointStatistics(_message.Message):
     __slots__ = ("name", "batches", "entries", "cost", "seconds", "device_seconds", "reasons", "sizes", "longest_wait_seconds", "oom_splits_total", "latest")
