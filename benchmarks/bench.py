@@ -1,4 +1,4 @@
-"""What the way through the server costs beside grpc.aio alone: a Markdown table for the README.
+"""What the way through the server costs beside grpc.aio alone: a Markdown table for `docs/performance.md`.
 
 Each row is measured in rounds, and in each round the servers take turns, so that a slow minute of the machine falls on
 all of them. Figures are medians over the rounds; `of raw` is the median of the rounds' own ratios.
