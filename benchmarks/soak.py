@@ -461,7 +461,8 @@ def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
 
 def unexpected(log: str) -> list[str]:
     """Return what the server logged and should not have, with what follows: errors that are not the model's own."""
-    words = re.compile(r"ERROR (?!runner\.model)|never (?:retrieved|awaited)|Exception ignored|ResourceWarning")
+    errors = r"ERROR (?!(?:worker \d+ )?runner\.model)"
+    words = re.compile(errors + "|never (?:retrieved|awaited)|Exception ignored|ResourceWarning")
     lines = log.splitlines()
     found = [number for number, line in enumerate(lines) if words.search(line)]
     return ["the server's log: " + "\n".join(lines[number : number + 40]) for number in found[:3]]
