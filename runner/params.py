@@ -21,7 +21,7 @@ class Parameter:
     """What `Param(...)` was told. Bounds are inclusive.
 
     Raises:
-        TypeError: a bound is not a number.
+        TypeError: a bound is not a number, the description no text, or the choices no list.
         ValueError: the default is outside the range or not among the choices, or the range or the choices are empty.
     """
 
@@ -33,8 +33,11 @@ class Parameter:
 
     def __post_init__(self) -> None:
         """Refuse what no call could satisfy, where the author wrote it."""
+        if not isinstance(cast(object, self.description), str):
+            given = f"Param: the second argument is a description, not {self.description!r}"
+            raise TypeError(f"{given}; bounds are min_value= and max_value=")
         for name, bound in (("min_value", self.min_value), ("max_value", self.max_value)):
-            if bound is not None and not _is_number(bound):
+            if bound is not None and (not _is_number(bound) or bound != bound):
                 raise TypeError(f"Param: {name} has to be a number, not {bound!r}")
         if self.min_value is not None and self.max_value is not None and self.min_value > self.max_value:
             raise ValueError(f"Param: min_value {self.min_value!r} is above max_value {self.max_value!r}")
@@ -79,9 +82,11 @@ def Param(  # noqa: N802 - it stands where a class name is expected, and reads l
         For a type checker the default; in fact a `Parameter`, which only `ModelClass.method` understands.
 
     Raises:
-        TypeError: a bound is not a number.
+        TypeError: a bound is not a number, the description no text, or the choices no list.
         ValueError: the default is outside the range or not among the choices, or the range or the choices are empty.
     """
+    if isinstance(choices, str | bytes):  # each of its letters would be a choice
+        raise TypeError(f"Param: choices has to be a list, not {choices!r}")
     parameter = Parameter(
         default=default,
         description=description,

@@ -37,7 +37,20 @@ def test_refuses_a_contradiction(arguments, text):
         Param(**arguments)
 
 
-@pytest.mark.parametrize("bound", ["1", True])
+def test_bounds_have_names():
+    with pytest.raises(
+        TypeError, match=r"second argument is a description, not 0; bounds are min_value= and max_value="
+    ):
+        Param(0.5, 0, 1)
+
+
+@pytest.mark.parametrize("choices", ["abc", b"abc"])
+def test_choices_are_not_the_letters_of_a_text(choices):
+    with pytest.raises(TypeError, match=r"choices has to be a list, not b?'abc'"):
+        Param("a", choices=choices)
+
+
+@pytest.mark.parametrize("bound", ["1", True, math.nan])
 def test_a_bound_is_a_number(bound):
     with pytest.raises(TypeError, match="min_value has to be a number"):
         Param(1, min_value=bound)

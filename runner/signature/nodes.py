@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, ForwardRef, Literal, TypeAlias, Union, cast
 
 from runner.batch import Batch
+from runner.params import Parameter
 from runner.signature.tree import (
     Array,
     ArrayType,
@@ -155,7 +156,9 @@ def _bare(hint: object, resolve: Resolve) -> object:
         elif isinstance(hint, ForwardRef):
             hint = resolve(hint.__forward_arg__)
         elif typing.get_origin(hint) is Annotated:
-            hint = typing.get_args(hint)[0]
+            hint, *notes = typing.get_args(hint)
+            if any(isinstance(note, Parameter) for note in notes):  # its limits would be lost unseen
+                raise Unpublishable("Param(...) stands where a default stands; write `= Param(...)` behind the type")
         elif isinstance(hint, typing.NewType):
             hint = cast(object, hint.__supertype__)
         elif type(hint).__name__ == "TypeAliasType":  # exists from Python 3.12 on

@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 from numpy.typing import NDArray
 
-from runner import JSON, Audio, Concept, Frame, Image, NamedFields, Region, Text, Video
+from runner import JSON, Audio, Concept, Frame, Image, NamedFields, Param, Region, Text, Video
 from runner.signature.nodes import StreamHint, Unpublishable, describe, read_node, read_stream
 from runner.signature.tree import (
     Array,
@@ -132,6 +132,7 @@ def test_publishable(hint, node):
         (tuple[()], "write tuple[str, int]"),
         (NamedFields, "write NamedFields(name=str, ...)"),
         (NamedFields(), "write NamedFields(name=str, ...)"),
+        (typing.Annotated[int, Param(5, max_value=9)], "write `= Param(...)` behind the type"),
         (str | bytes, "choose one of str, bytes, or use two arguments"),
         (dict | list, "choose one of dict, list, or use JSON"),
         (Literal["a", 1], "all str, all int or all bool"),
