@@ -31,7 +31,7 @@ def serve() -> Iterator[Serve]:
     """Serve models until the end of the test; the arguments are those of `runner.testing.serve`."""
     with ExitStack() as stack:
 
-        def serve_until_the_end(model: type[ModelClass] | str | os.PathLike[str], **options: Any) -> Model:
+        def serve_until_the_end(model: type[ModelClass] | str | os.PathLike[str], /, **options: Any) -> Model:
             return stack.enter_context(serving.serve(model, **options))
 
         yield serve_until_the_end
@@ -43,7 +43,7 @@ def serve_session() -> Iterator[Serve]:
     served: dict[object, Model] = {}
     with ExitStack() as stack:
 
-        def serve_once(model: type[ModelClass] | str | os.PathLike[str], **options: Any) -> Model:
+        def serve_once(model: type[ModelClass] | str | os.PathLike[str], /, **options: Any) -> Model:
             key = (model if isinstance(model, type) else os.fspath(model), repr(sorted(options.items())))
             if key not in served:
                 served[key] = stack.enter_context(serving.serve(model, **options))

@@ -26,6 +26,7 @@ __all__ = ["Serving", "serve"]
 
 def serve(
     model: type[ModelClass] | str | os.PathLike[str],
+    /,
     *,
     workers: bool = False,
     start_timeout: float = 120.0,

@@ -173,6 +173,13 @@ def test_options_of_methods_are_those_of_the_configuration():
         sizes(cost="nothing")
 
 
+def test_every_key_of_the_configuration_is_a_keyword():
+    with serve(HELLO, model={"id": "greeter"}) as model:
+        assert model.predict("Ada") == "Hello, Ada!"
+    with pytest.raises(ConfigError, match=r"model\.ident: no such key"), serve(HELLO, model={"ident": "greeter"}):
+        pass
+
+
 def test_a_class_in_a_function_has_no_way_into_a_worker():
     class Local(ModelClass):
         @ModelClass.method
