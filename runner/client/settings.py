@@ -78,7 +78,7 @@ class Settings:
             )
         pat = pat or default_pat()
         if pat and not _is_printable(pat):
-            raise ValueError("pat: a key is of printable ASCII; is there a line break at its end?")
+            raise ValueError("pat: a key is of printable ASCII; is there a line break or a blank at its end?")
         own = tuple((name.lower(), value) for name, value in (metadata or {}).items())
         for name, value in own:
             _check_metadata(name, value)
@@ -119,11 +119,12 @@ def _check_metadata(name: str, value: object) -> None:
             raise ValueError(f"metadata {name!r}: needs bytes, since it ends with -bin, got {type(value).__name__}")
     elif not isinstance(value, str) or not _is_printable(value):
         got = "other characters" if isinstance(value, str) else type(value).__name__
-        raise ValueError(f"metadata {name!r}: needs a str of printable ASCII, got {got}")
+        raise ValueError(f"metadata {name!r}: needs a str of printable ASCII, no blanks around it, got {got}")
 
 
 def _is_printable(text: str) -> bool:
-    return text.isascii() and text.isprintable()
+    # HTTP/2 has no blanks around a value: servers refuse such a request without a word about why.
+    return text.isascii() and text.isprintable() and text == text.strip(" ")
 
 
 _NAME: Final = re.compile(r"[a-z0-9_.-]+")

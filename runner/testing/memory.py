@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from runner.client.failures import Unreachable, from_grpc
 from runner.client.transport import AsyncReplies, CallOptions, Replies
 from runner.errors import CallError
+from runner.server.request_ids import brought_id
 from runner.server.rpcs import CallInfo
 from runner.server.status import rpc_status
 from runner.signature.dialect import Dialect
@@ -48,7 +49,8 @@ class _Gate:
         if self.loop.is_closed():
             raise Unreachable("the server in this process is closed: its `with` block was left")
         deadline = None if options.timeout is None else time.monotonic() + options.timeout
-        return CallInfo(deadline, options.metadata, f"memory-{next(self._numbers)}", trailers=[])
+        request_id = brought_id(options.metadata) or f"memory-{next(self._numbers)}"
+        return CallInfo(deadline, options.metadata, request_id, trailers=[])
 
     async def unary(self, rpc: str, request: bytes, options: CallOptions, info: CallInfo) -> bytes:
         """Make a unary call; runs on the service's loop."""

@@ -35,10 +35,18 @@ def test_the_key_and_own_metadata_are_sent():
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"pat": "key\n"}, "pat: a key is of printable ASCII; is there a line break at its end"),
+        ({"pat": "key\n"}, "pat: a key is of printable ASCII; is there a line break or a blank at its end"),
         ({"pat": "schlüssel"}, "pat: a key is of printable ASCII"),
-        ({"metadata": {"tenant": 5}}, "metadata 'tenant': needs a str of printable ASCII, got int"),
-        ({"metadata": {"tenant": "müller"}}, "metadata 'tenant': needs a str of printable ASCII, got other characters"),
+        (
+            {"metadata": {"tenant": 5}},
+            "metadata 'tenant': needs a str of printable ASCII, no blanks around it, got int",
+        ),
+        (
+            {"metadata": {"tenant": "müller"}},
+            "metadata 'tenant': needs a str of printable ASCII, no blanks around it, got other characters",
+        ),
+        ({"pat": " key"}, "pat: a key is of printable ASCII"),
+        ({"metadata": {"tenant": "x "}}, "metadata 'tenant': needs a str of printable ASCII, no blanks around it"),
         ({"metadata": {"two words": "x"}}, "metadata 'two words': a name is of letters, digits, -, _ and . only"),
         ({"metadata": {"": "x"}}, "metadata '': a name is"),
         ({"metadata": {"x-bin": "x"}}, "metadata 'x-bin': needs bytes, since it ends with -bin, got str"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner import Batch, ModelClass
-from runner.client import Unreachable
+from runner.client import Model, Unreachable
 from runner.errors import Cancelled, ConfigError, LoadError, ModelError
 from runner.testing import serve
 
@@ -86,6 +86,12 @@ def test_where_the_time_went_is_told_here_too():
             assert stream.times["run"] > 0
 
     asyncio.run(main())
+
+
+def test_a_call_has_the_id_that_its_caller_gave_it():
+    with serve(Probe) as model:
+        named = Model.over(model._session.transport, metadata={"x-request-id": "mine"})
+        assert named.where()["request"] == "mine"
 
 
 def test_nothing_is_left_behind():
