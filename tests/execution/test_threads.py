@@ -34,26 +34,40 @@ def until_all_sleep(lane: ThreadLane) -> None:
         os.sched_yield()
 
 
+class Held:
+    """A job that begins, and ends once it is let go."""
+
+    def __init__(self) -> None:
+        self.started, self.ended = Signal(), Signal()
+        self._latch = Latch()
+
+    def __call__(self) -> None:
+        self.started.set()
+        self._latch.pass_through()
+        self.ended.set()
+
+    def let_go(self) -> None:
+        self._latch.open()
+
+
 @on_loop
 async def test_jobs_start_in_order_and_share_the_threads():
     lane = ThreadLane("test", 2, lambda: None)
-    started, ended, latch = Signal(), Signal(), Latch()
+    held = Held()
     order: list[int] = []
     threads: set[str] = set()
 
     def job(number: int) -> None:
         order.append(number)
         threads.add(threading.current_thread().name)
-        started.set()
-        latch.pass_through()
-        ended.set()
+        held()
 
     for number in range(6):
         lane.submit(lambda number=number: job(number))
-    await started.wait(2)
+    await held.started.wait(2)
     assert sorted(order) == [0, 1]
-    latch.open()
-    await ended.wait(6)
+    held.let_go()
+    await held.ended.wait(6)
     assert sorted(order[2:]) == [2, 3, 4, 5]
     assert threads == {"test-0", "test-1"}
     lane.close()
@@ -96,19 +110,14 @@ async def test_an_idle_thread_keeps_nothing_of_the_last_job():
 @on_loop
 async def test_jobs_that_wait_hold_up_nobody():
     lane = ThreadLane("test", 16, lambda: None)
-    started, latch = Signal(), Latch()
-
-    def job() -> None:
-        started.set()
-        latch.pass_through()
-
+    held = Held()
     for _ in range(20):
-        lane.submit(job)
-    await started.wait(16)
-    assert started.count == 16
+        lane.submit(held)
+    await held.started.wait(16)
+    assert held.started.count == 16
     assert len(lane._threads) == 16
-    latch.open()
-    await started.wait(20)
+    held.let_go()
+    await held.started.wait(20)
     lane.close()
 
 
@@ -154,47 +163,35 @@ async def test_threads_that_waited_leave_short_jobs_to_few():
 @on_loop
 async def test_where_the_system_has_no_more_threads_those_that_there_are_do_the_work(monkeypatch: pytest.MonkeyPatch):
     lane = ThreadLane("test", 8, lambda: None)
-    started, ended, latch = Signal(), Signal(), Latch()
-
-    def job() -> None:
-        started.set()
-        latch.pass_through()
-        ended.set()
-
-    lane.submit(job)
-    await started.wait(1)
+    held = Held()
+    lane.submit(held)
+    await held.started.wait(1)
 
     def start(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as none_left:
         none_left.setattr(threading.Thread, "start", start)
-        lane.submit(job)
-        assert started.count == 1
+        lane.submit(held)
+        assert held.started.count == 1
         lone = ThreadLane("lone", 8, lambda: None)
         with pytest.raises(RuntimeError, match="no thread"):
-            lone.submit(job)
-    latch.open()
-    await ended.wait(2)
+            lone.submit(held)
+    held.let_go()
+    await held.ended.wait(2)
     lane.close()
 
 
 @on_loop
 async def test_closing_ends_the_threads_after_the_jobs_they_have():
     lane = ThreadLane("test", 2, lambda: None)
-    started, ended, latch = Signal(), Signal(), Latch()
-
-    def job() -> None:
-        started.set()
-        latch.pass_through()
-        ended.set()
-
+    held = Held()
     for _ in range(3):
-        lane.submit(job)
-    await started.wait(2)
+        lane.submit(held)
+    await held.started.wait(2)
     lane.close()
-    latch.open()
-    await ended.wait(3)
+    held.let_go()
+    await held.ended.wait(3)
     for thread in lane._threads:
         thread.join(10)
         assert not thread.is_alive()
