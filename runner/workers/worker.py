@@ -27,6 +27,7 @@ from runner.execution.times import UNTIMED, Times
 from runner.limits import FetchLimits
 from runner.model import ModelClass
 from runner.wire.payload import Payload
+from runner.workers.arrivals import Arrivals
 from runner.workers.frames import new_item
 from runner.workers.link import Link
 from runner.workers.messages import (
@@ -103,9 +104,7 @@ class Worker:
         self._counts: dict[str, Count] = {}
         self._telling: asyncio.TimerHandle | None = None
         self._metadata: dict[bytes, dict[str, str]] = {}
-        self._last_id = 0  # the highest that has arrived
-        self._overtaken: set[int] = set()  # lower ones that have not: long calls arrive after shorter ones
-        self._cancelled_early: set[int] = set()
+        self._arrivals = Arrivals()
         link.send(Ready(published))
 
     async def close(self) -> None:
@@ -136,21 +135,13 @@ class Worker:
                 self._executor.grant(message.id, message.items, message.size)
             case Cancel():
                 # Control overtakes payloads: this may be about a call that has not arrived yet.
-                if message.id > self._last_id or message.id in self._overtaken:
-                    self._cancelled_early.add(message.id)
-                else:
+                if self._arrivals.cancelled(message.id):
                     self._executor.cancel(message.id)
             case _:
                 raise ValueError(f"a worker does not expect {type(message).__name__}")
 
     def _start(self, call: Call) -> None:
-        if call.id > self._last_id:
-            self._overtaken.update(range(self._last_id + 1, call.id))
-            self._last_id = call.id
-        else:
-            self._overtaken.discard(call.id)
-        if call.id in self._cancelled_early:
-            self._cancelled_early.discard(call.id)
+        if self._arrivals.arrived(call.id):
             self.failed(call.id, Cancelled("the call was cancelled before it started"), UNTIMED)
             return
         deadline = None if call.time_left is None else time.monotonic() + call.time_left
@@ -164,11 +155,7 @@ class Worker:
 
     def _start_together(self, calls: Calls) -> None:
         first, count = calls.id, len(calls.request_ids)
-        if first > self._last_id:
-            self._overtaken.update(range(self._last_id + 1, first))
-            self._last_id = first + count - 1
-        else:
-            self._overtaken.difference_update(range(first, first + count))
+        cancelled = self._arrivals.arrived(first, count)
         now = time.monotonic()
         metadata = [partial(self._metadata_of, packed) if packed else NO_METADATA for packed in calls.metadata]
         deadlines = None
@@ -176,10 +163,8 @@ class Worker:
             deadlines = [None if left is None else now + left for left in calls.times_left]
         contexts = Contexts(first, calls.request_ids, deadlines, metadata)
         self._executor.start_together(calls.method, calls.payload, contexts)
-        if self._cancelled_early:
-            for number in self._cancelled_early.intersection(range(first, first + count)):
-                self._cancelled_early.discard(number)
-                self._executor.cancel(number)
+        for number in cancelled:
+            self._executor.cancel(number)
 
     def _metadata_of(self, packed: bytes) -> dict[str, str]:
         metadata = self._metadata.get(packed)

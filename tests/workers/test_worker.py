@@ -152,7 +152,7 @@ class Bench:
     async def __aexit__(self, *exc_info: object) -> None:
         await self.worker.close()
         assert not self.worker._executor._calls
-        assert not self.worker._cancelled_early
+        assert self.worker._arrivals.settled
 
     def call(self, call_id: int, method: str, *, left: float | None = None, metadata: bytes = b"", **given) -> None:
         index = self.names.index(method)
@@ -298,8 +298,7 @@ async def test_a_cancel_of_a_long_call_that_shorter_ones_have_overtaken_stops_it
         assert await bench.result(2, "shout") == "B"
         for call_id in (1, 2, 3):
             bench.worker.on_message(Cancel(call_id))
-        assert not bench.worker._cancelled_early
-        assert not bench.worker._overtaken
+        assert bench.worker._arrivals.settled
 
 
 @on_loop
@@ -308,7 +307,7 @@ async def test_a_cancel_that_comes_after_the_end_is_forgotten():
         bench.call(1, "shout", text="a")
         await bench.result(1, "shout")
         bench.worker.on_message(Cancel(1))
-        assert not bench.worker._cancelled_early
+        assert bench.worker._arrivals.settled
         bench.call(2, "shout", text="b")
         assert await bench.result(2, "shout") == "B"
 
