@@ -24,7 +24,8 @@ from runner.batching.staging import Staged
 from runner.context import BatchContext
 from runner.errors import CallError, Cancelled
 from runner.execution import failure
-from runner.execution.batched import BatchedCall, BatchedWork
+from runner.execution.batch_work import BatchWork
+from runner.execution.batched import BatchedCall
 from runner.execution.method import LoadedMethod
 from runner.execution.rows import Inputs
 from runner.execution.times import Times
@@ -232,7 +233,7 @@ class StepJob(Job):
         self.stream.stepped(error)
 
 
-class OpeningWork(BatchedWork):
+class OpeningWork(BatchWork):
     """Calls the method, which gives the generator. See `jobs.Work`."""
 
     def _results(self, result: Any, inputs: Inputs) -> Sequence[Any]:

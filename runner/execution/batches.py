@@ -13,7 +13,8 @@ from runner.batching.coalescer import Coalescer
 from runner.batching.device import LoopDevice
 from runner.batching.point_calls import PointCalls
 from runner.batching.tally import BatchRan
-from runner.execution.batched import BatchedCall, BatchedWork
+from runner.execution.batch_work import BatchWork
+from runner.execution.batched import BatchedCall
 from runner.execution.batched_list import BatchedList
 from runner.execution.batched_stream import BatchedStreamCall, OpeningWork, StepWork
 from runner.execution.batched_together import BatchedTogether
@@ -120,7 +121,7 @@ class Batches:
             point = coalescer.add(method.name, method.plan.limits, OpeningWork(method, stager, self._executor))
             steps = coalescer.add(method.name, StepWork.LIMITS, StepWork())
         else:
-            point = steps = coalescer.add(method.name, method.plan.limits, BatchedWork(method, stager, self._executor))
+            point = steps = coalescer.add(method.name, method.plan.limits, BatchWork(method, stager, self._executor))
         self._places[method.name] = (coalescer, point, steps)
 
     def _on_device(self) -> Coalescer:
