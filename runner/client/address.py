@@ -145,6 +145,8 @@ def parse_model_url(url: str) -> tuple[ModelIds, str | None]:
     match path:
         case []:
             return ModelIds(), url.strip()
+        case [_, _, "models"]:
+            raise ValueError(f"model URL {url!r} names no model: {_URL_SHAPE}")
         case [user, app, "models", model] | [user, app, model]:
             return ModelIds(user_id=user, app_id=app, model_id=model), None
         case [user, app, "models", model, "versions", version] | [user, app, model, "versions", version]:

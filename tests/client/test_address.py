@@ -61,7 +61,9 @@ def test_a_url_without_a_path_is_the_server(url):
     assert parse_model_url(url) == (ModelIds(), url)
 
 
-@pytest.mark.parametrize("url", ["", "https://", "https://clarifai.com/u", "https://c.com/u/a/models/m/v", "u/a/b/m"])
+@pytest.mark.parametrize(
+    "url", ["", "https://", "https://clarifai.com/u", "https://c.com/u/a/models/m/v", "u/a/models/", "u/a/b/m"]
+)
 def test_what_is_no_model_url_is_refused(url):
     with pytest.raises(ValueError, match="model URL"):
         parse_model_url(url)
