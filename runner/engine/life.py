@@ -23,6 +23,10 @@ STOP_GRACE = 1.0
 """seconds for the methods of a worker that is replaced to stop once they are told to, as at a drain: their `finally`
 blocks run. Whoever called them knows by then that nothing comes of it."""
 
+KILL_GRACE = 2.0
+"""seconds that a worker has which is killed, until its calls are told. It begins none once the signal is there; but the
+kernel may be long in ending it, or never come to it, where a device's driver hangs."""
+
 LINK_GRACE = 0.05
 """seconds between the end of a worker's process and the end of its link: what it had still said is read meanwhile. A
 process that the model has forked can hold the link open for ever."""
@@ -115,13 +119,15 @@ class Life:
                 self._timer.cancel()
             alive = not process.done()
             process.cancel()
+            ending = asyncio.get_running_loop().create_task(self._end(host) if alive else host.stop())
             try:
-                if alive:
-                    await self._end(host)
+                try:
+                    await asyncio.wait((ending,), timeout=KILL_GRACE if alive else 0)
+                finally:
+                    self._owner.replica_gone(replica)
+                await ending
             finally:
-                self._owner.replica_gone(replica)
-            if not alive:
-                await host.stop()
+                ending.cancel()
             self.last_words = host.last_words
 
     async def _end(self, host: Host) -> None:

@@ -11,6 +11,7 @@ from runner.dispatch import restarts
 from runner.engine import keeper, life
 from runner.errors import ModelFailing, PoisonCall, WorkerLost
 from runner.execution.journal import Mark
+from runner.testing.clock import run_in_virtual_time
 from runner.workers.messages import Call, EndInput, Item, Load
 from runner.workers.vitals import Vitals
 from tests.engine.scripted import (
@@ -389,6 +390,32 @@ async def test_what_a_worker_begins_while_it_is_ended_is_not_run_elsewhere_as_we
         successor.answer(call)
         assert await waiting == b"answer"
         under_test.idle()
+
+
+def test_calls_end_though_the_kernel_cannot_end_their_worker():
+    async def test() -> None:
+        async with scripted(virtual=True) as under_test:
+            worker = under_test.workers[0]
+            end, killed = worker.stop, asyncio.Event()
+
+            async def stop(*, stuck: bool = False) -> None:
+                await killed.wait()
+                await end(stuck=stuck)
+
+            worker.stop = stop  # pyright: ignore[reportAttributeAccessIssue]
+            lost = a_call(under_test, LOOK_UP)
+            (call,) = await worker.hears(Call)
+            worker.journal.run_begins(call.id, 0.001)  # long ago
+            worker.watched = True
+            (owned,) = under_test.engine._fleet._keepers
+            owned._life._look_later()
+            with pytest.raises(WorkerLost):
+                await lost
+            assert not worker.stopped
+            killed.set()
+            await next_worker(under_test)
+
+    run_in_virtual_time(test())
 
 
 # Wear.

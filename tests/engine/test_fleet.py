@@ -137,6 +137,7 @@ async def test_successors_join_together_once_all_that_are_old_get_no_more_calls(
         assert set(told[:4]) == {f"{number} retired" for number in range(1, 5)}
         assert [each for each in told if each.endswith("joined")] == ["3 joined", "4 joined"]
         await under_test.source.workers[1].gone()
+        await turns()
         assert sorted(user.heard()) == ["1 left", "2 left"]
         assert list(fleet.replicas) == [3, 4]
 
