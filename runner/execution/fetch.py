@@ -255,7 +255,7 @@ def _parse(url: str, *, relative_to: httpx.URL | None = None) -> httpx.URL:
         raise _Failure(invalid)
     if parsed.scheme not in ("http", "https"):
         raise _Failure("it redirects to something other than http and https")
-    if not parsed.host:
+    if not parsed.raw_host:  # `host` would be decoded, which fails for names that are in use, and for nonsense
         raise _Failure("there is no host in it")
     if parsed.userinfo:
         raise _Failure("it holds a user name or password, and credentials are never sent")

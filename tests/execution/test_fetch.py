@@ -161,6 +161,18 @@ def test_what_is_no_url_is_said_to_be_none(url):
     failing(url, "it is not a valid URL")
 
 
+@pytest.mark.parametrize("host", ["xn--", "xn--i-7iq.example.invalid", "xn--a.xn--"])
+def test_a_host_that_is_no_idna_name_is_looked_up_as_it_is(host):
+    asked: list[str] = []
+
+    async def unknown(host: str, port: int) -> list[str]:
+        asked.append(host)
+        raise OSError("no such host")
+
+    failing(f"http://{host}/", "the host name is not known", resolver=unknown)
+    assert asked == [host]  # emoji are such names, and in use
+
+
 @pytest.mark.parametrize("user", ["me:secret@", "me@", ":secret@"])
 def test_credentials_are_refused_and_not_told(user):
     with pytest.raises(FetchFailed, match="credentials are never sent") as caught:
