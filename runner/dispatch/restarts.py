@@ -1,7 +1,7 @@
 """When a worker that died is started again, and when its place is given up for a while: a circuit breaker. Pure.
 
-CLOSED      a worker that had answered a call is started again at once. One that had not is waited for: 0.5 s,
-doubled from death to death
+CLOSED      a worker that had answered a call is started again at once, and so is one that died of a call which was
+found to be what kills workers. Any other is waited for: 0.5 s, doubled from death to death
 OPEN        after the fifth such death in a row: nothing is started for some 30 s, and calls that only this place
 could run are refused at once
 HALF_OPEN   the next worker is ready, and is tried out with one call of each lane at a time. Its first answer closes
@@ -37,14 +37,14 @@ class Restarts:
         self.breaker = Breaker.CLOSED
         self.deaths = 0  # in a row, without an answer
 
-    def died(self, *, answered: bool, dice: float) -> float:
+    def died(self, *, sound: bool, dice: float) -> float:
         """A worker has died, or never came to life; return the seconds until the next one is to be started.
 
         Args:
-            answered: it had answered a call.
+            sound: it had answered a call, or it is known that it died of one and not by itself.
             dice: a random number from 0 to 1, so that several places do not start theirs in step.
         """
-        if answered:
+        if sound:
             self.reset()
             return 0.0
         self.deaths += 1

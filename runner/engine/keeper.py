@@ -209,7 +209,8 @@ class Keeper:
                     self.first.set_exception(exc)
                     return
                 ended = str(exc)
-            delay = self._restarts.died(answered=life.replica.answered > 0, dice=random.random())
+            sound = life.replica.answered > 0 or life.replica.poisoned
+            delay = self._restarts.died(sound=sound, dice=random.random())
             self._next_start = self._owner.clock() + delay
             logger.error("%s", _obituary(life, ended, delay))
             if self._restarts.breaker is Breaker.OPEN:

@@ -140,6 +140,7 @@ class Replica:
         self.trial = False  # it is to show with a few calls that it can answer
         self.rooms: dict[Lane, int] = {}  # what it has said of its room since it is ready
         self.lost: tuple[str, ...] = ()  # the methods that had begun when it was gone, and so may be why
+        self.poisoned = False  # its worker died of a call that was found to be what kills workers
         self.on_purpose = False  # its worker was ended since it was replaced: that says nothing against its calls
         self.stuck: frozenset[int] = frozenset()  # calls that ran for too long, by their numbers on the link
         self.methods: tuple[Published, ...] = ()

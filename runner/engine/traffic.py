@@ -322,6 +322,7 @@ class Traffic:
         if isinstance(fate, CallError):
             if isinstance(fate, PoisonCall):
                 self._observed.poisoned()
+                replica.poisoned = True
             self._end(call, fate)
             return
         try:

@@ -230,6 +230,24 @@ async def test_a_call_present_at_two_deaths_runs_alone_and_then_is_poison():
 
 
 @on_loop
+async def test_calls_that_kill_one_after_the_other_do_not_open_the_breaker_for_all_others():
+    async with scripted() as under_test:
+        poisons = [a_call(under_test, LOOK_UP, b"poison") for _ in range(4)]
+        innocent = a_call(under_test, LOOK_UP, b"innocent")
+        (worker,) = under_test.workers
+        await worker.hears(Call, 2)
+        while any(call.payload == b"poison" for call in worker.calls):
+            worker = await dies(under_test, worker)
+        assert len(under_test.workers) > restarts.OPENS_AFTER
+        for poison in poisons:
+            with pytest.raises(PoisonCall):
+                await poison
+        worker.answer(worker.calls[0])
+        assert await innocent == b"answer"
+        under_test.idle()
+
+
+@on_loop
 async def test_opening_the_inputs_of_a_call_can_kill_too():
     async with scripted(prepare=idle) as under_test:
         task = a_call(under_test)
