@@ -15,6 +15,7 @@ from typing import Any, cast
 import yaml
 
 from runner.config_values import Reader, as_id, as_ids, as_int, as_number, as_text
+from runner.config_yaml import load_yaml
 from runner.errors import ConfigError
 from runner.limits import CallerLimits
 
@@ -99,7 +100,7 @@ def read_keys_file(file: Path) -> tuple[ApiKey, ...]:
         # As they stand: YAML would make numbers of some keys.
         return check_keys(str(file), [_key(f"{file}[{number}]", line, number) for number, line in enumerate(lines)])
     try:
-        document: object = yaml.safe_load(text)
+        document = load_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError):
         raise ConfigError(f"{file}: is not valid YAML") from None
     return as_keys(str(file), document)

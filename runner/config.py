@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
-
-import yaml
 
 from runner.api_keys import ApiKey, as_keys
 from runner.config_methods import OptionsByMethod, as_methods, merge
@@ -32,6 +30,7 @@ from runner.config_values import (
     as_seconds,
     as_text,
 )
+from runner.config_yaml import read_yaml
 from runner.deployments import Deployment, as_deployments
 from runner.errors import ConfigError
 from runner.limits import CallerLimits, FetchLimits
@@ -292,48 +291,12 @@ def load_server_config(
         values["model.id"] = os.fsencode(model_dir.resolve().name).decode(errors="replace")
         file = model_dir / "config.yaml"
         if file.exists():
-            document = {key: value for key, value in _read_yaml(file).items() if key not in _OF_OTHER_TOOLS}
+            document = {key: value for key, value in read_yaml(file).items() if key not in _OF_OTHER_TOOLS}
             _add(values, document, source=f"{file}: ")
     if path is not None:
-        _add(values, _read_yaml(path), source=f"{path}: ")
+        _add(values, read_yaml(path), source=f"{path}: ")
     _add(values, overrides or {}, source="")
     return _build(values)
-
-
-class _Loader(yaml.SafeLoader):
-    """As `yaml.safe_load`, but what is said twice is refused: of two values, one would be without effect."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        said: set[str] = set()
-        for key, _ in cast("list[tuple[yaml.Node, yaml.Node]]", node.value):
-            if isinstance(key, yaml.ScalarNode):
-                name = cast(str, key.value)
-                if name in said:
-                    raise yaml.constructor.ConstructorError(
-                        problem=f"{name} is there twice", problem_mark=key.start_mark
-                    )
-                said.add(name)
-        return super().construct_mapping(node, deep)
-
-
-def _read_yaml(path: Path) -> Mapping[str, object]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        document: object = yaml.load(text, _Loader)
-    except OSError as exc:
-        raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: is not UTF-8 text") from None
-    except yaml.MarkedYAMLError as exc:
-        line = f"line {exc.problem_mark.line + 1}: " if exc.problem_mark else ""
-        raise ConfigError(f"{path}: {line}is not valid YAML: {exc.problem or exc.context}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as exc:
-        raise ConfigError(f"{path}: is not valid YAML: {str(exc).splitlines()[0]}") from None
-    if document is None:
-        return {}
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path}: got {type(document).__name__}, needs keys with values")
-    return cast(dict[str, object], document)
 
 
 def _add(values: dict[str, object], document: Mapping[str, object], *, source: str) -> None:

@@ -81,3 +81,11 @@ def test_a_file_that_is_none_of_both(tmp_path: Path):
             read_keys_file(file)
         assert str(told.value).startswith(str(file))
         assert "sesame" not in str(told.value)
+
+
+def test_what_is_said_twice_of_a_key_is_refused(tmp_path: Path):
+    file = tmp_path / "keys.yaml"
+    file.write_text("- key: sesame\n  max_calls: 1\n  max_calls: 1000\n")
+    with pytest.raises(ConfigError, match="is not valid YAML") as caught:
+        read_keys_file(file)
+    assert "sesame" not in str(caught.value)
