@@ -104,7 +104,9 @@ class Coalescer:
         """Forget what waits; nobody is told."""
         if self._timer is not None:
             self._timer.cancel()
-        self._jobs.clear()
+        jobs, self._jobs = list(self._jobs.values()), {}
+        for job in jobs:
+            job.forgotten(self.device)
 
     def _look(self) -> None:
         """Decide soon: not now, since more may be on its way in this very turn."""

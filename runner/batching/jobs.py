@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from runner.batching.device import Prepared
+from runner.batching.device import Device, Prepared
 from runner.batching.entries import Entry
 from runner.errors import CallError
 
@@ -48,6 +48,9 @@ class Job:
     def refuse(self, error: CallError) -> None:
         """It was never run. Called on the loop; must not raise."""
         raise NotImplementedError
+
+    def forgotten(self, device: Device) -> None:
+        """It is never run, since the worker stops, and nobody is told. What has to be done is left to the device."""
 
 
 Jobs: TypeAlias = Sequence[Any]

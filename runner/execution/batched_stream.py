@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from runner import context
 from runner.batch import END, SKIP, scatter
 from runner.batching.coalescer import Coalescer
-from runner.batching.device import Prepared
+from runner.batching.device import Device, Outcome, Prepared, Run
 from runner.batching.entries import Entry, Limits
 from runner.batching.jobs import Fate, Job
 from runner.batching.results import to_host_each
@@ -227,10 +227,19 @@ class StepJob(Job):
         """See `Job`."""
         if not self.closes:
             self.stream.stepped(result)
+        elif isinstance(result, BaseException):  # there is nobody but the log to be told
+            failure.of_model(result, self.stream.name, cancelled=False)
 
     def refuse(self, error: CallError) -> None:
         """See `Job`."""
         self.stream.stepped(error)
+
+    def forgotten(self, device: Device) -> None:
+        """See `Job`. The generator is closed where it has run; those of the loop it closes itself."""
+        stream = self.stream
+        if not hasattr(stream.outputs, "__anext__"):
+            closing = StepJob(stream, closes=True)
+            device.submit(Run(prepare=list, run=lambda _: StepWork().run((), (closing,)), done=_closed))
 
 
 class OpeningWork(BatchWork):
@@ -299,6 +308,10 @@ class StepWork:
 
 def _step(stream: BatchStream, outputs: Any) -> list[Any]:
     return list(scatter(to_host_each(outputs), len(stream.members), stream.name))
+
+
+def _closed(outcome: Outcome) -> None:
+    """Nobody waits for it."""
 
 
 def _close(outputs: Any) -> None:

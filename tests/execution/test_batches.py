@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from runner import Batch, ModelClass
+from runner import END, Batch, ModelClass
 from runner.errors import Cancelled
 from tests.execution.stage import Stage
 from tests.running import Signal, on_loop, turns
@@ -54,6 +54,14 @@ class Waiting(ModelClass):
                 yield [self.steps] * len(text)
         finally:
             self.left.set()
+
+    @ModelClass.method
+    def fail_to_close(self, text: Batch[str]) -> Iterator[Batch[str]]:
+        try:
+            yield text
+            yield [END] * len(text)  # pyright: ignore[reportReturnType]: what a step may hold besides
+        finally:
+            raise RuntimeError("while it was closed")
 
     @ModelClass.method
     def occupy(self, text: Batch[str]) -> Batch[str]:
@@ -121,3 +129,24 @@ async def test_no_step_is_taken_for_a_stream_that_nobody_reads():
         await stage.model.left.wait()
         assert await stage.end(other) == "b"
         assert stage.model.steps == 64
+
+
+@on_loop
+async def test_a_stream_that_waits_for_its_reader_is_closed_with_the_worker():
+    async with Stage(Waiting) as stage:
+        stream = stage.call("count", text="a")
+        await stage.items(stream, 64)
+        await stage.executor.close()
+        with pytest.raises(Cancelled):
+            await stage.end(stream)
+        await stage.model.left.wait()
+
+
+@on_loop
+async def test_what_a_generator_raises_while_it_is_closed_is_in_the_log(caplog):
+    async with Stage(Waiting) as stage:
+        stream = stage.call("fail_to_close", text="a")
+        await stage.end(stream)
+        assert stage.outputs[stream] == ["a"]
+        await stage.until(lambda: len(stage.batches) == 4)  # opened, two steps, closed
+        assert "fail_to_close raised RuntimeError" in caplog.text
