@@ -63,6 +63,11 @@ class Waiting(ModelClass):
         finally:
             raise RuntimeError("while it was closed")
 
+    @ModelClass.batched
+    def step(self, numbers: list[int]) -> list[int]:
+        """Has the device wait for a few turns of the loop before each batch."""
+        return numbers
+
     @ModelClass.method
     def occupy(self, text: Batch[str]) -> Batch[str]:
         self.entered.set()
