@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import re
-from urllib.parse import unquote_to_bytes
 
 
 class StatusCode(enum.IntEnum):
@@ -65,8 +64,3 @@ def encode_message(message: str) -> bytes:
     Lone surrogates, which are no text and which Python lets in, become question marks.
     """
     return _encoded.sub(lambda match: b"%%%02X" % match[0][0], message.encode(errors="replace"))
-
-
-def decode_message(value: bytes) -> str:
-    """Return the text of `grpc-message`. What is no percent-encoding stays as it is, no UTF-8 becomes U+FFFD."""
-    return unquote_to_bytes(value).decode(errors="replace")

@@ -58,7 +58,6 @@ def failure(
     details: str = "",
     *,
     outputs: Iterable[Serialized] = (),
-    req_id: str = "",
 ) -> bytes:
     """Return a serialized reply whose status is not a success.
 
@@ -67,9 +66,8 @@ def failure(
         description: what the caller reads; some clients show nothing else.
         details: the longer text.
         outputs: serialized Outputs, failed ones among them; the reply to a request for signatures must have one.
-        req_id: what to look for in the server's log.
     """
-    status = pb.Status(code=code, description=description, details=details, req_id=req_id)
+    status = pb.Status(code=code, description=description, details=details)
     return pb.MultiOutputResponse(status=status).SerializeToString() + _framed(outputs)
 
 

@@ -39,9 +39,9 @@ def test_views_are_framed_too() -> None:
 
 def test_failure() -> None:
     failed = reply.failed_output(21203, "bad", "very bad", kind="invalid_input", path="images[3]")
-    data = reply.failure(10010, "some failed", "1 of 2", outputs=[reply.EMPTY_OUTPUT, failed], req_id="r")
+    data = reply.failure(10010, "some failed", "1 of 2", outputs=[reply.EMPTY_OUTPUT, failed])
     message = pb.MultiOutputResponse.FromString(data)
-    assert message.status == pb.Status(code=10010, description="some failed", details="1 of 2", req_id="r")
+    assert message.status == pb.Status(code=10010, description="some failed", details="1 of 2")
     assert message.outputs[0].status.code == 10000
     assert not message.outputs[0].HasField("data")
     assert message.outputs[1].status == pb.Status(
