@@ -237,7 +237,7 @@ def replies() -> Iterator[bytes]:
         yield reply.success(list(outputs(method, codec)))
     failed = reply.failed_output(21313, "it raised", "more", kind="model_error", path="x[3]")
     yield reply.failure(10010, "some failed", outputs=(failed, reply.EMPTY_OUTPUT))
-    yield reply.failure(21354, "too many calls", req_id="r-1")
+    yield reply.failure(21354, "too many calls")
     version = pb.SingleModelVersionResponse()
     version.status.code = reply.SUCCESS
     for data in list(descriptions())[::7]:
@@ -255,14 +255,15 @@ def _filled(message: Any) -> Any:
     """Return a message with something in every field."""
     for field in message.DESCRIPTOR.fields:
         value = getattr(message, field.name)
+        scalar = "x" if field.type == field.TYPE_STRING else 1
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
             value["idle" if field.message_type.fields_by_name["key"].type == field.TYPE_STRING else 8] = 1
         elif field.is_repeated:
-            _filled(value.add()) if field.message_type is not None else value.append(field.default_value)
+            _filled(value.add()) if field.message_type is not None else value.append(scalar)
         elif field.message_type is not None:
             _filled(value)
         else:
-            setattr(message, field.name, "x" if field.type == field.TYPE_STRING else 1)
+            setattr(message, field.name, scalar)
     return message
 
 
