@@ -22,6 +22,7 @@ OF_THE_LOOP = (
 FILES = ("read_text", "read_bytes", "write_text", "write_bytes", "fsync")
 
 READS_FILES = {
+    "processes/channel.py",  # /dev/null, once, in a process that a model has forked
     "processes/last_words.py",  # a pipe, in a thread of its own
     "server/announcement.py",  # /dev/null, once, in the place of a stdout that is gone
     "server/changing_files.py",  # small files that say who may call, looked at once a second at most
