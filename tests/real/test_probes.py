@@ -36,7 +36,7 @@ def probes(port: int) -> list[int]:
 
 def http_port(server) -> int:
     deadline = time.monotonic() + 20
-    while not (found := re.search(r"/startupz are on http://127\.0\.0\.1:(\d+)", server.stderr)):
+    while not (found := re.search(r"/metrics are on http://127\.0\.0\.1:(\d+)", server.stderr)):
         assert time.monotonic() < deadline, server.stderr
         time.sleep(0.01)
     return int(found[1])
