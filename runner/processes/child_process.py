@@ -46,7 +46,7 @@ class ChildProcess:
         self._process = process
         self._said: asyncio.Future[None] = self._loop.create_future()
         self._words = LastWords(words, _STDERR, self._silent)
-        self._before: str | None = None  # the stacks that it was told to write
+        self._before: str | None = None  # its last words when it was told to write its stacks
 
     @classmethod
     async def spawn(cls, module: str, descriptors: Sequence[int], environment: Mapping[str, str]) -> Self:

@@ -10,7 +10,6 @@ import asyncio
 import faulthandler
 import gc
 import io
-import logging
 import os
 import signal
 import socket
@@ -32,13 +31,14 @@ from runner.logs import Log, start_log
 from runner.processes.child_process import SHOW_STACKS
 from runner.processes.prctl import die_with_parent, set_timer_slack
 from runner.processes.shared import Shared, open_pair
+from runner.sturdy_log import SturdyLog
 from runner.workers.cpu_list import keep_to, read_cpus
 from runner.workers.link import WORKER_QUIET_TURNS, SocketLink
 from runner.workers.messages import Load, LoadFailed, Message
 from runner.workers.watchdog import Watchdog
 from runner.workers.worker import Worker
 
-logger = logging.getLogger("runner.worker")
+logger = SturdyLog("runner.worker")
 
 EXIT_ORPHANED = 5
 """Exit code of a worker whose server was gone before it could be told; nobody sees it."""
@@ -174,6 +174,7 @@ def _ignore(number: int, frame: FrameType | None) -> None:
 
 
 def _stop_as_usual() -> None:
+    faulthandler.unregister(SHOW_STACKS)
     for number in _STOPPING:
         signal.signal(number, signal.SIG_DFL)
 

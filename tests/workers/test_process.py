@@ -176,6 +176,23 @@ async def test_leaving_while_a_worker_is_loading_ends_it(tmp_path):
 
 
 @on_loop
+async def test_a_model_that_breaks_the_log_while_it_loads_is_served_all_the_same(tmp_path):
+    (tmp_path / "model.py").write_text(
+        "import logging\n"
+        "from runner import ModelClass\n"
+        "class Silent(ModelClass):\n"
+        "    def load_model(self):\n"
+        "        logging.getLogger().handlers[0].addFilter(lambda record: 1 / 0)\n"
+        "    @ModelClass.method\n"
+        "    def predict(self) -> str: return ''\n"
+    )
+    async with served(tmp_path, codecs=tmp_path) as under_test:
+        assert await under_test.call("predict") == ""
+        assert await under_test.call("predict") == ""
+        assert len(under_test.workers) == 1
+
+
+@on_loop
 async def test_a_death_is_seen_though_a_forked_process_holds_the_link():
     async with served() as under_test:
         child = await under_test.call("fork")
