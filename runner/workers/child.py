@@ -11,6 +11,7 @@ import faulthandler
 import gc
 import io
 import os
+import select
 import signal
 import socket
 import sys
@@ -68,6 +69,7 @@ class _Child:
         """See that a process which the model forks is never taken for this one."""
 
         def forked() -> None:
+            _wait_for_nothing(self._loop)
             link.forked()
             journal.forked()
             if self.worker is not None:
@@ -120,6 +122,12 @@ async def serve(data: socket.socket, control: socket.socket, journal: Journal, s
     await child.closed
     await child.worker.close()
     return 0
+
+
+def _wait_for_nothing(loop: asyncio.AbstractEventLoop) -> None:
+    """Have this process's copy of the loop hear of nothing: what it took would be the parent's, its wakes among it."""
+    with select.epoll() as empty:
+        os.dup2(empty.fileno(), cast(uvloop.Loop, loop)._get_backend_id(), inheritable=False)  # pyright: ignore
 
 
 def _keep_to(cpus: str) -> None:
